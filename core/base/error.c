@@ -1,0 +1,75 @@
+/* Filling and naming errors. */
+#include "base/error.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+one_line(char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+static int
+fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, va_list ap)
+{
+	if (err == NULL)
+		return code;
+	err->code = code;
+	err->flags = flags;
+	vsnprintf(err->text, sizeof err->text, fmt, ap);
+	one_line(err->text);
+	return code;
+}
+
+int
+rfl_err(struct riffle_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fill(err, code, 0, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int
+rfl_err_retriable(struct riffle_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fill(err, code, RIFFLE_ERR_RETRIABLE, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int
+rfl_err_prefix(struct riffle_error *err, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	char *front = rfl_vsprintf(fmt, ap);
+	va_end(ap);
+	char *whole = rfl_sprintf("%s: %s", front, err->text);
+	snprintf(err->text, sizeof err->text, "%s", whole);
+	one_line(err->text);
+	free(front);
+	free(whole);
+	return err->code;
+}
+
+const char *
+rfl_status_name(int code)
+{
+	static const char *const names[] = {"ok", "invalid argument", "out of memory",
+	        "bad configuration", "unsupported", "timed out", "cancelled", "unavailable",
+	        "not authorized", "bad data", "fenced", "full", "fatal", "not found"};
+	if (code > 0 || code < RIFFLE_E_LAST)
+		return "unknown status";
+	return names[-code];
+}

@@ -1,0 +1,235 @@
+/* Batches of the core's own making: copies in chunks of memory, and views on other batches. */
+#include "plugin/batch.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/list.h"
+#include "plugin/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUILDER_MAGIC 0x42554c44u
+#define CHUNK_BYTES ((size_t)64 * 1024)
+
+struct chunk {
+	struct chunk *next;
+	size_t used, size;
+	unsigned char bytes[];
+};
+
+struct own_batch {
+	struct riffle_batch abi;
+	struct riffle_record *records;
+	struct riffle_header *headers; /* NULL in a view: the headers are those of from */
+	const char **types;            /* same */
+	struct chunk *chunks;
+	struct riffle_batch *from; /* what a view looks at */
+};
+
+struct rfl_builder {
+	uint32_t magic;
+	uint32_t count, header_count, type_count;
+	size_t record_room, header_room, type_room, bytes;
+	struct riffle_record *records;
+	struct riffle_header *headers;
+	const char **types;
+	struct chunk *chunks;
+};
+
+struct rfl_builder *
+rfl_builder_create(void)
+{
+	struct rfl_builder *b = rfl_zalloc(sizeof *b);
+	b->magic = BUILDER_MAGIC;
+	return b;
+}
+
+static void
+free_chunks(struct chunk *c)
+{
+	while (c != NULL) {
+		struct chunk *next = c->next;
+		free(c);
+		c = next;
+	}
+}
+
+void
+rfl_builder_destroy(struct rfl_builder *b)
+{
+	if (b == NULL)
+		return;
+	RFL_CHECK(b, BUILDER_MAGIC);
+	RFL_RETIRE(b);
+	free(b->records);
+	free(b->headers);
+	free(b->types);
+	free_chunks(b->chunks);
+	free(b);
+}
+
+static void *
+reserve(struct rfl_builder *b, size_t len)
+{
+	struct chunk *c = b->chunks;
+	if (c == NULL || c->size - c->used < len) {
+		size_t size = len > CHUNK_BYTES ? len : CHUNK_BYTES;
+		c = rfl_alloc(sizeof *c + size);
+		*c = (struct chunk){.next = b->chunks, .size = size};
+		b->chunks = c;
+		b->bytes += size;
+	}
+	void *p = c->bytes + c->used;
+	c->used += len;
+	return p;
+}
+
+/* Absent stays absent; empty becomes a pointer to nothing in particular that is not NULL. */
+static struct riffle_bytes
+keep(struct rfl_builder *b, struct riffle_bytes from)
+{
+	if (from.ptr == NULL)
+		return from;
+	if (from.len == 0)
+		return (struct riffle_bytes){"", 0};
+	void *p = reserve(b, from.len);
+	memcpy(p, from.ptr, from.len);
+	return (struct riffle_bytes){p, from.len};
+}
+
+/* Few types occur in one batch, so a walk is the fastest look-up. Index 0 is "not stated". */
+static uint32_t
+keep_type(struct rfl_builder *b, const char *type)
+{
+	if (b->type_count == 0) {
+		rfl_grow(&b->types, &b->type_room, 1, sizeof *b->types);
+		b->types[b->type_count++] = NULL;
+	}
+	if (type == NULL)
+		return 0;
+	for (uint32_t i = 1; i < b->type_count; i++)
+		if (strcmp(b->types[i], type) == 0)
+			return i;
+	size_t len = strlen(type) + 1;
+	char *copy = reserve(b, len);
+	memcpy(copy, type, len);
+	rfl_grow(&b->types, &b->type_room, b->type_count + 1, sizeof *b->types);
+	b->types[b->type_count] = copy;
+	return b->type_count++;
+}
+
+void
+rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
+        const struct riffle_header *headers, uint32_t header_count, const char *content_type)
+{
+	RFL_CHECK(b, BUILDER_MAGIC);
+	rfl_grow(&b->records, &b->record_room, b->count + 1, sizeof *b->records);
+	rfl_grow(&b->headers, &b->header_room, b->header_count + header_count, sizeof *b->headers);
+	struct riffle_record *r = &b->records[b->count++];
+	*r = *record;
+	r->key = keep(b, record->key);
+	r->value = keep(b, record->value);
+	r->header_first = b->header_count;
+	r->header_count = header_count;
+	r->content_type = keep_type(b, content_type);
+	for (uint32_t i = 0; i < header_count; i++)
+		b->headers[b->header_count++] = (struct riffle_header){
+		        .name = keep(b, headers[i].name), .value = keep(b, headers[i].value)};
+}
+
+void
+rfl_builder_copy(struct rfl_builder *b, const struct riffle_batch *from, uint32_t i)
+{
+	const struct riffle_record *r = riffle_batch_at(from, i);
+	const struct riffle_header *headers = r->header_count ? from->headers + r->header_first : NULL;
+	const char *type = r->content_type ? from->content_types[r->content_type] : NULL;
+	rfl_builder_add(b, r, headers, r->header_count, type);
+}
+
+uint32_t
+rfl_builder_count(const struct rfl_builder *b)
+{
+	return b->count;
+}
+
+size_t
+rfl_builder_bytes(const struct rfl_builder *b)
+{
+	return b->bytes + b->record_room * sizeof *b->records + b->header_room * sizeof *b->headers;
+}
+
+static void
+own_release(struct riffle_batch *batch)
+{
+	struct own_batch *own = rfl_container(batch, struct own_batch, abi);
+	free(own->records);
+	free(own->headers);
+	free(own->types);
+	free_chunks(own->chunks);
+	rfl_batch_unref(own->from);
+	free(own);
+}
+
+static struct own_batch *
+own_create(void)
+{
+	struct own_batch *own = rfl_zalloc(sizeof *own);
+	own->abi.size = sizeof own->abi;
+	own->abi.record_size = sizeof(struct riffle_record);
+	own->abi.release = own_release;
+	rfl_batch_take(&own->abi);
+	return own;
+}
+
+struct riffle_batch *
+rfl_builder_finish(struct rfl_builder *b)
+{
+	RFL_CHECK(b, BUILDER_MAGIC);
+	if (b->count == 0)
+		return NULL;
+	struct own_batch *own = own_create();
+	own->records = b->records;
+	own->headers = b->headers;
+	own->types = b->types;
+	own->chunks = b->chunks;
+	own->abi.records = b->records;
+	own->abi.headers = b->headers;
+	own->abi.content_types = b->types;
+	own->abi.record_count = b->count;
+	own->abi.header_count = b->header_count;
+	own->abi.content_type_count = b->type_count;
+	own->abi.pinned_bytes = rfl_builder_bytes(b);
+	*b = (struct rfl_builder){.magic = BUILDER_MAGIC};
+	return &own->abi;
+}
+
+struct riffle_batch *
+rfl_batch_view(struct riffle_batch *from, uint32_t first, uint32_t count)
+{
+	rfl_assert(count > 0 && first + count <= from->record_count);
+	struct own_batch *own = own_create();
+	own->records = rfl_alloc(count * sizeof *own->records);
+	if (from->record_size == sizeof *own->records)
+		memcpy(own->records, riffle_batch_at(from, first), count * sizeof *own->records);
+	else
+		for (uint32_t i = 0; i < count; i++)
+			own->records[i] = *riffle_batch_at(from, first + i);
+	own->abi.records = own->records;
+	own->abi.headers = from->headers;
+	own->abi.header_count = from->header_count;
+	own->abi.content_types = from->content_types;
+	own->abi.content_type_count = from->content_type_count;
+	own->abi.record_count = count;
+	own->abi.pinned_bytes = from->pinned_bytes + count * sizeof *own->records;
+	own->from = from;
+	rfl_batch_ref(from);
+	return &own->abi;
+}
+
+struct riffle_record *
+rfl_batch_records(struct riffle_batch *b)
+{
+	rfl_assert(b->release == own_release);
+	return rfl_container(b, struct own_batch, abi)->records;
+}

@@ -1,0 +1,34 @@
+/*
+ * Batches that the core makes itself: records copied into one block of memory, for panes, for
+ * publishing and for outputs on their way to a sink.
+ */
+#ifndef RFL_PLUGIN_BATCH_H
+#define RFL_PLUGIN_BATCH_H
+
+#include <riffle/record.h>
+
+#include <stddef.h>
+
+struct rfl_builder;
+
+struct rfl_builder *rfl_builder_create(void);
+void rfl_builder_destroy(struct rfl_builder *b); /* with what is not finished; NULL is a no-op */
+/* Copies key, value, headers, content type of record i of from. */
+void rfl_builder_copy(struct rfl_builder *b, const struct riffle_batch *from, uint32_t i);
+/* Copies a record that is in no batch: content_type NULL = not stated; record's own index unused. */
+void rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
+        const struct riffle_header *headers, uint32_t header_count, const char *content_type);
+uint32_t rfl_builder_count(const struct rfl_builder *b);
+size_t rfl_builder_bytes(const struct rfl_builder *b); /* what the batch would pin */
+/* The batch, with one reference that is the caller's, or NULL when empty; the builder is empty again. */
+struct riffle_batch *rfl_builder_finish(struct rfl_builder *b);
+
+/*
+ * A batch of views: record and header arrays of its own, bytes of the batches it was made from, of
+ * which it keeps references. NULL-safe in from.
+ */
+struct riffle_batch *rfl_batch_view(struct riffle_batch *from, uint32_t first, uint32_t count);
+/* The records of a batch made here, to be changed before anybody else sees it. */
+struct riffle_record *rfl_batch_records(struct riffle_batch *b);
+
+#endif

@@ -1,0 +1,9 @@
+/* All stable headers of the border. */
+#ifndef RIFFLE_RIFFLE_H
+#define RIFFLE_RIFFLE_H
+
+#include <riffle/ext/transactions.h>
+#include <riffle/invoker.h>
+#include <riffle/provider.h>
+
+#endif

@@ -1,0 +1,105 @@
+/* The base room: buffers, lists, clocks, errors, checksums. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first. */
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/list.h"
+
+#include <string.h>
+
+static void
+test_buf_grows_and_terminates(void **state)
+{
+	(void)state;
+	struct rfl_buf b = RFL_BUF_INIT;
+	assert_string_equal(rfl_buf_str(&b), "");
+	for (int i = 0; i < 1000; i++)
+		rfl_buf_printf(&b, "%d,", i % 10);
+	assert_int_equal(b.len, 2000);
+	assert_int_equal(strlen(rfl_buf_str(&b)), 2000);
+	rfl_buf_clear(&b);
+	rfl_buf_add(&b, "a\0b", 3);
+	assert_int_equal(b.len, 3);
+	rfl_buf_fini(&b);
+}
+
+struct item {
+	int n;
+	struct rfl_list link;
+};
+
+static void
+test_list_removes_while_walking(void **state)
+{
+	(void)state;
+	struct rfl_list l;
+	struct item items[5], *it, *next;
+	int sum = 0;
+	rfl_list_init(&l);
+	for (int i = 0; i < 5; i++) {
+		items[i].n = i;
+		rfl_list_append(&l, &items[i].link);
+	}
+	rfl_list_foreach_safe(it, next, &l, struct item, link)
+	{
+		if (it->n % 2 == 1)
+			rfl_list_remove(&it->link);
+	}
+	rfl_list_foreach(it, &l, struct item, link) sum = sum * 10 + it->n;
+	assert_int_equal(sum, 24);
+	assert_ptr_equal(rfl_list_first(&l, struct item, link), &items[0]);
+}
+
+static void
+test_manual_clock_moves_only_by_hand(void **state)
+{
+	(void)state;
+	struct rfl_clock c;
+	rfl_clock_init_manual(&c, 1000000);
+	assert_int_equal(rfl_clock_wall_ms(&c), 1000000);
+	rfl_clock_advance(&c, 2500000);
+	assert_int_equal(rfl_clock_wall_ms(&c), 1000002);
+	assert_int_equal(rfl_clock_mono_ns(&c), 2500000);
+}
+
+static void
+test_error_is_one_line(void **state)
+{
+	(void)state;
+	struct riffle_error e = {0};
+	assert_int_equal(rfl_err(&e, RIFFLE_E_DATA, "cannot read \"%s\"", "a\nb"), RIFFLE_E_DATA);
+	assert_string_equal(e.text, "cannot read \"a?b\"");
+	assert_int_equal(rfl_err_prefix(&e, "stream %s", "in"), RIFFLE_E_DATA);
+	assert_string_equal(e.text, "stream in: cannot read \"a?b\"");
+	assert_string_equal(rfl_status_name(RIFFLE_E_LAST), "not found");
+	assert_string_equal(rfl_status_name(-99), "unknown status");
+}
+
+/* The check values of the two algorithms' definitions. */
+static void
+test_checksums_match_their_definitions(void **state)
+{
+	(void)state;
+	assert_int_equal(rfl_crc32c("123456789", 9), 0xe3069283u);
+	assert_true(rfl_fnv1a64("a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_buf_grows_and_terminates),
+	        cmocka_unit_test(test_list_removes_while_walking),
+	        cmocka_unit_test(test_manual_clock_moves_only_by_hand),
+	        cmocka_unit_test(test_error_is_one_line),
+	        cmocka_unit_test(test_checksums_match_their_definitions),
+	};
+	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
