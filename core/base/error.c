@@ -16,36 +16,18 @@ one_line(char *s)
 			*s = '?';
 }
 
-static int
-fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, va_list ap)
+void
+rfl_err_fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, ...)
 {
+	va_list ap;
 	if (err == NULL)
-		return code;
+		return;
 	err->code = code;
 	err->flags = flags;
+	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof err->text, fmt, ap);
+	va_end(ap);
 	one_line(err->text);
-	return code;
-}
-
-int
-rfl_err(struct riffle_error *err, int code, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	fill(err, code, 0, fmt, ap);
-	va_end(ap);
-	return code;
-}
-
-int
-rfl_err_retriable(struct riffle_error *err, int code, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	fill(err, code, RIFFLE_ERR_RETRIABLE, fmt, ap);
-	va_end(ap);
-	return code;
 }
 
 int

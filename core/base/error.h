@@ -7,12 +7,21 @@
 
 #include <riffle/abi.h>
 
-/* Returns code. err may be NULL. Control characters in the text become '?'. */
-int rfl_err(struct riffle_error *err, int code, const char *fmt, ...)
-        __attribute__((format(printf, 3, 4)));
-/* The same with flags RIFFLE_ERR_RETRIABLE. */
-int rfl_err_retriable(struct riffle_error *err, int code, const char *fmt, ...)
-        __attribute__((format(printf, 3, 4)));
+/*
+ * Both fill err, which may be NULL, and have the value code; a macro shows the compiler that this is
+ * negative, so it sees what is set on success only. Control characters in the text become '?'. The
+ * second says RIFFLE_ERR_RETRIABLE.
+ */
+#define rfl_err(err, code, ...) (rfl_err_fill((err), (code), 0, __VA_ARGS__), rfl_err_code(code))
+#define rfl_err_retriable(err, code, ...)                                                          \
+	(rfl_err_fill((err), (code), RIFFLE_ERR_RETRIABLE, __VA_ARGS__), rfl_err_code(code))
+static inline int
+rfl_err_code(int code)
+{
+	return code;
+}
+void rfl_err_fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
 /* Puts "text: " in front of what is there already. Returns err->code. */
 int rfl_err_prefix(struct riffle_error *err, const char *fmt, ...)
         __attribute__((format(printf, 2, 3)));

@@ -176,7 +176,7 @@ load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr)
 {
 	struct stat st;
 	struct rfl_object *o;
-	struct rfl_plugin *list;
+	struct rfl_plugin *list = NULL;
 	int rc = file_fails(p, path, &st, reterr);
 	if (rc == RIFFLE_OK)
 		rc = rfl_loader_init(reterr);

@@ -40,7 +40,10 @@ struct riffle_call_spec {
  */
 struct riffle_call_events {
 	uint32_t size, reserved0;
-	/* Records of the function; the batch's one reference passes to the host. */
+	/*
+	 * Records of the function; the batch's one reference passes to the host. A partition is
+	 * RIFFLE_PARTITION_NONE unless the function chose one; offsets are not looked at.
+	 */
 	void (*output)(void *data, struct riffle_batch *batch);
 	void (*writable)(void *data); /* call_push took less than asked; now there is room */
 	/* Optional progress: the function has answered its first count input records for good. */

@@ -1,0 +1,273 @@
+/* Lanes of a processor: assigned, made into tasks, revoked, given back. */
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "runtime/processor_private.h"
+
+#include <riffle/host.h>
+#include <stdlib.h>
+
+static const struct rfl_input_conf *
+input_of(const struct rfl_processor *p, const struct rfl_source *s, uint32_t stream)
+{
+	return &p->setup.processor->inputs[s->inputs[stream]];
+}
+
+/* Inputs on other providers follow the partitions that the first one's provider assigned. */
+static int32_t *
+leader_partitions(const struct rfl_processor *p, uint32_t *ret_count)
+{
+	const struct rfl_source *leader = &p->sources[0];
+	int32_t *list = rfl_alloc((leader->lane_count + 1) * sizeof *list);
+	uint32_t n = 0;
+	for (size_t i = 0; i < leader->lane_count; i++)
+		if (leader->lanes[i].stream == 0)
+			list[n++] = leader->lanes[i].partition;
+	*ret_count = n;
+	return list;
+}
+
+int
+rfl_processor_open_source(struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr)
+{
+	int leads = s == &p->sources[0];
+	uint32_t partition_count = 0;
+	int32_t *partitions = leads ? NULL : leader_partitions(p, &partition_count);
+	struct riffle_source_stream *streams = rfl_zalloc(s->input_count * sizeof *streams);
+	for (uint32_t i = 0; i < s->input_count; i++) {
+		const struct rfl_input_conf *in = input_of(p, s, i);
+		streams[i] = (struct riffle_source_stream){
+		        .size = sizeof streams[i],
+		        .flags = RIFFLE_SOURCE_HEADERS,
+		        .stream = &in->stream->stream,
+		        .start = in->start,
+		        .start_value = in->start_value,
+		        .partition_count = partition_count,
+		        .partitions = partitions,
+		};
+	}
+	char *group = leads ? rfl_strdup(p->setup.processor->group)
+	                    : rfl_sprintf("%s.%s", p->setup.processor->group, s->instance->name);
+	const struct riffle_source_spec spec = {
+	        .size = sizeof spec,
+	        .stream_size = sizeof *streams,
+	        .stream_count = s->input_count,
+	        .streams = streams,
+	        .group = group,
+	        .member = p->worker->member,
+	        .txn = p->own_sink ? p->own_sink->txn : NULL,
+	};
+	int rc = rfl_source_open(s, &spec, reterr);
+	free(group);
+	free(streams);
+	free(partitions);
+	return rc;
+}
+
+static int
+open_followers(struct rfl_processor *p, struct riffle_error *reterr)
+{
+	int rc = RIFFLE_OK;
+	for (uint32_t i = 1; i < p->source_count && rc == RIFFLE_OK; i++)
+		if (p->sources[i].source == NULL)
+			rc = rfl_processor_open_source(p, &p->sources[i], reterr);
+	return rc;
+}
+
+static void
+mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_event *ev)
+{
+	for (uint32_t i = 0; i < ev->lane_count; i++) {
+		const struct riffle_lane *gone =
+		        (const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+		struct rfl_source_lane *l = rfl_source_lane(s, gone->lane);
+		if (l == NULL)
+			continue;
+		int has_task = l->state == RFL_LANE_STARTED;
+		l->state = RFL_LANE_RELEASING;
+		for (size_t k = 0; has_task && k < p->task_count; k++)
+			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)
+				rfl_task_abandon(p->tasks[k]);
+	}
+}
+
+static void
+forget_released(struct rfl_source *s, const struct riffle_event *ev)
+{
+	for (uint32_t i = 0; i < ev->lane_count; i++) {
+		const struct riffle_lane *gone =
+		        (const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+		rfl_source_remove_lane(s, gone->lane);
+	}
+}
+
+static void
+take_event(struct rfl_processor *p, struct rfl_source *s, const struct riffle_event *ev)
+{
+	struct riffle_error err = {0};
+	switch (ev->type) {
+	case RIFFLE_EV_ASSIGNED:
+		rfl_source_add_lanes(s, ev);
+		if (s == &p->sources[0] && open_followers(p, &err) < 0)
+			rfl_processor_fail(p, &err);
+		break;
+	case RIFFLE_EV_REVOKED:
+	case RIFFLE_EV_LOST:
+		mark_revoked(p, s, ev);
+		break;
+	case RIFFLE_EV_RELEASED:
+		forget_released(s, ev);
+		break;
+	case RIFFLE_EV_COMMITTED:
+		rfl_processor_committed(p, ev);
+		break;
+	case RIFFLE_EV_ERROR:
+		if (ev->status == RIFFLE_E_FATAL || ev->status == RIFFLE_E_FENCED)
+			rfl_processor_fail(p, &ev->error);
+		else
+			rfl_log(RIFFLE_LOG_WARNING, "S002", p->what, "%s", ev->error.text);
+		break;
+	case RIFFLE_EV_CLOSED:
+		s->is_closed = 1;
+		break;
+	default:
+		rfl_err(&err, RIFFLE_E_FATAL, "source_poll gave an event of type %u", ev->type);
+		rfl_processor_fail(p, &err);
+	}
+}
+
+int
+rfl_processor_poll_sources(struct rfl_processor *p)
+{
+	int moved = 0;
+	for (uint32_t i = 0; i < p->source_count; i++) {
+		struct rfl_source *s = &p->sources[i];
+		struct riffle_event ev;
+		while (s->source != NULL && !s->is_closed) {
+			ev = (struct riffle_event){.size = sizeof ev};
+			if (s->ops->source_poll(s->source, &ev) <= 0)
+				break;
+			take_event(p, s, &ev);
+			moved = 1;
+		}
+	}
+	return moved;
+}
+
+static struct rfl_source_lane *
+waiting_lane(struct rfl_processor *p, uint32_t input, int32_t partition, uint32_t *ret_source)
+{
+	for (uint32_t i = 0; i < p->source_count; i++)
+		for (size_t k = 0; k < p->sources[i].lane_count; k++) {
+			struct rfl_source_lane *l = &p->sources[i].lanes[k];
+			if (l->state != RFL_LANE_ASSIGNED || l->input != input || l->partition != partition)
+				continue;
+			*ret_source = i;
+			return l;
+		}
+	return NULL;
+}
+
+static int
+start_lane(struct rfl_source *s, const struct rfl_source_lane *l, struct riffle_error *reterr)
+{
+	const struct riffle_position from = {
+	        .stream = l->stream,
+	        .partition = l->partition,
+	        .offset = l->offset,
+	        .leader_epoch = l->leader_epoch,
+	};
+	return s->ops->source_start(s->source, &l->id, &from, 1, reterr);
+}
+
+/* One task, once the lanes of all inputs are there. */
+static int
+make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reterr)
+{
+	size_t count = p->setup.processor->input_count;
+	struct rfl_task_lane *lanes = rfl_zalloc(count * sizeof *lanes);
+	struct riffle_bytes *metadata = rfl_zalloc(count * sizeof *metadata);
+	int rc = 0;
+	size_t found = 0;
+	for (uint32_t input = 0; input < count; input++) {
+		uint32_t source;
+		struct rfl_source_lane *l = waiting_lane(p, input, partition, &source);
+		if (l == NULL)
+			break;
+		found++;
+		metadata[input] = (struct riffle_bytes){l->metadata, l->metadata_len};
+		lanes[input] = (struct rfl_task_lane){
+		        .ops = p->sources[source].ops,
+		        .source = p->sources[source].source,
+		        .id = l->id,
+		        .input = input,
+		        .stream = l->stream,
+		        .source_index = source,
+		        .partition = partition,
+		        .leader_epoch = l->leader_epoch,
+		        .low = l->offset,
+		};
+	}
+	if (found == count) {
+		struct rfl_task *t =
+		        rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
+		rfl_grow(&p->tasks, &p->task_room, p->task_count + 1, sizeof *p->tasks);
+		p->tasks[p->task_count++] = t;
+		for (size_t i = 0; i < count && rc >= 0; i++) {
+			struct rfl_source *s = &p->sources[lanes[i].source_index];
+			struct rfl_source_lane *l = rfl_source_lane(s, lanes[i].id);
+			l->state = RFL_LANE_STARTED;
+			rc = start_lane(s, l, reterr);
+		}
+	}
+	free(lanes);
+	free(metadata);
+	return rc < 0 ? rc : found == count;
+}
+
+void
+rfl_processor_make_tasks(struct rfl_processor *p)
+{
+	struct riffle_error err = {0};
+	struct rfl_source *leader = &p->sources[0];
+	for (size_t i = 0; i < leader->lane_count; i++) {
+		if (leader->lanes[i].state != RFL_LANE_ASSIGNED || leader->lanes[i].stream != 0)
+			continue;
+		if (make_task(p, leader->lanes[i].partition, &err) < 0) {
+			rfl_processor_fail(p, &err);
+			return;
+		}
+	}
+}
+
+/* Tasks whose lanes were revoked go once their calls are done; then the lanes are given back. */
+void
+rfl_processor_release_lanes(struct rfl_processor *p)
+{
+	for (uint32_t i = 0; i < p->source_count; i++) {
+		struct rfl_source *s = &p->sources[i];
+		for (size_t k = 0; k < s->lane_count; k++) {
+			struct rfl_source_lane *l = &s->lanes[k];
+			int busy = 0;
+			struct riffle_error err = {0};
+			if (l->state != RFL_LANE_RELEASING)
+				continue;
+			for (size_t n = 0; n < p->task_count; n++) {
+				struct rfl_task *t = p->tasks[n];
+				if (rfl_task_lane(t, 0)->partition != l->partition)
+					continue;
+				busy = !rfl_task_is_idle(t);
+				if (busy)
+					break;
+				rfl_task_destroy(t);
+				p->tasks[n] = p->tasks[--p->task_count];
+				break;
+			}
+			if (busy)
+				continue;
+			l->state = RFL_LANE_RELEASED;
+			if (s->ops->source_release(s->source, &l->id, 1, &err) < 0)
+				rfl_processor_fail(p, &err);
+		}
+	}
+}

@@ -1,0 +1,74 @@
+/* A processor from inside, for processor.c, assign.c and commit.c. */
+#ifndef RFL_RUNTIME_PROCESSOR_PRIVATE_H
+#define RFL_RUNTIME_PROCESSOR_PRIVATE_H
+
+#include "base/check.h"
+#include "runtime/processor.h"
+#include "runtime/sink.h"
+#include "runtime/source.h"
+
+#define RFL_PROCESSOR_MAGIC 0x50524f43u
+
+enum rfl_phase {
+	RFL_PHASE_IDLE,    /* nothing is open; opens at retry_at_ns */
+	RFL_PHASE_SINKS,   /* sinks are open, the transaction object is not ready yet */
+	RFL_PHASE_RUNNING, /* sources are open; lanes come and go */
+	RFL_PHASE_TASKS,   /* closing: waits for the calls of its tasks */
+	RFL_PHASE_HANDLES, /* closing: waits for sources, then sinks */
+	RFL_PHASE_CLOSED   /* drained: does not come back */
+};
+
+enum rfl_txn_phase { RFL_TXN_NONE, RFL_TXN_OPEN, RFL_TXN_ENDING };
+
+/* Windows of so many output bytes make a transaction due before its interval. */
+#define RFL_TXN_BYTES ((size_t)16 * 1024 * 1024)
+
+struct rfl_processor {
+	uint32_t magic;
+	enum rfl_phase phase;
+	int draining;
+	struct rfl_processor_setup setup; /* arrays copied */
+	struct rfl_worker *worker;
+	char *what;
+	char *txn_id;
+	char *why; /* of the last failure, until it runs again */
+	int64_t retry_at_ns, backoff_ms;
+
+	struct rfl_task_spec task_spec;
+	struct rfl_route *routes;
+	struct riffle_call_spec call_spec;
+	const char **names; /* the call spec's arrays point into this */
+
+	struct rfl_source *sources; /* one per provider of inputs; the first leads */
+	uint32_t source_count;
+	uint32_t *source_inputs;   /* the sources' inputs arrays point into this */
+	struct rfl_sink **sinks;   /* by output; the same one may stand there more than once */
+	struct rfl_sink *own_sink; /* exactly-once: with the transaction */
+
+	struct rfl_task **tasks;
+	size_t task_count, task_room;
+
+	int64_t last_commit_ns;
+	uint64_t commit_tag;      /* of the commit under way */
+	uint32_t commits_open;    /* at-least-once: sources that have not answered yet */
+	struct riffle_error commit_error;
+	enum rfl_txn_phase txn_phase;
+	size_t txn_bytes;
+	int64_t txn_retry_ns;
+};
+
+/* processor.c: everything is closed and opened again later. */
+void rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err);
+
+/* assign.c */
+int rfl_processor_open_source(struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr);
+int rfl_processor_poll_sources(struct rfl_processor *p); /* 1 = something happened */
+void rfl_processor_make_tasks(struct rfl_processor *p);
+void rfl_processor_release_lanes(struct rfl_processor *p);
+
+/* commit.c */
+int rfl_processor_commit(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns); /* 1 = moved */
+void rfl_processor_committed(struct rfl_processor *p, const struct riffle_event *ev);
+int rfl_processor_is_committing(const struct rfl_processor *p);
+
+#endif

@@ -1,0 +1,51 @@
+/* A picture of the instance at one moment: plain data, owned by whoever asked for it. */
+#ifndef RFL_RUNTIME_STATUS_H
+#define RFL_RUNTIME_STATUS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * starting: not yet assigned, or its function is not ready. running. stopped: its error policy
+ * stopped it, why says what happened. failed: its source or sink is broken and is being opened
+ * again. draining, drained: the instance is stopping.
+ */
+enum rfl_state { RFL_STARTING, RFL_RUNNING, RFL_STOPPED, RFL_FAILED, RFL_DRAINING, RFL_DRAINED };
+
+struct rfl_lane_status {
+	char *alias, *stream;
+	int32_t partition;
+	int64_t position;  /* next offset to read */
+	int64_t committed; /* low: where a restart would read from; INT64_MIN = nothing */
+	int64_t log_end;   /* INT64_MIN = not known */
+	int64_t lag;       /* log_end - committed, -1 = not known */
+};
+
+struct rfl_task_status {
+	int32_t partition;
+	enum rfl_state state;
+	char *why; /* NULL where there is nothing to say */
+	uint64_t windows_open, calls_open, records_in, records_out, windows_done, retries, refused;
+	uint64_t memory_bytes;
+	int64_t next_close_ms; /* wall time, INT64_MIN = none */
+	struct rfl_lane_status *lanes;
+	size_t lane_count;
+};
+
+struct rfl_processor_status {
+	char *name, *function;
+	enum rfl_state state; /* the worst of its tasks' */
+	char *why;
+	struct rfl_task_status *tasks;
+	size_t task_count;
+};
+
+struct rfl_status {
+	struct rfl_processor_status *processors; /* in the order of the configuration */
+	size_t processor_count;
+};
+
+const char *rfl_state_name(enum rfl_state s); /* "running" */
+void rfl_status_free(struct rfl_status *s);   /* NULL is a no-op */
+
+#endif

@@ -1,0 +1,170 @@
+/* The loop of a worker: deliver, run, and when nothing moved, wait for any of its fds or the time. */
+#include "runtime/worker.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "runtime/processor.h"
+#include "runtime/sink.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORKER_MAGIC 0x574f524bu
+
+/* Sources and sinks are polled at least this often, whatever their fds say. */
+#define HEARTBEAT_NS ((int64_t)1000000000)
+
+int
+rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
+        const struct rfl_clock *clock, int done_fd)
+{
+	*w = (struct rfl_worker){
+	        .magic = WORKER_MAGIC, .index = index, .clock = clock, .done_fd = done_fd};
+	rfl_list_init(&w->sinks);
+	w->member = rfl_sprintf("%s.%u", instance, index);
+	return rfl_mailbox_init(&w->mailbox);
+}
+
+void
+rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p)
+{
+	RFL_CHECK(w, WORKER_MAGIC);
+	rfl_grow(&w->processors, &w->processor_room, w->processor_count + 1,
+	        sizeof(struct rfl_processor *));
+	w->processors[w->processor_count++] = p;
+}
+
+static int
+deliver_mail(struct rfl_worker *w)
+{
+	struct rfl_mail *m = rfl_mailbox_take(&w->mailbox);
+	int moved = m != NULL;
+	while (m != NULL) {
+		struct rfl_mail *next = m->next;
+		m->deliver(m);
+		m = next;
+	}
+	return moved;
+}
+
+static int
+run_sinks(struct rfl_worker *w)
+{
+	struct rfl_sink *s, *next;
+	int moved = 0;
+	rfl_list_foreach_safe(s, next, &w->sinks, struct rfl_sink, link)
+	{
+		moved |= rfl_sink_run(s);
+		if (s->is_closed && s->users == 0)
+			rfl_sink_destroy(s);
+	}
+	return moved;
+}
+
+static int
+run_processors(struct rfl_worker *w, int64_t *next_ns)
+{
+	int moved = 0;
+	for (size_t i = 0; i < w->processor_count; i++) {
+		struct rfl_task_progress one;
+		rfl_processor_run(w->processors[i], &one);
+		moved |= one.moved;
+		if (one.next_ns < *next_ns)
+			*next_ns = one.next_ns;
+	}
+	return moved;
+}
+
+static int
+is_closed(const struct rfl_worker *w)
+{
+	for (size_t i = 0; i < w->processor_count; i++)
+		if (!rfl_processor_is_closed(w->processors[i]))
+			return 0;
+	return rfl_list_empty(&w->sinks);
+}
+
+static size_t
+collect_fds(struct rfl_worker *w)
+{
+	struct rfl_sink *s;
+	size_t n = 1;
+	rfl_grow(&w->fds, &w->fd_room, 1, sizeof *w->fds);
+	w->fds[0] = (struct pollfd){.fd = w->mailbox.fd, .events = POLLIN};
+	for (size_t i = 0; i < w->processor_count; i++)
+		rfl_processor_fds(w->processors[i], &w->fds, &w->fd_room, &n);
+	rfl_list_foreach(s, &w->sinks, struct rfl_sink, link)
+	{
+		rfl_grow(&w->fds, &w->fd_room, n + 1, sizeof *w->fds);
+		w->fds[n++] = (struct pollfd){.fd = rfl_sink_fd(s), .events = POLLIN};
+	}
+	return n;
+}
+
+static void
+wait_for_something(struct rfl_worker *w, int64_t next_ns)
+{
+	int64_t left_ns = next_ns - rfl_clock_mono_ns(w->clock);
+	if (left_ns <= 0 || !rfl_mailbox_sleep(&w->mailbox))
+		return;
+	struct timespec ts = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
+	size_t n = collect_fds(w);
+	if (ppoll(w->fds, n, &ts, NULL) < 0)
+		rfl_assert(errno == EINTR || errno == ENOMEM);
+	rfl_mailbox_awake(&w->mailbox);
+}
+
+static void *
+run(void *arg)
+{
+	struct rfl_worker *w = arg;
+	while (!is_closed(w)) {
+		int64_t next_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
+		int moved = deliver_mail(w);
+		moved |= run_sinks(w);
+		moved |= run_processors(w, &next_ns);
+		moved |= run_sinks(w);
+		if (!moved)
+			wait_for_something(w, next_ns);
+	}
+	uint64_t one = 1;
+	rfl_assert(write(w->done_fd, &one, sizeof one) == (ssize_t)sizeof one);
+	return NULL;
+}
+
+int
+rfl_worker_start(struct rfl_worker *w)
+{
+	RFL_CHECK(w, WORKER_MAGIC);
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int rc = pthread_create(&w->thread, NULL, run, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc != 0)
+		return -rc;
+	char name[16] = "rfl-worker";
+	pthread_setname_np(w->thread, name);
+	w->is_running = 1;
+	return 0;
+}
+
+void
+rfl_worker_fini(struct rfl_worker *w)
+{
+	RFL_CHECK(w, WORKER_MAGIC);
+	if (w->is_running)
+		pthread_join(w->thread, NULL);
+	deliver_mail(w);
+	RFL_RETIRE(w);
+	for (size_t i = 0; i < w->processor_count; i++)
+		rfl_processor_destroy(w->processors[i]);
+	rfl_mailbox_fini(&w->mailbox);
+	free(w->processors);
+	free(w->fds);
+	free(w->member);
+}

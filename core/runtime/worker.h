@@ -1,0 +1,38 @@
+/*
+ * A worker: one thread that runs processors and waits, in one place, for all that can happen to them.
+ */
+#ifndef RFL_RUNTIME_WORKER_H
+#define RFL_RUNTIME_WORKER_H
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "runtime/status.h"
+
+#include <pthread.h>
+
+struct rfl_processor;
+
+struct rfl_worker {
+	uint32_t magic;
+	uint32_t index;
+	pthread_t thread;
+	int is_running;
+	const struct rfl_clock *clock;
+	struct rfl_mailbox mailbox;
+	char *member; /* "<instance>.<index>" */
+	struct rfl_processor **processors;
+	size_t processor_count, processor_room;
+	struct rfl_list sinks; /* shared and own ones, rfl_sink.link */
+	int done_fd;           /* eventfd of the runtime: one is added when the thread ends */
+	struct pollfd *fds;
+	size_t fd_room;
+};
+
+int rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
+        const struct rfl_clock *clock, int done_fd);
+void rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
+int rfl_worker_start(struct rfl_worker *w);
+void rfl_worker_fini(struct rfl_worker *w); /* joins; the processors are destroyed */
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * A task: one partition number of a processor, over the lanes of all its inputs. It owns its lanes,
+ * its windows, their calls and what they answered, and knows which position may be committed.
+ *
+ * One thread. A task never waits: run does what can be done now and says when to come back. Positions
+ * are committed by the processor for all its tasks together:
+ *
+ *   at-least-once   outputs are published as they come (or at the status); a window is settled when
+ *                   the sinks acknowledged them; low moves over settled windows in frontier order
+ *   exactly-once    outputs are held until the status; stage hands them to the open transaction in
+ *                   frontier order; a window is settled when the sink took them, and let go when
+ *                   the transaction is committed
+ */
+#ifndef RFL_TASK_TASK_H
+#define RFL_TASK_TASK_H
+
+#include "base/clock.h"
+#include "conf/model.h"
+#include "task/call.h"
+#include "task/outlet.h"
+#include "window/window.h"
+
+struct rfl_task;
+
+/* Where one output of the processor goes. */
+struct rfl_route {
+	struct rfl_outlet *outlet;
+	uint32_t sink_stream; /* index of the stream in that sink */
+	const char *content_type;
+};
+
+/* What the tasks of one processor share; lives longer than they do. */
+struct rfl_task_spec {
+	const struct rfl_processor_conf *conf;
+	const struct rfl_clock *clock;
+	const char *what; /* "processor averager", for the log */
+	struct rfl_callee callee;
+	struct rfl_window_spec window;
+	uint64_t settings; /* fingerprint */
+	const struct rfl_route *routes;
+	size_t memory_bytes;
+};
+
+/* A lane as the provider assigned it. */
+struct rfl_task_lane {
+	const struct riffle_provider_ops *ops;
+	void *source;
+	uint32_t id;     /* the provider's number */
+	uint32_t input;  /* argIndex */
+	uint32_t stream; /* index in its source's spec */
+	uint32_t source_index;
+	int32_t partition;
+	int32_t leader_epoch;
+	int64_t low; /* where to read from: the committed offset */
+};
+
+/*
+ * metadata[i] belongs to lanes[i]: absent for a new group. Where it cannot be gone on from (not ours,
+ * damaged, other window settings) the task exists all the same, stopped, and says why.
+ */
+struct rfl_task *rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
+        const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count);
+void rfl_task_destroy(struct rfl_task *t); /* rfl_task_is_idle; NULL is a no-op */
+
+struct rfl_task_progress {
+	int moved;       /* something was done: run again before waiting */
+	int64_t next_ns; /* come back then at the latest; INT64_MAX = only when something happens */
+};
+
+/* Fires windows, reads lanes, begins and feeds calls, sends outputs. */
+void rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress);
+/* Reading stops for good; what is open stays uncommitted, what is closing goes on. */
+void rfl_task_drain(struct rfl_task *t);
+int rfl_task_is_drained(const struct rfl_task *t); /* nothing is closing any more, or it is stopped */
+/* Everything is dropped; calls are cancelled. Idle once the last of them is done. */
+void rfl_task_abandon(struct rfl_task *t);
+int rfl_task_is_idle(const struct rfl_task *t);
+void rfl_task_stop(struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
+/* A send of this task is finished; the pane is the send's detail. */
+void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
+
+/*
+ * Exactly-once: hands outputs of windows that are done to their outlets, in frontier order; call
+ * inside a transaction only. Returns the bytes handed over. Without begin_more only windows that
+ * were begun are brought to their end.
+ */
+size_t rfl_task_stage(struct rfl_task *t, int begin_more);
+int rfl_task_can_stage(const struct rfl_task *t);     /* there is a window to stage */
+int rfl_task_is_staging(const struct rfl_task *t);    /* a staged window is not wholly taken yet */
+
+/* Would a commit move low? */
+int rfl_task_can_commit(const struct rfl_task *t);
+struct rfl_commit_text {
+	char text[65];
+};
+/*
+ * The positions of the lanes of one source for the next commit, at most one per lane, into positions
+ * and texts (room for lane_count each). Returns how many.
+ */
+size_t rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
+        struct riffle_position *positions, struct rfl_commit_text *texts);
+size_t rfl_task_lane_count(const struct rfl_task *t);
+int rfl_task_is_committing(const struct rfl_task *t);
+void rfl_task_commit_begin(struct rfl_task *t);  /* what positions said is on its way */
+void rfl_task_commit_done(struct rfl_task *t);   /* committed */
+void rfl_task_commit_undone(struct rfl_task *t); /* not committed: settled windows are staged again */
+
+/* From the mailbox. */
+void rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b);
+void rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p);
+void rfl_task_call_done(
+        struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err);
+
+/* For the status; why is borrowed until the task changes. */
+struct rfl_task_view {
+	int32_t partition;
+	int stopped, drained;
+	const char *why;
+	uint64_t windows_open, calls_open, records_in, records_out, windows_done, retries, refused;
+	size_t memory_bytes;
+	int64_t next_close_ms; /* RFL_NEVER_MS = none */
+	size_t lane_count;
+};
+struct rfl_lane_view {
+	int64_t next, committed;
+};
+void rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view);
+const struct rfl_task_lane *rfl_task_lane(const struct rfl_task *t, size_t lane);
+struct rfl_lane_view rfl_task_lane_view(const struct rfl_task *t, size_t lane);
+
+#endif

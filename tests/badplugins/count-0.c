@@ -1,0 +1,3 @@
+/* A module without plugins. R09. */
+#define BAD_COUNT 0
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* Another major. R07. */
+#define BAD_MAJOR 9
+#include "bad.h"

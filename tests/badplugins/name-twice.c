@@ -1,0 +1,3 @@
+/* The same plugin twice in one file. R10. */
+#define BAD_COUNT 2
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* The entry function gives nothing. R05. */
+#define BAD_RESULT NULL
+#include "bad.h"
