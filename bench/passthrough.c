@@ -38,7 +38,7 @@ echo_release(struct riffle_batch *batch)
 
 static struct echo *
 echo_create(const struct riffle_host *host, struct riffle_batch *from, uint32_t first,
-        uint32_t count, size_t *ret_bytes)
+	uint32_t count, size_t *ret_bytes)
 {
 	struct echo *e = malloc(sizeof *e + count * sizeof e->records[0]);
 	if (e == NULL)
@@ -76,7 +76,7 @@ fail(struct riffle_error *reterr, int code, const char *text)
 
 static int
 create(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	(void)cfg;
 	struct passthrough *p = calloc(1, sizeof *p);
@@ -102,7 +102,7 @@ capabilities(void *self)
 
 static int
 call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_call_events *events,
-        void *data, void **ret_call, struct riffle_error *reterr)
+	void *data, void **ret_call, struct riffle_error *reterr)
 {
 	struct call *c = calloc(1, sizeof *c);
 	if (c == NULL)
@@ -126,7 +126,7 @@ finish(struct call *c, int status, const struct riffle_error *err)
 
 static int
 call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	struct call *c = call;
 	size_t bytes;
@@ -181,27 +181,27 @@ call_destroy(void *call)
 }
 
 static const struct riffle_invoker_ops ops = {
-        .size = sizeof ops,
-        .create = create,
-        .destroy = destroy,
-        .capabilities = capabilities,
-        .call_begin = call_begin,
-        .call_push = call_push,
-        .call_end = call_end,
-        .call_read = call_read,
-        .call_cancel = call_cancel,
-        .call_destroy = call_destroy,
+	.size = sizeof ops,
+	.create = create,
+	.destroy = destroy,
+	.capabilities = capabilities,
+	.call_begin = call_begin,
+	.call_push = call_push,
+	.call_end = call_end,
+	.call_read = call_read,
+	.call_cancel = call_cancel,
+	.call_destroy = call_destroy,
 };
 
 static const struct riffle_plugin plugin = {
-        .size = sizeof plugin,
-        .kind = RIFFLE_KIND_INVOKER,
-        .name = "passthrough",
-        .summary = "answers each record with itself",
-        .version = "0.1.0",
-        .license = "same as riffle",
-        .capabilities = RIFFLE_CAN_STREAM | RIFFLE_CAN_MANY_INPUTS,
-        .ops = &ops,
+	.size = sizeof plugin,
+	.kind = RIFFLE_KIND_INVOKER,
+	.name = "passthrough",
+	.summary = "answers each record with itself",
+	.version = "0.1.0",
+	.license = "same as riffle",
+	.capabilities = RIFFLE_CAN_STREAM | RIFFLE_CAN_MANY_INPUTS,
+	.ops = &ops,
 };
 
 RIFFLE_MODULE("bench", &plugin);

@@ -1,5 +1,8 @@
+/* riffle: everything begins with a verb. */
+#include "cli/cli.h"
+
 int
-main(void)
+main(int argc, char **argv)
 {
-	return 0;
+	return rfl_cli_main(argc, argv);
 }

@@ -9,7 +9,10 @@ struct rfl_buf {
 	size_t len, room;
 };
 
-#define RFL_BUF_INIT {NULL, 0, 0}
+#define RFL_BUF_INIT                                                                               \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
 
 void rfl_buf_add(struct rfl_buf *b, const void *data, size_t len);
 void rfl_buf_puts(struct rfl_buf *b, const char *s);

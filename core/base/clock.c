@@ -17,8 +17,8 @@ void
 rfl_clock_init(struct rfl_clock *c)
 {
 	*c = (struct rfl_clock){
-	        .wall_base_ms = read_ns(CLOCK_REALTIME) / 1000000,
-	        .mono_base_ns = read_ns(CLOCK_MONOTONIC),
+		.wall_base_ms = read_ns(CLOCK_REALTIME) / 1000000,
+		.mono_base_ns = read_ns(CLOCK_MONOTONIC),
 	};
 }
 

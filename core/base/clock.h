@@ -15,7 +15,7 @@ struct rfl_clock {
 	int manual;
 };
 
-void rfl_clock_init(struct rfl_clock *c);                       /* the system's */
+void rfl_clock_init(struct rfl_clock *c);                         /* the system's */
 void rfl_clock_init_manual(struct rfl_clock *c, int64_t wall_ms); /* stands still until advanced */
 void rfl_clock_advance(struct rfl_clock *c, int64_t ns);          /* manual clocks only */
 int64_t rfl_clock_mono_ns(const struct rfl_clock *c);

@@ -49,8 +49,8 @@ const char *
 rfl_status_name(int code)
 {
 	static const char *const names[] = {"ok", "invalid argument", "out of memory",
-	        "bad configuration", "unsupported", "timed out", "cancelled", "unavailable",
-	        "not authorized", "bad data", "fenced", "full", "fatal", "not found"};
+		"bad configuration", "unsupported", "timed out", "cancelled", "unavailable",
+		"not authorized", "bad data", "fenced", "full", "fatal", "not found"};
 	if (code > 0 || code < RIFFLE_E_LAST)
 		return "unknown status";
 	return names[-code];

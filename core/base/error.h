@@ -21,10 +21,10 @@ rfl_err_code(int code)
 	return code;
 }
 void rfl_err_fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, ...)
-        __attribute__((format(printf, 4, 5)));
+	__attribute__((format(printf, 4, 5)));
 /* Puts "text: " in front of what is there already. Returns err->code. */
 int rfl_err_prefix(struct riffle_error *err, const char *fmt, ...)
-        __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 const char *rfl_status_name(int code); /* "unavailable" */
 
 #endif

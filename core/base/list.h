@@ -38,7 +38,7 @@ rfl_list_remove(struct rfl_list *e)
 	rfl_list_init(e);
 }
 
-#define rfl_container(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define rfl_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define rfl_list_first(l, type, member)                                                            \
 	(rfl_list_empty(l) ? NULL : rfl_container((l)->next, type, member))
@@ -46,10 +46,11 @@ rfl_list_remove(struct rfl_list *e)
 /* The body may not remove the element it is given; the _safe form allows just that. */
 #define rfl_list_foreach(pos, l, type, member)                                                     \
 	for (pos = rfl_container((l)->next, type, member); &pos->member != (l);                    \
-	        pos = rfl_container(pos->member.next, type, member))
+		pos = rfl_container(pos->member.next, type, member))
 #define rfl_list_foreach_safe(pos, tmp, l, type, member)                                           \
 	for (pos = rfl_container((l)->next, type, member),                                         \
 	    tmp = rfl_container(pos->member.next, type, member);                                   \
-	        &pos->member != (l); pos = tmp, tmp = rfl_container(pos->member.next, type, member))
+		&pos->member != (l);                                                               \
+		pos = tmp, tmp = rfl_container(pos->member.next, type, member))
 
 #endif

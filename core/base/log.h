@@ -17,6 +17,6 @@ int rfl_log_enabled(int level);
  * Thread-safe; one write per line.
  */
 void rfl_log(int level, const char *code, const char *what, const char *fmt, ...)
-        __attribute__((format(printf, 4, 5)));
+	__attribute__((format(printf, 4, 5)));
 
 #endif

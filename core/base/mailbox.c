@@ -36,7 +36,7 @@ rfl_mailbox_post(struct rfl_mailbox *m, struct rfl_mail *mail)
 	RFL_CHECK(m, MAILBOX_MAGIC);
 	mail->next = __atomic_load_n(&m->head, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(
-	        &m->head, &mail->next, mail, 1, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		&m->head, &mail->next, mail, 1, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		;
 	if (__atomic_load_n(&m->sleeping, __ATOMIC_SEQ_CST)) {
 		uint64_t one = 1;

@@ -20,8 +20,8 @@ struct rfl_mailbox {
 	int sleeping;
 };
 
-int rfl_mailbox_init(struct rfl_mailbox *m); /* 0, or -1 with errno */
-void rfl_mailbox_fini(struct rfl_mailbox *m); /* it is empty by then */
+int rfl_mailbox_init(struct rfl_mailbox *m);                         /* 0, or -1 with errno */
+void rfl_mailbox_fini(struct rfl_mailbox *m);                        /* it is empty by then */
 void rfl_mailbox_post(struct rfl_mailbox *m, struct rfl_mail *mail); /* any thread */
 /* All that was posted, oldest first, linked by next; NULL when there is nothing. The taker only. */
 struct rfl_mail *rfl_mailbox_take(struct rfl_mailbox *m);

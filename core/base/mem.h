@@ -2,8 +2,8 @@
 #ifndef RFL_BASE_MEM_H
 #define RFL_BASE_MEM_H
 
-#include <stddef.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 void *rfl_alloc(size_t size);  /* not cleared; size > 0 */
 void *rfl_zalloc(size_t size); /* cleared; size > 0 */

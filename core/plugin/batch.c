@@ -2,8 +2,8 @@
 #include "plugin/batch.h"
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "base/list.h"
+#include "base/mem.h"
 #include "plugin/host.h"
 
 #include <stdlib.h>
@@ -121,7 +121,7 @@ keep_type(struct rfl_builder *b, const char *type)
 
 void
 rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
-        const struct riffle_header *headers, uint32_t header_count, const char *content_type)
+	const struct riffle_header *headers, uint32_t header_count, const char *content_type)
 {
 	RFL_CHECK(b, BUILDER_MAGIC);
 	rfl_grow(&b->records, &b->record_room, b->count + 1, sizeof *b->records);
@@ -135,14 +135,15 @@ rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
 	r->content_type = keep_type(b, content_type);
 	for (uint32_t i = 0; i < header_count; i++)
 		b->headers[b->header_count++] = (struct riffle_header){
-		        .name = keep(b, headers[i].name), .value = keep(b, headers[i].value)};
+			.name = keep(b, headers[i].name), .value = keep(b, headers[i].value)};
 }
 
 void
 rfl_builder_copy(struct rfl_builder *b, const struct riffle_batch *from, uint32_t i)
 {
 	const struct riffle_record *r = riffle_batch_at(from, i);
-	const struct riffle_header *headers = r->header_count ? from->headers + r->header_first : NULL;
+	const struct riffle_header *headers =
+		r->header_count ? from->headers + r->header_first : NULL;
 	const char *type = r->content_type ? from->content_types[r->content_type] : NULL;
 	rfl_builder_add(b, r, headers, r->header_count, type);
 }

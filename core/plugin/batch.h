@@ -17,7 +17,7 @@ void rfl_builder_destroy(struct rfl_builder *b); /* with what is not finished; N
 void rfl_builder_copy(struct rfl_builder *b, const struct riffle_batch *from, uint32_t i);
 /* Copies a record that is in no batch: content_type NULL = not stated; record's own index unused. */
 void rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
-        const struct riffle_header *headers, uint32_t header_count, const char *content_type);
+	const struct riffle_header *headers, uint32_t header_count, const char *content_type);
 uint32_t rfl_builder_count(const struct rfl_builder *b);
 size_t rfl_builder_bytes(const struct rfl_builder *b); /* what the batch would pin */
 /* The batch, with one reference that is the caller's, or NULL when empty; the builder is empty again. */

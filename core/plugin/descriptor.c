@@ -17,7 +17,9 @@
 const char *
 rfl_kind_name(uint32_t kind)
 {
-	return kind == RIFFLE_KIND_PROVIDER ? "provider" : kind == RIFFLE_KIND_INVOKER ? "invoker" : "?";
+	return kind == RIFFLE_KIND_PROVIDER  ? "provider"
+	       : kind == RIFFLE_KIND_INVOKER ? "invoker"
+					     : "?";
 }
 
 static int
@@ -31,11 +33,11 @@ static int
 size_fails(const char *what, uint32_t size, size_t least, struct riffle_error *reterr)
 {
 	if (size < least)
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s too small: %u bytes, at least %zu [R08]",
-		        what, size, least);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s too small: %u bytes, at least %zu [R08]", what, size, least);
 	if (size > STRUCT_MAX)
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s too large: %u bytes, at most %u [R08]",
-		        what, size, STRUCT_MAX);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s too large: %u bytes, at most %u [R08]", what, size, STRUCT_MAX);
 	return RIFFLE_OK;
 }
 
@@ -44,26 +46,26 @@ rfl_module_check(const struct riffle_module *m, const void *base, struct riffle_
 {
 	if ((uintptr_t)m % _Alignof(struct riffle_module) != 0 || !in_object(m, base))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "entry function returned a pointer outside the plugin [R05]");
+			"entry function returned a pointer outside the plugin [R05]");
 	if (m->magic != RIFFLE_MODULE_MAGIC)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "bad magic 0x%08x; damaged, or byte order [R06]", m->magic);
+			"bad magic 0x%08x; damaged, or byte order [R06]", m->magic);
 	if (m->abi_major != RIFFLE_ABI_MAJOR || m->abi_minor != RIFFLE_ABI_MINOR)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "needs plugin ABI %u.%u, this program provides %u.%u [R07]", m->abi_major,
-		        m->abi_minor, RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
+			"needs plugin ABI %u.%u, this program provides %u.%u [R07]", m->abi_major,
+			m->abi_minor, RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
 	int rc = size_fails("module", m->size, sizeof *m, reterr);
 	if (rc < 0)
 		return rc;
 	if (m->plugin_count < 1 || m->plugin_count > PLUGINS_MAX || !in_object(m->plugins, base))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "plugin list of %u entries is not one of 1 to %u [R09]", m->plugin_count,
-		        PLUGINS_MAX);
+			"plugin list of %u entries is not one of 1 to %u [R09]", m->plugin_count,
+			PLUGINS_MAX);
 	for (uint32_t i = 0; i < m->plugin_count; i++)
 		if (!in_object(m->plugins[i], base))
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			        "plugin list entry %u is %s [R09]", i + 1,
-			        m->plugins[i] ? "outside the plugin" : "NULL");
+				"plugin list entry %u is %s [R09]", i + 1,
+				m->plugins[i] ? "outside the plugin" : "NULL");
 	return RIFFLE_OK;
 }
 
@@ -74,7 +76,7 @@ text_fails(const char *what, const char *s, const void *base, struct riffle_erro
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s is NULL [R10]", what);
 	if (!in_object(s, base) || strnlen(s, TEXT_MAX) == TEXT_MAX)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "%s is not a text of the plugin below %u bytes [R10]", what, TEXT_MAX);
+			"%s is not a text of the plugin below %u bytes [R10]", what, TEXT_MAX);
 	return RIFFLE_OK;
 }
 
@@ -85,7 +87,8 @@ name_is_legal(const char *s, size_t max, const char *more)
 	if (s[0] < 'a' || s[0] > 'z' || strlen(s) > max)
 		return 0;
 	for (; *s != '\0'; s++)
-		if (!(*s >= 'a' && *s <= 'z') && !(*s >= '0' && *s <= '9') && strchr(more, *s) == NULL)
+		if (!(*s >= 'a' && *s <= 'z') && !(*s >= '0' && *s <= '9') &&
+			strchr(more, *s) == NULL)
 			return 0;
 	return 1;
 }
@@ -103,11 +106,11 @@ texts_fail(const struct riffle_plugin *d, const void *base, struct riffle_error 
 	if (rc < 0)
 		return rc;
 	if (!name_is_legal(d->name, 31, "-"))
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "plugin name \"%s\" is not allowed [R10]",
-		        d->name);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"plugin name \"%s\" is not allowed [R10]", d->name);
 	if (d->kind != RIFFLE_KIND_PROVIDER && d->kind != RIFFLE_KIND_INVOKER)
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "plugin \"%s\": kind %u is not known [R10]",
-		        d->name, d->kind);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"plugin \"%s\": kind %u is not known [R10]", d->name, d->kind);
 	return RIFFLE_OK;
 }
 
@@ -116,44 +119,47 @@ struct needed {
 	size_t at;
 };
 
-#define NEED(type, member) {#member, offsetof(struct type, member)}
+#define NEED(type, member)                                                                         \
+	{                                                                                          \
+#member, offsetof(struct type, member)                                             \
+	}
 
 static const struct needed provider_always[] = {
-        NEED(riffle_provider_ops, create),
-        NEED(riffle_provider_ops, destroy),
-        NEED(riffle_provider_ops, capabilities),
+	NEED(riffle_provider_ops, create),
+	NEED(riffle_provider_ops, destroy),
+	NEED(riffle_provider_ops, capabilities),
 };
 static const struct needed provider_source[] = {
-        NEED(riffle_provider_ops, source_open),
-        NEED(riffle_provider_ops, source_fd),
-        NEED(riffle_provider_ops, source_poll),
-        NEED(riffle_provider_ops, source_start),
-        NEED(riffle_provider_ops, source_rewind),
-        NEED(riffle_provider_ops, source_release),
-        NEED(riffle_provider_ops, source_commit),
-        NEED(riffle_provider_ops, lane_poll),
-        NEED(riffle_provider_ops, lane_state),
-        NEED(riffle_provider_ops, source_close),
-        NEED(riffle_provider_ops, source_destroy),
+	NEED(riffle_provider_ops, source_open),
+	NEED(riffle_provider_ops, source_fd),
+	NEED(riffle_provider_ops, source_poll),
+	NEED(riffle_provider_ops, source_start),
+	NEED(riffle_provider_ops, source_rewind),
+	NEED(riffle_provider_ops, source_release),
+	NEED(riffle_provider_ops, source_commit),
+	NEED(riffle_provider_ops, lane_poll),
+	NEED(riffle_provider_ops, lane_state),
+	NEED(riffle_provider_ops, source_close),
+	NEED(riffle_provider_ops, source_destroy),
 };
 static const struct needed provider_sink[] = {
-        NEED(riffle_provider_ops, sink_open),
-        NEED(riffle_provider_ops, sink_fd),
-        NEED(riffle_provider_ops, sink_poll),
-        NEED(riffle_provider_ops, sink_send),
-        NEED(riffle_provider_ops, sink_close),
-        NEED(riffle_provider_ops, sink_destroy),
+	NEED(riffle_provider_ops, sink_open),
+	NEED(riffle_provider_ops, sink_fd),
+	NEED(riffle_provider_ops, sink_poll),
+	NEED(riffle_provider_ops, sink_send),
+	NEED(riffle_provider_ops, sink_close),
+	NEED(riffle_provider_ops, sink_destroy),
 };
 static const struct needed invoker_always[] = {
-        NEED(riffle_invoker_ops, create),
-        NEED(riffle_invoker_ops, destroy),
-        NEED(riffle_invoker_ops, capabilities),
-        NEED(riffle_invoker_ops, call_begin),
-        NEED(riffle_invoker_ops, call_push),
-        NEED(riffle_invoker_ops, call_end),
-        NEED(riffle_invoker_ops, call_read),
-        NEED(riffle_invoker_ops, call_cancel),
-        NEED(riffle_invoker_ops, call_destroy),
+	NEED(riffle_invoker_ops, create),
+	NEED(riffle_invoker_ops, destroy),
+	NEED(riffle_invoker_ops, capabilities),
+	NEED(riffle_invoker_ops, call_begin),
+	NEED(riffle_invoker_ops, call_push),
+	NEED(riffle_invoker_ops, call_end),
+	NEED(riffle_invoker_ops, call_read),
+	NEED(riffle_invoker_ops, call_cancel),
+	NEED(riffle_invoker_ops, call_destroy),
 };
 
 /* The name of the first operation of the list that is missing, or NULL. */
@@ -181,7 +187,7 @@ missing_op(const struct rfl_plugin *p)
 	if (missing == NULL && (p->capabilities & RIFFLE_CAN_SINK))
 		missing = first_missing(ops, provider_sink, RFL_COUNT(provider_sink));
 	if (missing == NULL && (p->capabilities & RIFFLE_CAN_TRANSACTIONS) &&
-	        p->ops.provider.extension == NULL)
+		p->ops.provider.extension == NULL)
 		missing = "extension";
 	return missing;
 }
@@ -189,11 +195,13 @@ missing_op(const struct rfl_plugin *p)
 static int
 copy_ops(struct rfl_plugin *p, const void *ops, const void *base, struct riffle_error *reterr)
 {
-	size_t ours = p->kind == RIFFLE_KIND_PROVIDER ? sizeof p->ops.provider : sizeof p->ops.invoker;
+	size_t ours =
+		p->kind == RIFFLE_KIND_PROVIDER ? sizeof p->ops.provider : sizeof p->ops.invoker;
 	uint32_t theirs;
 	if (!in_object(ops, base))
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s \"%s\": ops is outside the plugin [R11]",
-		        rfl_kind_name(p->kind), p->name);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s \"%s\": ops is outside the plugin [R11]", rfl_kind_name(p->kind),
+			p->name);
 	memcpy(&theirs, ops, sizeof theirs);
 	/* At major 0 both sides have the same headers, so the least is all of it. */
 	int rc = size_fails("ops", theirs, ours, reterr);
@@ -201,13 +209,13 @@ copy_ops(struct rfl_plugin *p, const void *ops, const void *base, struct riffle_
 		return rc;
 	memcpy(&p->ops, ops, theirs < ours ? theirs : ours);
 	if (p->kind == RIFFLE_KIND_PROVIDER &&
-	        !(p->capabilities & (RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK)))
+		!(p->capabilities & (RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK)))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "provider \"%s\": offers neither a source nor a sink [R11]", p->name);
+			"provider \"%s\": offers neither a source nor a sink [R11]", p->name);
 	const char *missing = missing_op(p);
 	if (missing != NULL)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s \"%s\": %s is missing [R11]",
-		        rfl_kind_name(p->kind), p->name, missing);
+			rfl_kind_name(p->kind), p->name, missing);
 	return RIFFLE_OK;
 }
 
@@ -237,7 +245,7 @@ option_fault(const struct riffle_option_table *t, uint32_t i)
 
 static int
 table_fails(const struct rfl_plugin *p, const struct riffle_option_table *t, const void *base,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	int rc = size_fails("option table", t->size, sizeof *t, reterr);
 	if (rc == RIFFLE_OK && t->option_count > 0)
@@ -245,21 +253,22 @@ table_fails(const struct rfl_plugin *p, const struct riffle_option_table *t, con
 	if (rc < 0)
 		return rc;
 	if (t->section < RIFFLE_SECTION_PROVIDER || t->section > RIFFLE_SECTION_FUNCTION ||
-	        t->option_count > 1024 || (t->option_count > 0 && !in_object(t->options, base)))
+		t->option_count > 1024 || (t->option_count > 0 && !in_object(t->options, base)))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "%s \"%s\": option table for section %u with %u options cannot be [R12]",
-		        rfl_kind_name(p->kind), p->name, t->section, t->option_count);
+			"%s \"%s\": option table for section %u with %u options cannot be [R12]",
+			rfl_kind_name(p->kind), p->name, t->section, t->option_count);
 	for (uint32_t i = 0; i < t->option_count; i++) {
 		const char *name = option_at(t, i)->name;
 		if (name == NULL || !in_object(name, base) || strnlen(name, 64) == 64 ||
-		        !name_is_legal(name, 63, "-."))
+			!name_is_legal(name, 63, "-."))
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			        "%s \"%s\": the name of option %u is not allowed [R12]",
-			        rfl_kind_name(p->kind), p->name, i + 1);
+				"%s \"%s\": the name of option %u is not allowed [R12]",
+				rfl_kind_name(p->kind), p->name, i + 1);
 		const char *fault = option_fault(t, i);
 		if (fault != NULL)
-			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s \"%s\": option \"%s\": %s [R12]",
-			        rfl_kind_name(p->kind), p->name, name, fault);
+			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+				"%s \"%s\": option \"%s\": %s [R12]", rfl_kind_name(p->kind),
+				p->name, name, fault);
 	}
 	return RIFFLE_OK;
 }
@@ -268,11 +277,12 @@ static int
 tables_fail(const struct rfl_plugin *p, const void *base, struct riffle_error *reterr)
 {
 	if (p->table_count > 3 || (p->table_count > 0 && !in_object(p->tables, base)))
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s \"%s\": %u option tables cannot be [R12]",
-		        rfl_kind_name(p->kind), p->name, p->table_count);
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s \"%s\": %u option tables cannot be [R12]", rfl_kind_name(p->kind),
+			p->name, p->table_count);
 	for (uint32_t i = 0; i < p->table_count; i++) {
 		const struct riffle_option_table *t =
-		        (const void *)((const char *)p->tables + (size_t)i * p->table_size);
+			(const void *)((const char *)p->tables + (size_t)i * p->table_size);
 		int rc = table_fails(p, t, base, reterr);
 		if (rc < 0)
 			return rc;
@@ -282,7 +292,7 @@ tables_fail(const struct rfl_plugin *p, const void *base, struct riffle_error *r
 
 int
 rfl_descriptor_copy(const struct riffle_module *m, uint32_t i, const void *base,
-        struct rfl_plugin **ret_plugin, struct riffle_error *reterr)
+	struct rfl_plugin **ret_plugin, struct riffle_error *reterr)
 {
 	const struct riffle_plugin *d = m->plugins[i];
 	int rc = size_fails("descriptor", d->size, sizeof *d, reterr);
@@ -291,22 +301,23 @@ rfl_descriptor_copy(const struct riffle_module *m, uint32_t i, const void *base,
 	if (rc == RIFFLE_OK)
 		rc = text_fails("build", m->build, base, reterr);
 	if (rc == RIFFLE_OK && d->table_count > 0)
-		rc = size_fails("option table", d->table_size, sizeof(struct riffle_option_table), reterr);
+		rc = size_fails(
+			"option table", d->table_size, sizeof(struct riffle_option_table), reterr);
 	if (rc < 0)
 		return rc;
 	struct rfl_plugin *p = rfl_zalloc(sizeof *p);
 	*p = (struct rfl_plugin){
-	        .magic = PLUGIN_MAGIC,
-	        .kind = d->kind,
-	        .name = rfl_strdup(d->name),
-	        .summary = rfl_strdup(d->summary),
-	        .version = rfl_strdup(d->version),
-	        .license = rfl_strdup(d->license),
-	        .build = rfl_strdup(m->build),
-	        .capabilities = d->capabilities,
-	        .tables = d->tables,
-	        .table_size = d->table_size,
-	        .table_count = d->table_count,
+		.magic = PLUGIN_MAGIC,
+		.kind = d->kind,
+		.name = rfl_strdup(d->name),
+		.summary = rfl_strdup(d->summary),
+		.version = rfl_strdup(d->version),
+		.license = rfl_strdup(d->license),
+		.build = rfl_strdup(m->build),
+		.capabilities = d->capabilities,
+		.tables = d->tables,
+		.table_size = d->table_size,
+		.table_count = d->table_count,
 	};
 	rc = copy_ops(p, d->ops, base, reterr);
 	if (rc == RIFFLE_OK)

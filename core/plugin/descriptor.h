@@ -11,7 +11,7 @@
 int rfl_module_check(const struct riffle_module *m, const void *base, struct riffle_error *reterr);
 /* Refusals R08, R10 to R12: plugin i of a module that passed; copies it into a fresh struct. */
 int rfl_descriptor_copy(const struct riffle_module *m, uint32_t i, const void *base,
-        struct rfl_plugin **ret_plugin, struct riffle_error *reterr);
+	struct rfl_plugin **ret_plugin, struct riffle_error *reterr);
 void rfl_descriptor_free(struct rfl_plugin *p);
 const char *rfl_kind_name(uint32_t kind); /* "provider" */
 

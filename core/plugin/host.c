@@ -56,22 +56,23 @@ void
 rfl_host_init(struct rfl_host *h, const char *what, const struct rfl_clock *clock)
 {
 	*h = (struct rfl_host){
-	        .abi = {
-	                .size = sizeof h->abi,
-	                .abi_major = RIFFLE_ABI_MAJOR,
-	                .abi_minor = RIFFLE_ABI_MINOR,
-	                .ctx = h,
-	                .product = "riffle",
-	                .version = RFL_VERSION,
-	                .log_enabled = host_log_enabled,
-	                .log = host_log,
-	                .mono_ns = host_mono_ns,
-	                .batch_ref = host_batch_ref,
-	                .batch_unref = host_batch_unref,
-	                .extension = host_extension,
-	        },
-	        .what = rfl_strdup(what),
-	        .clock = clock,
+		.abi =
+			{
+				.size = sizeof h->abi,
+				.abi_major = RIFFLE_ABI_MAJOR,
+				.abi_minor = RIFFLE_ABI_MINOR,
+				.ctx = h,
+				.product = "riffle",
+				.version = RFL_VERSION,
+				.log_enabled = host_log_enabled,
+				.log = host_log,
+				.mono_ns = host_mono_ns,
+				.batch_ref = host_batch_ref,
+				.batch_unref = host_batch_unref,
+				.extension = host_extension,
+			},
+		.what = rfl_strdup(what),
+		.clock = clock,
 	};
 }
 

@@ -45,7 +45,8 @@ other_machine(const char *path)
 	if (got != (ssize_t)sizeof h || memcmp(h, ELFMAG, SELFMAG) != 0 || OUR_MACHINE == EM_NONE)
 		return 0;
 	int machine = h[18] | h[19] << 8;
-	return machine != OUR_MACHINE || h[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32);
+	return machine != OUR_MACHINE ||
+	       h[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32);
 }
 
 static lt_module
@@ -82,12 +83,12 @@ symbol_now(lt_user_data data, lt_module module, const char *name)
 }
 
 static const lt_dlvtable our_loader = {
-        .name = "riffle-now",
-        .sym_prefix = NULL,
-        .module_open = open_now,
-        .module_close = close_now,
-        .find_sym = symbol_now,
-        .priority = LT_DLLOADER_PREPEND,
+	.name = "riffle-now",
+	.sym_prefix = NULL,
+	.module_open = open_now,
+	.module_close = close_now,
+	.find_sym = symbol_now,
+	.priority = LT_DLLOADER_PREPEND,
 };
 
 int
@@ -98,7 +99,8 @@ rfl_loader_init(struct riffle_error *reterr)
 	if (lt_dlloader_find("riffle-now") != NULL)
 		return RIFFLE_OK;
 	if (lt_dlloader_add(&our_loader) != 0)
-		return rfl_err(reterr, RIFFLE_E_FATAL, "cannot add a loader to libltdl: %s", lt_dlerror());
+		return rfl_err(
+			reterr, RIFFLE_E_FATAL, "cannot add a loader to libltdl: %s", lt_dlerror());
 	/* With the stock loader still there, what ours refuses would be opened lazily by it. */
 	lt_dlloader_remove("lt_dlopen");
 	return RIFFLE_OK;
@@ -122,7 +124,7 @@ rfl_object_open(const char *path, struct rfl_object **ret_object, struct riffle_
 	lt_dladvise_destroy(&advise);
 	if (h == NULL)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s",
-		        last_error[0] != '\0' ? last_error : general);
+			last_error[0] != '\0' ? last_error : general);
 	struct rfl_object *o = rfl_alloc(sizeof *o);
 	o->handle = h;
 	*ret_object = o;

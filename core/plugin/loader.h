@@ -15,7 +15,7 @@ void rfl_loader_fini(void);
 /* path names an existing .so or .la. */
 int rfl_object_open(const char *path, struct rfl_object **ret_object, struct riffle_error *reterr);
 void *rfl_object_symbol(struct rfl_object *o, const char *name); /* NULL where it has none */
-void rfl_object_keep(struct rfl_object *o); /* accepted: it is never unloaded; frees the handle */
+void rfl_object_keep(struct rfl_object *o);  /* accepted: it is never unloaded; frees the handle */
 void rfl_object_close(struct rfl_object *o); /* refused: unloads */
 
 #endif

@@ -77,19 +77,19 @@ file_fails(struct rfl_plugins *p, const char *path, struct stat *st, struct riff
 {
 	if (stat(path, st) < 0)
 		return rfl_err(reterr, errno == ENOENT ? RIFFLE_E_NOTFOUND : RIFFLE_E_UNSUPPORTED,
-		        "%s [R01]", strerror(errno));
+			"%s [R01]", strerror(errno));
 	if (!S_ISREG(st->st_mode))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "not a regular file [R01]");
 	if (st->st_mode & (S_IWGRP | S_IWOTH))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "not a safe file to load: writable by others [R01]");
+			"not a safe file to load: writable by others [R01]");
 	if (st->st_uid != 0 && st->st_uid != geteuid())
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "not a safe file to load: owned by user %ld [R01]", (long)st->st_uid);
+			"not a safe file to load: owned by user %ld [R01]", (long)st->st_uid);
 	for (size_t i = 0; i < p->file_count; i++)
 		if (p->files[i].dev == st->st_dev && p->files[i].ino == st->st_ino)
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "already loaded as %s [R02]",
-			        p->files[i].path);
+				p->files[i].path);
 	return RIFFLE_OK;
 }
 
@@ -106,8 +106,8 @@ entry_of(struct rfl_object *o, riffle_module_fn **ret_entry, struct riffle_error
 		name[sizeof name - 2] = (char)('0' + v);
 		if (rfl_object_symbol(o, name) != NULL)
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			        "built for plugin ABI %d, this program speaks %u.%u [R04]", v,
-			        RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
+				"built for plugin ABI %d, this program speaks %u.%u [R04]", v,
+				RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
 	}
 	return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "not a riffle plugin [R04]");
 }
@@ -115,7 +115,7 @@ entry_of(struct rfl_object *o, riffle_module_fn **ret_entry, struct riffle_error
 /* Reads and copies everything before anything is accepted, so that a refusal leaves nothing behind. */
 static int
 read_module(struct rfl_plugins *p, struct rfl_object *o, struct rfl_plugin **ret_list,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	riffle_module_fn *entry;
 	Dl_info info;
@@ -140,9 +140,10 @@ read_module(struct rfl_plugins *p, struct rfl_object *o, struct rfl_plugin **ret
 			if (k->kind == one->kind && strcmp(k->name, one->name) == 0)
 				same = k;
 		if (same != NULL)
-			rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s \"%s\" is there already%s%s [R10]",
-			        rfl_kind_name(one->kind), one->name, same->file ? ", from " : "",
-			        same->file ? same->file : "");
+			rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+				"%s \"%s\" is there already%s%s [R10]", rfl_kind_name(one->kind),
+				one->name, same->file ? ", from " : "",
+				same->file ? same->file : "");
 	}
 	if (rc == RIFFLE_OK) {
 		*ret_list = list;
@@ -168,7 +169,7 @@ accept_all(struct rfl_plugins *p, struct rfl_plugin *list, const char *path, con
 	}
 	rfl_grow(&p->files, &p->file_room, p->file_count + 1, sizeof *p->files);
 	p->files[p->file_count++] =
-	        (struct loaded){.dev = st->st_dev, .ino = st->st_ino, .path = rfl_strdup(path)};
+		(struct loaded){.dev = st->st_dev, .ino = st->st_ino, .path = rfl_strdup(path)};
 }
 
 static int
@@ -231,7 +232,7 @@ file_for(uint32_t kind, const char *name, char *const *dirs)
 
 int
 rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *const *dirs,
-        const struct rfl_plugin **ret_plugin, struct riffle_error *reterr)
+	const struct rfl_plugin **ret_plugin, struct riffle_error *reterr)
 {
 	RFL_CHECK(p, PLUGINS_MAGIC);
 	const struct rfl_plugin *found = lookup(p, kind, name);
@@ -245,7 +246,7 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *c
 		for (; *dirs != NULL; dirs++)
 			rfl_buf_printf(&where, "%s%s", where.len ? ", " : "", *dirs);
 		rfl_err(reterr, RIFFLE_E_NOTFOUND, "no %s \"%s\" in %s", rfl_kind_name(kind), name,
-		        where.len ? rfl_buf_str(&where) : "any plugin directory (none is set)");
+			where.len ? rfl_buf_str(&where) : "any plugin directory (none is set)");
 		rfl_buf_fini(&where);
 		return RIFFLE_E_NOTFOUND;
 	}
@@ -253,7 +254,8 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *c
 	found = rc < 0 ? NULL : lookup(p, kind, name);
 	if (rc == RIFFLE_OK && found == NULL)
 		rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-		        "plugin refused: %s: holds no %s \"%s\" [R10]", path, rfl_kind_name(kind), name);
+			"plugin refused: %s: holds no %s \"%s\" [R10]", path, rfl_kind_name(kind),
+			name);
 	free(path);
 	if (rc < 0)
 		return rc;
@@ -263,19 +265,20 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *c
 
 static int
 find_for_conf(void *ctx, uint32_t kind, const char *name, char *const *dirs,
-        struct rfl_conf_plugin *ret_plugin, struct riffle_error *reterr)
+	struct rfl_conf_plugin *ret_plugin, struct riffle_error *reterr)
 {
 	const struct rfl_plugin *p;
 	int rc = rfl_plugins_find(ctx, kind, name, dirs, &p, reterr);
 	if (rc < 0)
 		return rc;
 	*ret_plugin = (struct rfl_conf_plugin){
-	        .name = p->name,
-	        .capabilities = p->capabilities,
-	        .tables = p->tables,
-	        .table_size = p->table_size,
-	        .table_count = p->table_count,
-	        .check = kind == RIFFLE_KIND_PROVIDER ? p->ops.provider.check : p->ops.invoker.check,
+		.name = p->name,
+		.capabilities = p->capabilities,
+		.tables = p->tables,
+		.table_size = p->table_size,
+		.table_count = p->table_count,
+		.check =
+			kind == RIFFLE_KIND_PROVIDER ? p->ops.provider.check : p->ops.invoker.check,
 	};
 	return RIFFLE_OK;
 }

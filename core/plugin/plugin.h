@@ -41,7 +41,7 @@ void rfl_plugins_destroy(struct rfl_plugins *p);
  * "[R07]".
  */
 int rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *const *dirs,
-        const struct rfl_plugin **ret_plugin, struct riffle_error *reterr);
+	const struct rfl_plugin **ret_plugin, struct riffle_error *reterr);
 /* Load one file; all plugins in it are checked and added. */
 int rfl_plugins_load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr);
 /* All that are loaded, newest first. */

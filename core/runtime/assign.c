@@ -28,7 +28,8 @@ leader_partitions(const struct rfl_processor *p, uint32_t *ret_count)
 }
 
 int
-rfl_processor_open_source(struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr)
+rfl_processor_open_source(
+	struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr)
 {
 	int leads = s == &p->sources[0];
 	uint32_t partition_count = 0;
@@ -37,25 +38,25 @@ rfl_processor_open_source(struct rfl_processor *p, struct rfl_source *s, struct 
 	for (uint32_t i = 0; i < s->input_count; i++) {
 		const struct rfl_input_conf *in = input_of(p, s, i);
 		streams[i] = (struct riffle_source_stream){
-		        .size = sizeof streams[i],
-		        .flags = RIFFLE_SOURCE_HEADERS,
-		        .stream = &in->stream->stream,
-		        .start = in->start,
-		        .start_value = in->start_value,
-		        .partition_count = partition_count,
-		        .partitions = partitions,
+			.size = sizeof streams[i],
+			.flags = RIFFLE_SOURCE_HEADERS,
+			.stream = &in->stream->stream,
+			.start = in->start,
+			.start_value = in->start_value,
+			.partition_count = partition_count,
+			.partitions = partitions,
 		};
 	}
 	char *group = leads ? rfl_strdup(p->setup.processor->group)
-	                    : rfl_sprintf("%s.%s", p->setup.processor->group, s->instance->name);
+			    : rfl_sprintf("%s.%s", p->setup.processor->group, s->instance->name);
 	const struct riffle_source_spec spec = {
-	        .size = sizeof spec,
-	        .stream_size = sizeof *streams,
-	        .stream_count = s->input_count,
-	        .streams = streams,
-	        .group = group,
-	        .member = p->worker->member,
-	        .txn = p->own_sink ? p->own_sink->txn : NULL,
+		.size = sizeof spec,
+		.stream_size = sizeof *streams,
+		.stream_count = s->input_count,
+		.streams = streams,
+		.group = group,
+		.member = p->worker->member,
+		.txn = p->own_sink ? p->own_sink->txn : NULL,
 	};
 	int rc = rfl_source_open(s, &spec, reterr);
 	free(group);
@@ -79,7 +80,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 {
 	for (uint32_t i = 0; i < ev->lane_count; i++) {
 		const struct riffle_lane *gone =
-		        (const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
 		struct rfl_source_lane *l = rfl_source_lane(s, gone->lane);
 		if (l == NULL)
 			continue;
@@ -96,7 +97,7 @@ forget_released(struct rfl_source *s, const struct riffle_event *ev)
 {
 	for (uint32_t i = 0; i < ev->lane_count; i++) {
 		const struct riffle_lane *gone =
-		        (const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
 		rfl_source_remove_lane(s, gone->lane);
 	}
 }
@@ -160,7 +161,8 @@ waiting_lane(struct rfl_processor *p, uint32_t input, int32_t partition, uint32_
 	for (uint32_t i = 0; i < p->source_count; i++)
 		for (size_t k = 0; k < p->sources[i].lane_count; k++) {
 			struct rfl_source_lane *l = &p->sources[i].lanes[k];
-			if (l->state != RFL_LANE_ASSIGNED || l->input != input || l->partition != partition)
+			if (l->state != RFL_LANE_ASSIGNED || l->input != input ||
+				l->partition != partition)
 				continue;
 			*ret_source = i;
 			return l;
@@ -172,10 +174,10 @@ static int
 start_lane(struct rfl_source *s, const struct rfl_source_lane *l, struct riffle_error *reterr)
 {
 	const struct riffle_position from = {
-	        .stream = l->stream,
-	        .partition = l->partition,
-	        .offset = l->offset,
-	        .leader_epoch = l->leader_epoch,
+		.stream = l->stream,
+		.partition = l->partition,
+		.offset = l->offset,
+		.leader_epoch = l->leader_epoch,
 	};
 	return s->ops->source_start(s->source, &l->id, &from, 1, reterr);
 }
@@ -197,20 +199,20 @@ make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reter
 		found++;
 		metadata[input] = (struct riffle_bytes){l->metadata, l->metadata_len};
 		lanes[input] = (struct rfl_task_lane){
-		        .ops = p->sources[source].ops,
-		        .source = p->sources[source].source,
-		        .id = l->id,
-		        .input = input,
-		        .stream = l->stream,
-		        .source_index = source,
-		        .partition = partition,
-		        .leader_epoch = l->leader_epoch,
-		        .low = l->offset,
+			.ops = p->sources[source].ops,
+			.source = p->sources[source].source,
+			.id = l->id,
+			.input = input,
+			.stream = l->stream,
+			.source_index = source,
+			.partition = partition,
+			.leader_epoch = l->leader_epoch,
+			.low = l->offset,
 		};
 	}
 	if (found == count) {
 		struct rfl_task *t =
-		        rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
+			rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
 		rfl_grow(&p->tasks, &p->task_room, p->task_count + 1, sizeof *p->tasks);
 		p->tasks[p->task_count++] = t;
 		for (size_t i = 0; i < count && rc >= 0; i++) {

@@ -36,7 +36,7 @@ collect(const struct rfl_processor *p, uint32_t source, struct positions *out)
 	for (size_t i = 0; i < p->task_count; i++)
 		if (rfl_task_can_commit(p->tasks[i]))
 			out->count += (uint32_t)rfl_task_positions(p->tasks[i], source,
-			        out->list + out->count, out->texts + out->count);
+				out->list + out->count, out->texts + out->count);
 }
 
 static void
@@ -109,7 +109,7 @@ commit_positions(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 		collect(p, i, &at);
 		if (at.count > 0) {
 			rc = p->sources[i].ops->source_commit(
-			        p->sources[i].source, at.list, at.count, p->commit_tag, &err);
+				p->sources[i].source, at.list, at.count, p->commit_tag, &err);
 			p->commits_open += rc >= 0;
 		}
 		free_positions(&at);
@@ -138,8 +138,8 @@ rfl_processor_committed(struct rfl_processor *p, const struct riffle_event *ev)
 	if (p->commit_error.code == RIFFLE_E_FENCED || p->commit_error.code == RIFFLE_E_FATAL)
 		rfl_processor_fail(p, &p->commit_error);
 	else
-		rfl_log(RIFFLE_LOG_WARNING, "S003", p->what, "positions were not committed: %s; tried again",
-		        p->commit_error.text);
+		rfl_log(RIFFLE_LOG_WARNING, "S003", p->what,
+			"positions were not committed: %s; tried again", p->commit_error.text);
 }
 
 static int
@@ -222,8 +222,8 @@ txn_aborted(struct rfl_processor *p, const struct riffle_error *why, int64_t now
 	unstage_tasks(p);
 	p->txn_retry_ns = now_ns + TXN_RETRY_NS;
 	if (why->flags & RIFFLE_ERR_RETRIABLE) {
-		rfl_log(RIFFLE_LOG_WARNING, "S004", p->what, "a transaction was aborted: %s; tried again",
-		        why->text);
+		rfl_log(RIFFLE_LOG_WARNING, "S004", p->what,
+			"a transaction was aborted: %s; tried again", why->text);
 		return;
 	}
 	for (size_t i = 0; i < p->task_count; i++)
@@ -246,8 +246,9 @@ txn_result(struct rfl_processor *p, int64_t now_ns)
 		const struct riffle_error *refused = &s->outlet.txn_error;
 		txn_aborted(p, refused->code != 0 ? refused : &s->txn_error, now_ns);
 	} else {
-		rfl_err(&err, RIFFLE_E_FATAL, "it is not known whether a transaction was committed: %s",
-		        s->txn_error.text);
+		rfl_err(&err, RIFFLE_E_FATAL,
+			"it is not known whether a transaction was committed: %s",
+			s->txn_error.text);
 		rfl_processor_fail(p, &err);
 	}
 	return 1;

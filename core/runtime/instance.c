@@ -13,7 +13,7 @@
 
 static int
 create(const struct rfl_plugin *p, const struct rfl_host *host, const struct riffle_config *config,
-        void **ret_self, struct riffle_error *reterr)
+	void **ret_self, struct riffle_error *reterr)
 {
 	if (p->kind == RIFFLE_KIND_PROVIDER)
 		return p->ops.provider.create(&host->abi, config, ret_self, reterr);
@@ -22,8 +22,8 @@ create(const struct rfl_plugin *p, const struct rfl_host *host, const struct rif
 
 int
 rfl_instance_create(const struct rfl_plugin *plugin, const struct riffle_config *config,
-        const struct rfl_clock *clock, struct rfl_instance **ret_instance,
-        struct riffle_error *reterr)
+	const struct rfl_clock *clock, struct rfl_instance **ret_instance,
+	struct riffle_error *reterr)
 {
 	const char *section = plugin->kind == RIFFLE_KIND_PROVIDER ? "provider" : "function";
 	struct rfl_instance *i = rfl_zalloc(sizeof *i);
@@ -34,10 +34,11 @@ rfl_instance_create(const struct rfl_plugin *plugin, const struct riffle_config 
 	rfl_host_init(&i->host, what, clock);
 	int rc = create(plugin, &i->host, config, &i->self, reterr);
 	if (rc == RIFFLE_OK && i->self == NULL)
-		rc = rfl_err(reterr, RIFFLE_E_FATAL, "%s: create said OK and made nothing [R13]", what);
+		rc = rfl_err(
+			reterr, RIFFLE_E_FATAL, "%s: create said OK and made nothing [R13]", what);
 	else if (rc > 0 || rc < RIFFLE_E_LAST)
-		rc = rfl_err(reterr, RIFFLE_E_FATAL, "%s: create returned %d, which is not a status [R13]",
-		        what, rc);
+		rc = rfl_err(reterr, RIFFLE_E_FATAL,
+			"%s: create returned %d, which is not a status [R13]", what, rc);
 	else if (rc < 0)
 		rfl_err_prefix(reterr, "%s", what);
 	free(what);
@@ -47,8 +48,8 @@ rfl_instance_create(const struct rfl_plugin *plugin, const struct riffle_config 
 		return rc;
 	}
 	uint64_t now = plugin->kind == RIFFLE_KIND_PROVIDER
-	        ? plugin->ops.provider.capabilities(i->self)
-	        : plugin->ops.invoker.capabilities(i->self);
+			       ? plugin->ops.provider.capabilities(i->self)
+			       : plugin->ops.invoker.capabilities(i->self);
 	i->capabilities = now & plugin->capabilities;
 	*ret_instance = i;
 	return RIFFLE_OK;
@@ -75,6 +76,6 @@ rfl_instance_transactions(const struct rfl_instance *i)
 	if (!(i->capabilities & RIFFLE_CAN_TRANSACTIONS))
 		return NULL;
 	const struct riffle_transactions *t =
-	        i->plugin->ops.provider.extension(i->self, RIFFLE_EXT_TRANSACTIONS);
+		i->plugin->ops.provider.extension(i->self, RIFFLE_EXT_TRANSACTIONS);
 	return t != NULL && t->size >= sizeof *t ? t : NULL;
 }

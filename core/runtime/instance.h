@@ -16,8 +16,8 @@ struct rfl_instance {
 
 /* config is borrowed until destroy. */
 int rfl_instance_create(const struct rfl_plugin *plugin, const struct riffle_config *config,
-        const struct rfl_clock *clock, struct rfl_instance **ret_instance,
-        struct riffle_error *reterr);
+	const struct rfl_clock *clock, struct rfl_instance **ret_instance,
+	struct riffle_error *reterr);
 void rfl_instance_destroy(struct rfl_instance *i); /* NULL is a no-op */
 /* The instance's transactions, or NULL where it has none. */
 const struct riffle_transactions *rfl_instance_transactions(const struct rfl_instance *i);

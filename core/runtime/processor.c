@@ -32,15 +32,15 @@ set_call_spec(struct rfl_processor *p)
 {
 	const struct rfl_processor_conf *c = p->setup.processor;
 	const char **at = p->names =
-	        rfl_zalloc((2 * (c->input_count + c->output_count) + 1) * sizeof *p->names);
+		rfl_zalloc((2 * (c->input_count + c->output_count) + 1) * sizeof *p->names);
 	p->call_spec = (struct riffle_call_spec){
-	        .size = sizeof p->call_spec,
-	        .input_count = (uint32_t)c->input_count,
-	        .output_count = (uint32_t)c->output_count,
-	        .input_names = at,
-	        .input_types = at + c->input_count,
-	        .output_names = at + 2 * c->input_count,
-	        .output_types = at + 2 * c->input_count + c->output_count,
+		.size = sizeof p->call_spec,
+		.input_count = (uint32_t)c->input_count,
+		.output_count = (uint32_t)c->output_count,
+		.input_names = at,
+		.input_types = at + c->input_count,
+		.output_names = at + 2 * c->input_count,
+		.output_types = at + 2 * c->input_count + c->output_count,
 	};
 	for (size_t i = 0; i < c->input_count; i++) {
 		at[i] = c->inputs[i].alias;
@@ -58,19 +58,19 @@ set_task_spec(struct rfl_processor *p)
 {
 	const struct rfl_processor_conf *c = p->setup.processor;
 	p->task_spec = (struct rfl_task_spec){
-	        .conf = c,
-	        .clock = p->setup.clock,
-	        .what = p->what,
-	        .callee = {.ops = &p->setup.function->plugin->ops.invoker,
-	                .self = p->setup.function->self,
-	                .mailbox = &p->worker->mailbox,
-	                .spec = &p->call_spec},
-	        .window = {.shape = shape_of(c->window.kind),
-	                .size_ms = c->window.size_ms,
-	                .count = c->window.count},
-	        .settings = rfl_tuple_settings(c->window.canonical),
-	        .routes = p->routes,
-	        .memory_bytes = (size_t)p->setup.conf->runtime.memory_bytes,
+		.conf = c,
+		.clock = p->setup.clock,
+		.what = p->what,
+		.callee = {.ops = &p->setup.function->plugin->ops.invoker,
+			.self = p->setup.function->self,
+			.mailbox = &p->worker->mailbox,
+			.spec = &p->call_spec},
+		.window = {.shape = shape_of(c->window.kind),
+			.size_ms = c->window.size_ms,
+			.count = c->window.count},
+		.settings = rfl_tuple_settings(c->window.canonical),
+		.routes = p->routes,
+		.memory_bytes = (size_t)p->setup.conf->runtime.memory_bytes,
 	};
 }
 
@@ -121,7 +121,7 @@ rfl_processor_create(const struct rfl_processor_setup *setup, struct rfl_worker 
 	p->what = rfl_sprintf("processor %s", c->name);
 	if (c->guarantee == RFL_EXACTLY_ONCE)
 		p->txn_id = rfl_sprintf("%s/%s/%s/%u", setup->conf->runtime.namespace, c->name,
-		        setup->instance, worker->index);
+			setup->instance, worker->index);
 	p->routes = rfl_zalloc((c->output_count + 1) * sizeof *p->routes);
 	p->sinks = rfl_zalloc((c->output_count + 1) * sizeof(struct rfl_sink *));
 	set_call_spec(p);
@@ -155,7 +155,7 @@ rfl_processor_destroy(struct rfl_processor *p)
 /* The streams of one provider that a set of processors writes to; the caller frees. */
 static const struct riffle_stream **
 streams_to(struct rfl_processor *const *list, size_t list_count,
-        const struct rfl_instance *provider, int exactly_once, uint32_t *ret_count)
+	const struct rfl_instance *provider, int exactly_once, uint32_t *ret_count)
 {
 	size_t room = 1;
 	uint32_t n = 0;
@@ -167,7 +167,8 @@ streams_to(struct rfl_processor *const *list, size_t list_count,
 		if ((p->txn_id != NULL) != exactly_once)
 			continue;
 		for (size_t k = 0; k < p->setup.processor->output_count; k++) {
-			const struct riffle_stream *s = &p->setup.processor->outputs[k].stream->stream;
+			const struct riffle_stream *s =
+				&p->setup.processor->outputs[k].stream->stream;
 			uint32_t at = 0;
 			if (p->setup.output_providers[k] != provider)
 				continue;
@@ -185,9 +186,9 @@ static struct rfl_sink *
 find_shared(const struct rfl_worker *w, const struct rfl_instance *provider)
 {
 	struct rfl_sink *s;
-	rfl_list_foreach(s, &w->sinks, struct rfl_sink, link)
-	{
-		if (s->is_shared && s->instance == provider && !s->is_closing && s->broken.code == 0)
+	rfl_list_foreach (s, &w->sinks, struct rfl_sink, link) {
+		if (s->is_shared && s->instance == provider && !s->is_closing &&
+			s->broken.code == 0)
 			return s;
 	}
 	return NULL;
@@ -196,7 +197,7 @@ find_shared(const struct rfl_worker *w, const struct rfl_instance *provider)
 /* A sink's streams are in the order streams_to gives them, which is the same each time. */
 static void
 set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_instance *provider,
-        const struct riffle_stream *const *streams)
+	const struct riffle_stream *const *streams)
 {
 	const struct rfl_processor_conf *c = p->setup.processor;
 	for (size_t k = 0; k < c->output_count; k++) {
@@ -207,8 +208,9 @@ set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_inst
 		while (streams[at] != s)
 			at++;
 		p->sinks[k] = sink;
-		p->routes[k] = (struct rfl_route){
-		        .outlet = &sink->outlet, .sink_stream = at, .content_type = s->content_type};
+		p->routes[k] = (struct rfl_route){.outlet = &sink->outlet,
+			.sink_stream = at,
+			.content_type = s->content_type};
 	}
 }
 
@@ -218,7 +220,7 @@ open_shared(struct rfl_processor *p, struct rfl_instance *provider, struct riffl
 	uint32_t count;
 	struct rfl_worker *w = p->worker;
 	const struct riffle_stream **streams =
-	        streams_to(w->processors, w->processor_count, provider, 0, &count);
+		streams_to(w->processors, w->processor_count, provider, 0, &count);
 	struct rfl_sink *sink = find_shared(w, provider);
 	int rc = RIFFLE_OK;
 	if (sink == NULL) {
@@ -245,7 +247,7 @@ open_own(struct rfl_processor *p, struct riffle_error *reterr)
 	const struct riffle_stream **streams = streams_to(&p, 1, provider, 1, &count);
 	struct rfl_sink *sink;
 	int rc = rfl_sink_open(
-	        provider, streams, count, p->worker->member, p->txn_id, &sink, reterr);
+		provider, streams, count, p->worker->member, p->txn_id, &sink, reterr);
 	if (rc == RIFFLE_OK) {
 		sink->users = 1;
 		rfl_list_append(&p->worker->sinks, &sink->link);
@@ -321,7 +323,7 @@ rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 	free(p->why);
 	p->why = rfl_strdup(err->text);
 	rfl_log(RIFFLE_LOG_ERROR, "S005", p->what, "%s; opened again in %lldms", err->text,
-	        (long long)p->backoff_ms);
+		(long long)p->backoff_ms);
 	begin_close(p);
 }
 
@@ -501,7 +503,7 @@ rfl_processor_fds(const struct rfl_processor *p, struct pollfd **fds, size_t *ro
 			continue;
 		rfl_grow(fds, room, *count + 1, sizeof **fds);
 		(*fds)[(*count)++] =
-		        (struct pollfd){.fd = s->ops->source_fd(s->source), .events = POLLIN};
+			(struct pollfd){.fd = s->ops->source_fd(s->source), .events = POLLIN};
 	}
 }
 
@@ -523,7 +525,7 @@ task_state(const struct rfl_processor *p, const struct rfl_task_view *v)
 
 static void
 lane_status(const struct rfl_processor *p, const struct rfl_task *t, size_t i,
-        struct rfl_lane_status *out)
+	struct rfl_lane_status *out)
 {
 	const struct rfl_task_lane *at = rfl_task_lane(t, i);
 	const struct rfl_lane_view v = rfl_task_lane_view(t, i);
@@ -531,13 +533,13 @@ lane_status(const struct rfl_processor *p, const struct rfl_task *t, size_t i,
 	struct riffle_lane_state state = {.size = sizeof state};
 	int known = at->ops->lane_state(at->source, at->id, &state) == RIFFLE_OK;
 	*out = (struct rfl_lane_status){
-	        .alias = rfl_strdup(in->alias),
-	        .stream = rfl_strdup(in->stream->name),
-	        .partition = at->partition,
-	        .position = v.next,
-	        .committed = v.committed,
-	        .log_end = known ? state.log_end : INT64_MIN,
-	        .lag = known ? state.log_end - v.committed : -1,
+		.alias = rfl_strdup(in->alias),
+		.stream = rfl_strdup(in->stream->name),
+		.partition = at->partition,
+		.position = v.next,
+		.committed = v.committed,
+		.log_end = known ? state.log_end : INT64_MIN,
+		.lag = known ? state.log_end - v.committed : -1,
 	};
 }
 
@@ -547,20 +549,20 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 	struct rfl_task_view v;
 	rfl_task_view(t, &v);
 	*out = (struct rfl_task_status){
-	        .partition = v.partition,
-	        .state = task_state(p, &v),
-	        .why = rfl_strdup(v.why),
-	        .windows_open = v.windows_open,
-	        .calls_open = v.calls_open,
-	        .records_in = v.records_in,
-	        .records_out = v.records_out,
-	        .windows_done = v.windows_done,
-	        .retries = v.retries,
-	        .refused = v.refused,
-	        .memory_bytes = v.memory_bytes,
-	        .next_close_ms = v.next_close_ms == RFL_NEVER_MS ? INT64_MIN : v.next_close_ms,
-	        .lane_count = v.lane_count,
-	        .lanes = rfl_zalloc(v.lane_count * sizeof *out->lanes),
+		.partition = v.partition,
+		.state = task_state(p, &v),
+		.why = rfl_strdup(v.why),
+		.windows_open = v.windows_open,
+		.calls_open = v.calls_open,
+		.records_in = v.records_in,
+		.records_out = v.records_out,
+		.windows_done = v.windows_done,
+		.retries = v.retries,
+		.refused = v.refused,
+		.memory_bytes = v.memory_bytes,
+		.next_close_ms = v.next_close_ms == RFL_NEVER_MS ? INT64_MIN : v.next_close_ms,
+		.lane_count = v.lane_count,
+		.lanes = rfl_zalloc(v.lane_count * sizeof *out->lanes),
 	};
 	for (size_t i = 0; i < v.lane_count; i++)
 		lane_status(p, t, i, &out->lanes[i]);
@@ -593,7 +595,7 @@ judge_function(const struct rfl_processor *p, struct rfl_processor_status *out)
 	const struct riffle_invoker_ops *ops = &p->setup.function->plugin->ops.invoker;
 	struct riffle_error err = {0};
 	if (out->state != RFL_RUNNING || ops->ready == NULL ||
-	        ops->ready(p->setup.function->self, &err) >= 0)
+		ops->ready(p->setup.function->self, &err) >= 0)
 		return;
 	out->state = RFL_STARTING;
 	out->why = rfl_sprintf("function %s is not ready: %s", out->function, err.text);
@@ -604,11 +606,11 @@ rfl_processor_status(const struct rfl_processor *p, struct rfl_processor_status 
 {
 	RFL_CHECK(p, RFL_PROCESSOR_MAGIC);
 	*ret_status = (struct rfl_processor_status){
-	        .name = rfl_strdup(p->setup.processor->name),
-	        .function = rfl_strdup(p->setup.processor->function->name),
-	        .state = own_state(p),
-	        .task_count = p->task_count,
-	        .tasks = rfl_zalloc((p->task_count + 1) * sizeof *ret_status->tasks),
+		.name = rfl_strdup(p->setup.processor->name),
+		.function = rfl_strdup(p->setup.processor->function->name),
+		.state = own_state(p),
+		.task_count = p->task_count,
+		.tasks = rfl_zalloc((p->task_count + 1) * sizeof *ret_status->tasks),
 	};
 	if (p->why != NULL)
 		ret_status->why = rfl_strdup(p->why);

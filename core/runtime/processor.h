@@ -23,16 +23,18 @@ struct rfl_processor_setup {
 };
 
 struct rfl_processor *rfl_processor_create(
-        const struct rfl_processor_setup *setup, struct rfl_worker *worker);
+	const struct rfl_processor_setup *setup, struct rfl_worker *worker);
 void rfl_processor_destroy(struct rfl_processor *p); /* rfl_processor_is_closed, or never run */
 
 /* The rest is the worker's. */
 void rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress);
 void rfl_processor_drain(struct rfl_processor *p);
 void rfl_processor_abandon(struct rfl_processor *p); /* draining took too long */
-int rfl_processor_is_closed(const struct rfl_processor *p); /* drained, and all handles are closed */
+int rfl_processor_is_closed(
+	const struct rfl_processor *p); /* drained, and all handles are closed */
 /* Puts its fds behind the count that are in *fds. */
-void rfl_processor_fds(const struct rfl_processor *p, struct pollfd **fds, size_t *room, size_t *count);
+void rfl_processor_fds(
+	const struct rfl_processor *p, struct pollfd **fds, size_t *room, size_t *count);
 void rfl_processor_status(const struct rfl_processor *p, struct rfl_processor_status *ret_status);
 const char *rfl_processor_name(const struct rfl_processor *p);
 

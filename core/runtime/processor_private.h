@@ -49,8 +49,8 @@ struct rfl_processor {
 	size_t task_count, task_room;
 
 	int64_t last_commit_ns;
-	uint64_t commit_tag;      /* of the commit under way */
-	uint32_t commits_open;    /* at-least-once: sources that have not answered yet */
+	uint64_t commit_tag;   /* of the commit under way */
+	uint32_t commits_open; /* at-least-once: sources that have not answered yet */
 	struct riffle_error commit_error;
 	enum rfl_txn_phase txn_phase;
 	size_t txn_bytes;
@@ -61,7 +61,8 @@ struct rfl_processor {
 void rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err);
 
 /* assign.c */
-int rfl_processor_open_source(struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr);
+int rfl_processor_open_source(
+	struct rfl_processor *p, struct rfl_source *s, struct riffle_error *reterr);
 int rfl_processor_poll_sources(struct rfl_processor *p); /* 1 = something happened */
 void rfl_processor_make_tasks(struct rfl_processor *p);
 void rfl_processor_release_lanes(struct rfl_processor *p);

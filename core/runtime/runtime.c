@@ -38,13 +38,13 @@ struct rfl_runtime {
 
 static int
 make_instance(struct rfl_runtime *rt, uint32_t kind, const char *type,
-        const struct riffle_config *config, struct rfl_instance **slot, struct riffle_error *reterr)
+	const struct riffle_config *config, struct rfl_instance **slot, struct riffle_error *reterr)
 {
 	const struct rfl_plugin *plugin;
 	if (*slot != NULL)
 		return RIFFLE_OK;
 	int rc = rfl_plugins_find(
-	        rt->plugins, kind, type, rt->conf->runtime.plugin_dirs, &plugin, reterr);
+		rt->plugins, kind, type, rt->conf->runtime.plugin_dirs, &plugin, reterr);
 	if (rc < 0)
 		return rc;
 	return rfl_instance_create(plugin, config, rt->clock, slot, reterr);
@@ -62,19 +62,20 @@ index_of(const void *const *list, size_t count, const void *what)
 
 static int
 provider_of(struct rfl_runtime *rt, const struct rfl_stream_conf *stream,
-        struct rfl_instance **ret_instance, struct riffle_error *reterr)
+	struct rfl_instance **ret_instance, struct riffle_error *reterr)
 {
 	const struct rfl_conf *c = rt->conf;
 	size_t i = index_of((const void *const *)c->providers, c->provider_count, stream->provider);
 	int rc = make_instance(rt, RIFFLE_KIND_PROVIDER, stream->provider->type,
-	        &stream->provider->config, &rt->providers[i], reterr);
+		&stream->provider->config, &rt->providers[i], reterr);
 	if (rc == RIFFLE_OK)
 		*ret_instance = rt->providers[i];
 	return rc;
 }
 
 static int
-provision(const struct rfl_instance *i, const struct rfl_stream_conf *s, struct riffle_error *reterr)
+provision(
+	const struct rfl_instance *i, const struct rfl_stream_conf *s, struct riffle_error *reterr)
 {
 	const struct riffle_provider_ops *ops = &i->plugin->ops.provider;
 	struct riffle_stream_info info = {.size = sizeof info};
@@ -85,7 +86,7 @@ provision(const struct rfl_instance *i, const struct rfl_stream_conf *s, struct 
 		rc = ops->describe(i->self, &s->stream, &info, reterr);
 		if (rc == RIFFLE_OK && !(info.flags & RIFFLE_STREAM_EXISTS))
 			rc = rfl_err(reterr, RIFFLE_E_NOTFOUND,
-			        "it does not exist, and provision = verify does not make it");
+				"it does not exist, and provision = verify does not make it");
 	}
 	return rc < 0 ? rfl_err_prefix(reterr, "stream %s", s->name) : RIFFLE_OK;
 }
@@ -95,11 +96,12 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 {
 	const struct rfl_processor_conf *p = rt->conf->processors[index];
 	struct rfl_instance **in = rfl_zalloc(p->input_count * sizeof(struct rfl_instance *));
-	struct rfl_instance **out = rfl_zalloc((p->output_count + 1) * sizeof(struct rfl_instance *));
+	struct rfl_instance **out =
+		rfl_zalloc((p->output_count + 1) * sizeof(struct rfl_instance *));
 	const struct rfl_conf *c = rt->conf;
 	size_t f = index_of((const void *const *)c->functions, c->function_count, p->function);
 	int rc = make_instance(rt, RIFFLE_KIND_INVOKER, p->function->invoker, &p->function->config,
-	        &rt->functions[f], reterr);
+		&rt->functions[f], reterr);
 	for (size_t i = 0; i < p->input_count && rc == RIFFLE_OK; i++) {
 		rc = provider_of(rt, p->inputs[i].stream, &in[i], reterr);
 		if (rc == RIFFLE_OK)
@@ -112,13 +114,13 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 	}
 	if (rc == RIFFLE_OK) {
 		const struct rfl_processor_setup setup = {
-		        .conf = rt->conf,
-		        .processor = p,
-		        .clock = rt->clock,
-		        .instance = rt->instance,
-		        .function = rt->functions[f],
-		        .input_providers = in,
-		        .output_providers = out,
+			.conf = rt->conf,
+			.processor = p,
+			.clock = rt->clock,
+			.instance = rt->instance,
+			.function = rt->functions[f],
+			.input_providers = in,
+			.output_providers = out,
 		};
 		struct rfl_worker *w = &rt->workers[index % rt->worker_count];
 		rfl_worker_add(w, rfl_processor_create(&setup, w));
@@ -130,8 +132,8 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 
 int
 rfl_runtime_create(const struct rfl_conf *conf, struct rfl_plugins *plugins,
-        const struct rfl_clock *clock, const char *instance, struct rfl_runtime **ret_rt,
-        struct riffle_error *reterr)
+	const struct rfl_clock *clock, const char *instance, struct rfl_runtime **ret_rt,
+	struct riffle_error *reterr)
 {
 	struct rfl_runtime *rt = rfl_zalloc(sizeof *rt);
 	rt->magic = RUNTIME_MAGIC;
@@ -149,7 +151,8 @@ rfl_runtime_create(const struct rfl_conf *conf, struct rfl_plugins *plugins,
 	for (uint32_t i = 0; i < conf->runtime.workers && rc == RIFFLE_OK; i++) {
 		rt->worker_count++;
 		if (rfl_worker_init(&rt->workers[i], i, instance, clock, rt->done_fd) < 0)
-			rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot make a worker: %s", strerror(errno));
+			rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot make a worker: %s",
+				strerror(errno));
 	}
 	for (size_t i = 0; i < conf->processor_count && rc == RIFFLE_OK; i++)
 		rc = make_processor(rt, i, reterr);
@@ -169,7 +172,8 @@ rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr)
 		/* Without processors a worker would end at once, as if it had been drained. */
 		int rc = rt->workers[i].processor_count > 0 ? rfl_worker_start(&rt->workers[i]) : 0;
 		if (rc < 0)
-			return rfl_err(reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(-rc));
+			return rfl_err(
+				reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(-rc));
 		rt->started += (uint32_t)rt->workers[i].is_running;
 	}
 	return RIFFLE_OK;
@@ -211,7 +215,7 @@ wait_for_workers(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd)
 	int64_t end_ns = rfl_clock_mono_ns(rt->clock) + timeout_ms * 1000000;
 	while (rt->started > 0) {
 		struct pollfd fds[2] = {
-		        {.fd = rt->done_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
+			{.fd = rt->done_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
 		int64_t left_ms = (end_ns - rfl_clock_mono_ns(rt->clock) + 999999) / 1000000;
 		if (left_ms <= 0)
 			return 0;
@@ -308,7 +312,7 @@ ask(struct rfl_runtime *rt)
 	q->status = rfl_zalloc(sizeof *q->status);
 	q->status->processor_count = rt->conf->processor_count;
 	q->status->processors =
-	        rfl_zalloc((rt->conf->processor_count + 1) * sizeof *q->status->processors);
+		rfl_zalloc((rt->conf->processor_count + 1) * sizeof *q->status->processors);
 	q->refs = 1;
 	pthread_mutex_lock(&q->lock);
 	for (uint32_t i = 0; i < rt->worker_count; i++) {
@@ -328,7 +332,7 @@ ask(struct rfl_runtime *rt)
 
 int
 rfl_runtime_status(
-        struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr)
+	struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr)
 {
 	RFL_CHECK(rt, RUNTIME_MAGIC);
 	struct timespec until;
@@ -347,7 +351,7 @@ rfl_runtime_status(
 	question_unref(q);
 	if (status == NULL)
 		return rfl_err_retriable(reterr, RIFFLE_E_TIMEOUT,
-		        "a worker did not tell its status within %d s", STATUS_WAIT_S);
+			"a worker did not tell its status within %d s", STATUS_WAIT_S);
 	*ret_status = status;
 	return RIFFLE_OK;
 }

@@ -19,8 +19,8 @@ struct rfl_runtime;
  * and clock are borrowed until destroy. instance is the stable id.
  */
 int rfl_runtime_create(const struct rfl_conf *conf, struct rfl_plugins *plugins,
-        const struct rfl_clock *clock, const char *instance, struct rfl_runtime **ret_rt,
-        struct riffle_error *reterr);
+	const struct rfl_clock *clock, const char *instance, struct rfl_runtime **ret_rt,
+	struct riffle_error *reterr);
 /* Starts the workers. What goes wrong from here on is a processor's state, not an error. */
 int rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr);
 /*
@@ -31,7 +31,7 @@ int rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr);
 int rfl_runtime_stop(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd);
 /* A fresh picture, asked of the workers; E_TIMEOUT when one does not answer within a second. */
 int rfl_runtime_status(
-        struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr);
+	struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr);
 void rfl_runtime_destroy(struct rfl_runtime *rt); /* after stop, or never started */
 
 #endif

@@ -18,23 +18,23 @@ open_txn(struct rfl_sink *s, const char *id, struct riffle_error *reterr)
 	s->transactions = rfl_instance_transactions(s->instance);
 	if (s->transactions == NULL)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "provider %s has no transactions",
-		        s->instance->name);
+			s->instance->name);
 	const struct riffle_txn_spec spec = {.size = sizeof spec, .sink = s->sink, .id = id};
 	return s->transactions->open(s->instance->self, &spec, &s->txn, reterr);
 }
 
 int
 rfl_sink_open(struct rfl_instance *instance, const struct riffle_stream *const *streams,
-        uint32_t stream_count, const char *member, const char *txn_id, struct rfl_sink **ret_sink,
-        struct riffle_error *reterr)
+	uint32_t stream_count, const char *member, const char *txn_id, struct rfl_sink **ret_sink,
+	struct riffle_error *reterr)
 {
 	struct rfl_sink *s = rfl_zalloc(sizeof *s);
 	const struct riffle_sink_spec spec = {
-	        .size = sizeof spec,
-	        .stream_size = sizeof *streams,
-	        .stream_count = stream_count,
-	        .streams = streams,
-	        .member = member,
+		.size = sizeof spec,
+		.stream_size = sizeof *streams,
+		.stream_count = stream_count,
+		.streams = streams,
+		.member = member,
 	};
 	s->magic = SINK_MAGIC;
 	s->instance = instance;
@@ -83,7 +83,8 @@ take_event(struct rfl_sink *s, const struct riffle_event *ev)
 		if (ev->status == RIFFLE_E_FATAL || ev->status == RIFFLE_E_FENCED)
 			set_broken(s, &ev->error);
 		else
-			rfl_log(RIFFLE_LOG_WARNING, "S001", s->instance->host.what, "%s", ev->error.text);
+			rfl_log(RIFFLE_LOG_WARNING, "S001", s->instance->host.what, "%s",
+				ev->error.text);
 		break;
 	case RIFFLE_EV_CLOSED:
 		s->is_closed = 1;

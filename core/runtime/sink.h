@@ -33,8 +33,8 @@ struct rfl_sink {
 
 /* streams live as long as the sink. txn_id NULL = no transactions. */
 int rfl_sink_open(struct rfl_instance *instance, const struct riffle_stream *const *streams,
-        uint32_t stream_count, const char *member, const char *txn_id, struct rfl_sink **ret_sink,
-        struct riffle_error *reterr);
+	uint32_t stream_count, const char *member, const char *txn_id, struct rfl_sink **ret_sink,
+	struct riffle_error *reterr);
 /*
  * Pushes what waits and takes in what the sink says, finished sends to their tasks. Returns 1 when
  * something moved. A sink that breaks says so in broken, and stays that way.

@@ -11,21 +11,21 @@
 
 void
 rfl_source_init(struct rfl_source *s, struct rfl_instance *instance, const uint32_t *inputs,
-        uint32_t input_count)
+	uint32_t input_count)
 {
 	*s = (struct rfl_source){
-	        .magic = SOURCE_MAGIC,
-	        .instance = instance,
-	        .ops = &instance->plugin->ops.provider,
-	        .is_closed = 1,
-	        .inputs = inputs,
-	        .input_count = input_count,
+		.magic = SOURCE_MAGIC,
+		.instance = instance,
+		.ops = &instance->plugin->ops.provider,
+		.is_closed = 1,
+		.inputs = inputs,
+		.input_count = input_count,
 	};
 }
 
 int
 rfl_source_open(
-        struct rfl_source *s, const struct riffle_source_spec *spec, struct riffle_error *reterr)
+	struct rfl_source *s, const struct riffle_source_spec *spec, struct riffle_error *reterr)
 {
 	RFL_CHECK(s, SOURCE_MAGIC);
 	rfl_assert(s->source == NULL);
@@ -44,16 +44,17 @@ add_lane(struct rfl_source *s, const struct riffle_lane *l)
 	rfl_grow(&s->lanes, &s->lane_room, s->lane_count + 1, sizeof *s->lanes);
 	const struct riffle_position *at = &l->committed;
 	s->lanes[s->lane_count++] = (struct rfl_source_lane){
-	        .state = RFL_LANE_ASSIGNED,
-	        .id = l->lane,
-	        .stream = at->stream,
-	        .input = s->inputs[at->stream],
-	        .partition = at->partition,
-	        .leader_epoch = at->leader_epoch,
-	        .offset = at->offset,
-	        .log_end = l->log_end,
-	        .metadata = at->metadata.ptr ? rfl_strndup(at->metadata.ptr, at->metadata.len) : NULL,
-	        .metadata_len = at->metadata.len,
+		.state = RFL_LANE_ASSIGNED,
+		.id = l->lane,
+		.stream = at->stream,
+		.input = s->inputs[at->stream],
+		.partition = at->partition,
+		.leader_epoch = at->leader_epoch,
+		.offset = at->offset,
+		.log_end = l->log_end,
+		.metadata =
+			at->metadata.ptr ? rfl_strndup(at->metadata.ptr, at->metadata.len) : NULL,
+		.metadata_len = at->metadata.len,
 	};
 }
 
@@ -62,7 +63,7 @@ rfl_source_add_lanes(struct rfl_source *s, const struct riffle_event *ev)
 {
 	for (uint32_t i = 0; i < ev->lane_count; i++) {
 		const struct riffle_lane *l =
-		        (const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
 		if (l->committed.stream < s->input_count)
 			add_lane(s, l);
 	}

@@ -34,9 +34,9 @@ struct rfl_source {
 
 /* inputs is borrowed for as long as the source. */
 void rfl_source_init(struct rfl_source *s, struct rfl_instance *instance, const uint32_t *inputs,
-        uint32_t input_count);
+	uint32_t input_count);
 int rfl_source_open(
-        struct rfl_source *s, const struct riffle_source_spec *spec, struct riffle_error *reterr);
+	struct rfl_source *s, const struct riffle_source_spec *spec, struct riffle_error *reterr);
 void rfl_source_add_lanes(struct rfl_source *s, const struct riffle_event *ev);
 struct rfl_source_lane *rfl_source_lane(struct rfl_source *s, uint32_t id);
 void rfl_source_remove_lane(struct rfl_source *s, uint32_t id);

@@ -7,7 +7,7 @@ const char *
 rfl_state_name(enum rfl_state s)
 {
 	static const char *const names[] = {
-	        "starting", "running", "stopped", "failed", "draining", "drained"};
+		"starting", "running", "stopped", "failed", "draining", "drained"};
 	return names[s];
 }
 

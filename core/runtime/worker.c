@@ -20,10 +20,10 @@
 
 int
 rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
-        const struct rfl_clock *clock, int done_fd)
+	const struct rfl_clock *clock, int done_fd)
 {
 	*w = (struct rfl_worker){
-	        .magic = WORKER_MAGIC, .index = index, .clock = clock, .done_fd = done_fd};
+		.magic = WORKER_MAGIC, .index = index, .clock = clock, .done_fd = done_fd};
 	rfl_list_init(&w->sinks);
 	w->member = rfl_sprintf("%s.%u", instance, index);
 	return rfl_mailbox_init(&w->mailbox);
@@ -34,7 +34,7 @@ rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p)
 {
 	RFL_CHECK(w, WORKER_MAGIC);
 	rfl_grow(&w->processors, &w->processor_room, w->processor_count + 1,
-	        sizeof(struct rfl_processor *));
+		sizeof(struct rfl_processor *));
 	w->processors[w->processor_count++] = p;
 }
 
@@ -56,8 +56,7 @@ run_sinks(struct rfl_worker *w)
 {
 	struct rfl_sink *s, *next;
 	int moved = 0;
-	rfl_list_foreach_safe(s, next, &w->sinks, struct rfl_sink, link)
-	{
+	rfl_list_foreach_safe (s, next, &w->sinks, struct rfl_sink, link) {
 		moved |= rfl_sink_run(s);
 		if (s->is_closed && s->users == 0)
 			rfl_sink_destroy(s);
@@ -97,8 +96,7 @@ collect_fds(struct rfl_worker *w)
 	w->fds[0] = (struct pollfd){.fd = w->mailbox.fd, .events = POLLIN};
 	for (size_t i = 0; i < w->processor_count; i++)
 		rfl_processor_fds(w->processors[i], &w->fds, &w->fd_room, &n);
-	rfl_list_foreach(s, &w->sinks, struct rfl_sink, link)
-	{
+	rfl_list_foreach (s, &w->sinks, struct rfl_sink, link) {
 		rfl_grow(&w->fds, &w->fd_room, n + 1, sizeof *w->fds);
 		w->fds[n++] = (struct pollfd){.fd = rfl_sink_fd(s), .events = POLLIN};
 	}

@@ -30,8 +30,9 @@ struct rfl_worker {
 };
 
 int rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
-        const struct rfl_clock *clock, int done_fd);
-void rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
+	const struct rfl_clock *clock, int done_fd);
+void rfl_worker_add(
+	struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
 int rfl_worker_start(struct rfl_worker *w);
 void rfl_worker_fini(struct rfl_worker *w); /* joins; the processors are destroyed */
 

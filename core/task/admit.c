@@ -19,7 +19,8 @@ rfl_task_bytes(const struct rfl_task *t)
 {
 	const struct rfl_pane *p;
 	size_t sum = t->open ? rfl_pane_bytes(t->open) : 0;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link) sum += rfl_pane_bytes(p);
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link)
+		sum += rfl_pane_bytes(p);
 	return sum;
 }
 
@@ -29,13 +30,15 @@ memory_allows(struct rfl_task *t)
 {
 	if (rfl_task_bytes(t) < t->spec->memory_bytes)
 		return 1;
-	if (t->open == NULL || t->spec->window.shape != RFL_SHAPE_COUNT || t->spec->window.size_ms > 0)
+	if (t->open == NULL || t->spec->window.shape != RFL_SHAPE_COUNT ||
+		t->spec->window.size_ms > 0)
 		return 0;
 	if (rfl_pane_bytes(t->open) < t->spec->memory_bytes)
 		return 0;
-	char *why = rfl_sprintf("a window of %" PRIu64 " records needs more than memory = %zu bytes: "
-	                        "it holds %zu bytes and is not complete",
-	        t->spec->window.count, t->spec->memory_bytes, rfl_pane_bytes(t->open));
+	char *why =
+		rfl_sprintf("a window of %" PRIu64 " records needs more than memory = %zu bytes: "
+			    "it holds %zu bytes and is not complete",
+			t->spec->window.count, t->spec->memory_bytes, rfl_pane_bytes(t->open));
 	rfl_task_stop(t, why);
 	free(why);
 	return 0;
@@ -55,7 +58,7 @@ judge_types(const struct riffle_batch *b, const char *expected, unsigned char *f
 {
 	for (uint32_t i = 0; i < count; i++)
 		fits[i] = i == 0 || b->content_types[i] == NULL ||
-		        rfl_content_type_matches(expected, b->content_types[i]);
+			  rfl_content_type_matches(expected, b->content_types[i]);
 }
 
 struct door {
@@ -77,9 +80,11 @@ judge(const struct door *d, const struct riffle_batch *b, const struct riffle_re
 		return 1;
 	const char *type = r->content_type < d->fit_count ? b->content_types[r->content_type] : "?";
 	d->t->refused++;
-	char *why = rfl_sprintf("record %s[%d]@%" PRId64 ": content type \"%s\" not compatible with "
-	                        "expected content type \"%s\"",
-	        d->stream->name, d->lane->at.partition, r->offset, type, d->stream->stream.content_type);
+	char *why =
+		rfl_sprintf("record %s[%d]@%" PRId64 ": content type \"%s\" not compatible with "
+			    "expected content type \"%s\"",
+			d->stream->name, d->lane->at.partition, r->offset, type,
+			d->stream->stream.content_type);
 	if (d->t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
 		rfl_log(RIFFLE_LOG_WARNING, "T003", d->t->spec->what, "%s: skipped", why);
 	else
@@ -176,8 +181,8 @@ static void
 lane_failed(struct rfl_task *t, const struct rfl_lane *lane, const struct riffle_error *err)
 {
 	const struct rfl_stream_conf *stream = t->spec->conf->inputs[lane->at.input].stream;
-	char *why = rfl_sprintf(
-	        "cannot read %s[%d] at %" PRId64 ": %s", stream->name, lane->at.partition, lane->next, err->text);
+	char *why = rfl_sprintf("cannot read %s[%d] at %" PRId64 ": %s", stream->name,
+		lane->at.partition, lane->next, err->text);
 	rfl_task_stop(t, why);
 	free(why);
 }

@@ -20,7 +20,7 @@ struct rfl_call {
 	const struct rfl_callee *callee;
 	struct rfl_task *task;
 	struct rfl_pane *pane;
-	void *call; /* the plugin's */
+	void *call;      /* the plugin's */
 	size_t batch;    /* the next to push */
 	uint32_t record; /* of that batch */
 	int64_t deadline_ns;
@@ -103,11 +103,11 @@ on_done(void *data, int status, const struct riffle_error *err)
 }
 
 static const struct riffle_call_events events = {
-        .size = sizeof events,
-        .output = on_output,
-        .writable = on_writable,
-        .replied = on_replied,
-        .done = on_done,
+	.size = sizeof events,
+	.output = on_output,
+	.writable = on_writable,
+	.replied = on_replied,
+	.done = on_done,
 };
 
 #define HEADER_COUNT 4
@@ -122,7 +122,7 @@ set_header(struct pane_headers *h, int i, const char *name, long long value)
 {
 	int len = snprintf(h->text[i], sizeof h->text[i], "%lld", value);
 	h->list[i] = (struct riffle_header){
-	        .name = {name, strlen(name)}, .value = {h->text[i], (size_t)len}};
+		.name = {name, strlen(name)}, .value = {h->text[i], (size_t)len}};
 }
 
 static void
@@ -131,13 +131,13 @@ describe(struct pane_headers *h, const struct rfl_pane *p)
 	set_header(h, 0, "riffle-window-start", p->window.start_ms);
 	set_header(h, 1, "riffle-window-end", p->window.end_ms);
 	set_header(h, 2, "riffle-attempt", p->attempt);
-	h->list[3] = (struct riffle_header){
-	        .name = {"riffle-pane", strlen("riffle-pane")}, .value = {"final", strlen("final")}};
+	h->list[3] = (struct riffle_header){.name = {"riffle-pane", strlen("riffle-pane")},
+		.value = {"final", strlen("final")}};
 }
 
 int
 rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rfl_pane *pane,
-        struct rfl_call **ret_call, struct riffle_error *reterr)
+	struct rfl_call **ret_call, struct riffle_error *reterr)
 {
 	struct pane_headers headers;
 	struct riffle_call_spec spec = *callee->spec;
@@ -176,7 +176,8 @@ rfl_call_push(struct rfl_call *c, struct riffle_error *reterr)
 		if (took < 0)
 			return took;
 		if ((uint32_t)took > left)
-			return rfl_err(reterr, RIFFLE_E_FATAL, "call_push took %d of %u records", took, left);
+			return rfl_err(reterr, RIFFLE_E_FATAL, "call_push took %d of %u records",
+				took, left);
 		c->record += (uint32_t)took;
 		if ((uint32_t)took < left)
 			return 0;

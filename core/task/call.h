@@ -18,7 +18,8 @@ struct rfl_callee {
 	const struct riffle_invoker_ops *ops;
 	void *self; /* the plugin's instance */
 	struct rfl_mailbox *mailbox;
-	const struct riffle_call_spec *spec; /* names and types; headers and attempt are set per call */
+	const struct riffle_call_spec
+		*spec; /* names and types; headers and attempt are set per call */
 };
 
 /*
@@ -26,7 +27,7 @@ struct rfl_callee {
  * rfl_task_call_* through the mailbox.
  */
 int rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rfl_pane *pane,
-        struct rfl_call **ret_call, struct riffle_error *reterr);
+	struct rfl_call **ret_call, struct riffle_error *reterr);
 /* Pushes on: 1 = all records and the end are in, 0 = the function has no room now, or an error. */
 int rfl_call_push(struct rfl_call *c, struct riffle_error *reterr);
 int rfl_call_is_ended(const struct rfl_call *c); /* the end of its input is in */

@@ -25,7 +25,7 @@ rfl_task_lane_count(const struct rfl_task *t)
 /* On processing time the cut is a prefix of what was read, so low and hw are one. */
 size_t
 rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
-        struct riffle_position *positions, struct rfl_commit_text *texts)
+	struct riffle_position *positions, struct rfl_commit_text *texts)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < t->lane_count; i++) {
@@ -33,19 +33,19 @@ rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 		if (lane->at.source_index != source_index)
 			continue;
 		const struct rfl_tuple tuple = {
-		        .seq = t->seq + 1,
-		        .settings = t->spec->settings,
-		        .hw = lane->settled,
-		        .frontier_ms = RFL_TUPLE_UNSET,
-		        .time_ms = RFL_TUPLE_UNSET,
+			.seq = t->seq + 1,
+			.settings = t->spec->settings,
+			.hw = lane->settled,
+			.frontier_ms = RFL_TUPLE_UNSET,
+			.time_ms = RFL_TUPLE_UNSET,
 		};
 		rfl_tuple_encode(&tuple, texts[n].text);
 		positions[n] = (struct riffle_position){
-		        .stream = lane->at.stream,
-		        .partition = lane->at.partition,
-		        .offset = lane->settled,
-		        .leader_epoch = lane->at.leader_epoch,
-		        .metadata = {texts[n].text, RFL_TUPLE_TEXT},
+			.stream = lane->at.stream,
+			.partition = lane->at.partition,
+			.offset = lane->settled,
+			.leader_epoch = lane->at.leader_epoch,
+			.metadata = {texts[n].text, RFL_TUPLE_TEXT},
 		};
 		n++;
 	}
@@ -74,7 +74,7 @@ let_go(struct rfl_task *t)
 {
 	struct rfl_pane *p;
 	while ((p = rfl_list_first(&t->panes, struct rfl_pane, link)) != NULL &&
-	        p->state == RFL_PANE_SETTLED) {
+		p->state == RFL_PANE_SETTLED) {
 		t->records_out += p->output_records;
 		t->windows_done++;
 		rfl_pane_destroy(p);
@@ -99,8 +99,7 @@ rfl_task_commit_undone(struct rfl_task *t)
 	t->committing = 0;
 	if (!rfl_task_is_exactly_once(t))
 		return;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state != RFL_PANE_SETTLED && p->outputs_sent == 0)
 			continue;
 		p->state = p->state == RFL_PANE_SETTLED ? RFL_PANE_DONE : p->state;

@@ -11,11 +11,11 @@
 #define OUTLET_MAGIC 0x4f55544cu
 
 void
-rfl_outlet_init(struct rfl_outlet *o, const struct riffle_provider_ops *ops, void *sink,
-        int transactional)
+rfl_outlet_init(
+	struct rfl_outlet *o, const struct riffle_provider_ops *ops, void *sink, int transactional)
 {
 	*o = (struct rfl_outlet){
-	        .magic = OUTLET_MAGIC, .ops = ops, .sink = sink, .transactional = transactional};
+		.magic = OUTLET_MAGIC, .ops = ops, .sink = sink, .transactional = transactional};
 	rfl_list_init(&o->sends);
 	rfl_list_init(&o->finished);
 }
@@ -76,8 +76,7 @@ rfl_outlet_push(struct rfl_outlet *o, struct riffle_error *reterr)
 {
 	struct rfl_send *s, *next;
 	RFL_CHECK(o, OUTLET_MAGIC);
-	rfl_list_foreach_safe(s, next, &o->sends, struct rfl_send, link)
-	{
+	rfl_list_foreach_safe (s, next, &o->sends, struct rfl_send, link) {
 		uint32_t left = s->batch->record_count - s->taken;
 		if (left == 0)
 			continue;
@@ -85,7 +84,8 @@ rfl_outlet_push(struct rfl_outlet *o, struct riffle_error *reterr)
 		if (took < 0)
 			return took;
 		if ((uint32_t)took > left)
-			return rfl_err(reterr, RIFFLE_E_FATAL, "sink_send took %d of %u records", took, left);
+			return rfl_err(reterr, RIFFLE_E_FATAL, "sink_send took %d of %u records",
+				took, left);
 		s->taken += (uint32_t)took;
 		if ((uint32_t)took < left)
 			return 0;
@@ -99,8 +99,7 @@ static struct rfl_send *
 find(struct rfl_outlet *o, uint64_t tag)
 {
 	struct rfl_send *s;
-	rfl_list_foreach(s, &o->sends, struct rfl_send, link)
-	{
+	rfl_list_foreach (s, &o->sends, struct rfl_send, link) {
 		if (s->tag == tag)
 			return s;
 	}
@@ -139,8 +138,8 @@ rfl_outlet_sent(struct rfl_outlet *o, const struct riffle_event *ev, struct riff
 	struct rfl_send *s = find(o, ev->tag);
 	if (s == NULL || ev->count > s->taken - s->answered)
 		return rfl_err(reterr, RIFFLE_E_FATAL,
-		        "a status for %u records with tag %llu answers nothing that was sent", ev->count,
-		        (unsigned long long)ev->tag);
+			"a status for %u records with tag %llu answers nothing that was sent",
+			ev->count, (unsigned long long)ev->tag);
 	note_failures(&s->error, ev);
 	s->answered += ev->count;
 	if (s->answered == s->batch->record_count)
@@ -161,8 +160,7 @@ static void
 disown(struct rfl_list *l, const void *owner)
 {
 	struct rfl_send *s;
-	rfl_list_foreach(s, l, struct rfl_send, link)
-	{
+	rfl_list_foreach (s, l, struct rfl_send, link) {
 		if (s->owner == owner)
 			s->owner = NULL;
 	}

@@ -31,8 +31,8 @@ struct rfl_send {
 	void *detail;              /* the owner's */
 };
 
-void rfl_outlet_init(struct rfl_outlet *o, const struct riffle_provider_ops *ops, void *sink,
-        int transactional);
+void rfl_outlet_init(
+	struct rfl_outlet *o, const struct riffle_provider_ops *ops, void *sink, int transactional);
 /* What is still under way is dropped. */
 void rfl_outlet_fini(struct rfl_outlet *o);
 /* Takes over the batch's reference. */
@@ -43,7 +43,8 @@ void rfl_outlet_send(struct rfl_outlet *o, struct riffle_batch *batch, void *own
  */
 int rfl_outlet_push(struct rfl_outlet *o, struct riffle_error *reterr);
 /* A SENT event. E_FATAL when it answers what was never sent: the plugin is confused. */
-int rfl_outlet_sent(struct rfl_outlet *o, const struct riffle_event *ev, struct riffle_error *reterr);
+int rfl_outlet_sent(
+	struct rfl_outlet *o, const struct riffle_event *ev, struct riffle_error *reterr);
 /* The next finished send, which the caller frees with rfl_send_free; NULL when there is none. */
 struct rfl_send *rfl_outlet_next(struct rfl_outlet *o);
 void rfl_send_free(struct rfl_send *s);

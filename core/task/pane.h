@@ -15,8 +15,8 @@ enum rfl_pane_state {
 	RFL_PANE_OPEN,    /* collecting */
 	RFL_PANE_WAITING, /* closed; to be called, at retry_at_ns */
 	RFL_PANE_CALLING, /* its call is open */
-	RFL_PANE_DONE,    /* its call ended well, or it was given up by policy: publish what it holds */
-	RFL_PANE_SETTLED  /* all of its outputs are written, or taken by the open transaction */
+	RFL_PANE_DONE, /* its call ended well, or it was given up by policy: publish what it holds */
+	RFL_PANE_SETTLED /* all of its outputs are written, or taken by the open transaction */
 };
 
 struct rfl_call;
@@ -45,7 +45,7 @@ struct rfl_pane {
 	/* What we found wrong with the call under way; counts more than its status. code 0 = nothing. */
 	struct riffle_error fault;
 
-	struct rfl_batches outputs; /* as the sinks will get them */
+	struct rfl_batches outputs;  /* as the sinks will get them */
 	struct rfl_outlet **outlets; /* outputs.items[i] goes to outlets[i] */
 	size_t outlet_room;
 	size_t output_bytes;
@@ -65,7 +65,8 @@ size_t rfl_pane_bytes(const struct rfl_pane *p);
 /* No more records: copies become a batch. */
 void rfl_pane_close(struct rfl_pane *p, const struct rfl_window_pane *window);
 /* Takes over the reference; bytes is what the function's records amount to. */
-void rfl_pane_output(struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes);
+void rfl_pane_output(
+	struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes);
 void rfl_pane_drop_outputs(struct rfl_pane *p);
 
 #endif

@@ -11,16 +11,18 @@
 
 static int
 check_record(const struct rfl_task *t, const struct riffle_batch *b, const struct riffle_record *r,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	if (r->stream >= t->spec->conf->output_count)
 		return rfl_err(reterr, RIFFLE_E_DATA,
-		        "the function answered on output %u, the processor has %zu", r->stream,
-		        t->spec->conf->output_count);
-	if (r->header_count > b->header_count || r->header_first > b->header_count - r->header_count ||
-	        (r->content_type != 0 && r->content_type >= b->content_type_count))
+			"the function answered on output %u, the processor has %zu", r->stream,
+			t->spec->conf->output_count);
+	if (r->header_count > b->header_count ||
+		r->header_first > b->header_count - r->header_count ||
+		(r->content_type != 0 && r->content_type >= b->content_type_count))
 		return rfl_err(reterr, RIFFLE_E_DATA,
-		        "the function's invoker gave a record with headers or a type outside its batch");
+			"the function's invoker gave a record with headers or a type outside its "
+			"batch");
 	if (r->content_type == 0)
 		return RIFFLE_OK;
 	const char *expected = t->spec->routes[r->stream].content_type;
@@ -28,8 +30,9 @@ check_record(const struct rfl_task *t, const struct riffle_batch *b, const struc
 	if (rfl_content_type_matches(expected, type))
 		return RIFFLE_OK;
 	return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-	        "output \"%s\": content type \"%s\" not compatible with expected content type \"%s\"",
-	        t->spec->conf->outputs[r->stream].alias, type, expected);
+		"output \"%s\": content type \"%s\" not compatible with expected content type "
+		"\"%s\"",
+		t->spec->conf->outputs[r->stream].alias, type, expected);
 }
 
 static size_t
@@ -66,7 +69,7 @@ address(const struct rfl_task *t, struct riffle_batch *view, int64_t time_ms)
 
 int
 rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,
-        size_t *ret_bytes, struct riffle_error *reterr)
+	size_t *ret_bytes, struct riffle_error *reterr)
 {
 	size_t sum = 0;
 	for (uint32_t i = 0; i < b->record_count; i++) {
@@ -81,7 +84,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		struct rfl_outlet *to = t->spec->routes[riffle_batch_at(b, i)->stream].outlet;
 		uint32_t n = 1;
 		while (i + n < b->record_count &&
-		        t->spec->routes[riffle_batch_at(b, i + n)->stream].outlet == to)
+			t->spec->routes[riffle_batch_at(b, i + n)->stream].outlet == to)
 			n++;
 		struct riffle_batch *view = rfl_batch_view(b, i, n);
 		address(t, view, default_time_ms(t, p));
@@ -106,7 +109,8 @@ rfl_task_publish(struct rfl_task *t, struct rfl_pane *p)
 static int
 is_published(const struct rfl_pane *p)
 {
-	return p->state == RFL_PANE_DONE && p->outputs_sent == p->outputs.count && p->sends_open == 0;
+	return p->state == RFL_PANE_DONE && p->outputs_sent == p->outputs.count &&
+	       p->sends_open == 0;
 }
 
 /* Moves low over the windows at the head that need nothing any more, and lets them go. */
@@ -147,8 +151,7 @@ rfl_task_can_stage(const struct rfl_task *t)
 	const struct rfl_pane *p;
 	if (t->abandoned)
 		return 0;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_SETTLED)
 			continue;
 		return p->state == RFL_PANE_DONE && p->outputs_sent == 0;
@@ -160,8 +163,7 @@ int
 rfl_task_is_staging(const struct rfl_task *t)
 {
 	const struct rfl_pane *p;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_DONE && p->outputs_sent > 0 && p->sends_open > 0)
 			return 1;
 	}
@@ -176,8 +178,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 	size_t bytes = 0;
 	if (t->abandoned)
 		return 0;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_SETTLED)
 			continue;
 		if (p->state != RFL_PANE_DONE || (p->outputs_sent == 0 && !begin_more))

@@ -37,13 +37,13 @@ restore(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_e
 			continue;
 		int rc = rfl_tuple_decode(metadata[i], &tuple, reterr);
 		if (rc < 0)
-			return rfl_err_prefix(reterr, "group %s, partition %d", t->spec->conf->group,
-			        t->partition);
+			return rfl_err_prefix(reterr, "group %s, partition %d",
+				t->spec->conf->group, t->partition);
 		if (tuple.settings != t->spec->settings)
 			return rfl_err(reterr, RIFFLE_E_CONFIG,
-			        "the window settings of group %s were others when its position was "
-			        "committed: put them back, or reset the group",
-			        t->spec->conf->group);
+				"the window settings of group %s were others when its position was "
+				"committed: put them back, or reset the group",
+				t->spec->conf->group);
 		if (tuple.seq > t->seq)
 			t->seq = tuple.seq;
 	}
@@ -52,7 +52,7 @@ restore(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_e
 
 struct rfl_task *
 rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
-        const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count)
+	const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count)
 {
 	struct riffle_error err = {0};
 	rfl_assert(lane_count > 0);
@@ -67,8 +67,11 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 	rfl_list_init(&t->panes);
 	for (size_t i = 0; i < lane_count; i++) {
 		int64_t low = lanes[i].low;
-		t->lanes[i] = (struct rfl_lane){
-		        .at = lanes[i], .next = low, .settled = low, .asked = low, .committed = low};
+		t->lanes[i] = (struct rfl_lane){.at = lanes[i],
+			.next = low,
+			.settled = low,
+			.asked = low,
+			.committed = low};
 	}
 	if (restore(t, metadata, &err) < 0)
 		rfl_task_stop(t, err.text);
@@ -104,7 +107,8 @@ rfl_task_stop(struct rfl_task *t, const char *why)
 	t->stopped = 1;
 	t->reading = 0;
 	t->why = rfl_strdup(why);
-	rfl_log(RIFFLE_LOG_ERROR, "T001", t->spec->what, "partition %d stopped: %s", t->partition, why);
+	rfl_log(RIFFLE_LOG_ERROR, "T001", t->spec->what, "partition %d stopped: %s", t->partition,
+		why);
 }
 
 static void
@@ -139,8 +143,7 @@ rfl_task_abandon(struct rfl_task *t)
 	struct rfl_pane *p;
 	rfl_task_drain(t);
 	t->abandoned = 1;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->call != NULL)
 			rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
 	}
@@ -227,8 +230,8 @@ check_deadline(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
 	if (now_ns < rfl_call_deadline_ns(p->call))
 		return;
 	rfl_err_retriable(&err, RIFFLE_E_TIMEOUT,
-	        "the function did not end within timeout = %" PRId64 "ms of its input",
-	        t->spec->conf->function->timeout_ms);
+		"the function did not end within timeout = %" PRId64 "ms of its input",
+		t->spec->conf->function->timeout_ms);
 	p->fault = err;
 	rfl_call_cancel(p->call, RIFFLE_E_TIMEOUT);
 }
@@ -246,10 +249,9 @@ run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 {
 	struct rfl_pane *p;
 	int moved = 0;
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link)
-	{
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_WAITING && p->sends_open == 0 && !t->stopped &&
-		        t->calls_open < t->spec->conf->calls) {
+			t->calls_open < t->spec->conf->calls) {
 			if (now_ns >= p->retry_at_ns) {
 				begin_call(t, p, now_ns);
 				moved = 1;
@@ -315,8 +317,8 @@ wait_for_retry(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error
 	p->state = RFL_PANE_WAITING;
 	t->retries++;
 	rfl_log(RIFFLE_LOG_WARNING, "T002", t->spec->what,
-	        "partition %d, window %" PRId64 ": attempt %u failed: %s; again in %" PRId64 "ms",
-	        t->partition, p->window.start_ms, p->attempt, err->text, p->backoff_ms);
+		"partition %d, window %" PRId64 ": attempt %u failed: %s; again in %" PRId64 "ms",
+		t->partition, p->window.start_ms, p->attempt, err->text, p->backoff_ms);
 }
 
 void
@@ -331,8 +333,8 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	}
 	if (policy->then == RFL_ON_ERROR_SKIP) {
 		rfl_log(RIFFLE_LOG_WARNING, "T004", t->spec->what,
-		        "partition %d, window %" PRId64 ": skipped after attempt %u: %s", t->partition,
-		        p->window.start_ms, p->attempt, err->text);
+			"partition %d, window %" PRId64 ": skipped after attempt %u: %s",
+			t->partition, p->window.start_ms, p->attempt, err->text);
 		rfl_pane_drop_outputs(p);
 		p->state = RFL_PANE_DONE;
 		return;
@@ -362,8 +364,9 @@ rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 	if (!rfl_task_holds_outputs(t))
 		rfl_task_publish(t, p);
 	else if (p->output_bytes > (size_t)t->spec->conf->max_outputs_bytes) {
-		rfl_err(&err, RIFFLE_E_DATA, "the outputs of one window exceed max-outputs = %" PRId64 " bytes",
-		        t->spec->conf->max_outputs_bytes);
+		rfl_err(&err, RIFFLE_E_DATA,
+			"the outputs of one window exceed max-outputs = %" PRId64 " bytes",
+			t->spec->conf->max_outputs_bytes);
 		rfl_task_fault(p, &err);
 		return;
 	}
@@ -379,7 +382,8 @@ rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p)
 }
 
 void
-rfl_task_call_done(struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
+rfl_task_call_done(
+	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	rfl_call_destroy(p->call);
@@ -410,22 +414,23 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 {
 	const struct rfl_pane *p;
 	*ret_view = (struct rfl_task_view){
-	        .partition = t->partition,
-	        .stopped = t->stopped,
-	        .drained = !t->reading && !t->stopped && rfl_list_empty(&t->panes),
-	        .why = t->why,
-	        .windows_open = t->open != NULL,
-	        .calls_open = t->calls_open,
-	        .records_in = t->records_in,
-	        .records_out = t->records_out,
-	        .windows_done = t->windows_done,
-	        .retries = t->retries,
-	        .refused = t->refused,
-	        .memory_bytes = rfl_task_bytes(t),
-	        .next_close_ms = t->open ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
-	        .lane_count = t->lane_count,
+		.partition = t->partition,
+		.stopped = t->stopped,
+		.drained = !t->reading && !t->stopped && rfl_list_empty(&t->panes),
+		.why = t->why,
+		.windows_open = t->open != NULL,
+		.calls_open = t->calls_open,
+		.records_in = t->records_in,
+		.records_out = t->records_out,
+		.windows_done = t->windows_done,
+		.retries = t->retries,
+		.refused = t->refused,
+		.memory_bytes = rfl_task_bytes(t),
+		.next_close_ms = t->open ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
+		.lane_count = t->lane_count,
 	};
-	rfl_list_foreach(p, &t->panes, struct rfl_pane, link) ret_view->windows_open++;
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link)
+		ret_view->windows_open++;
 }
 
 const struct rfl_task_lane *
@@ -437,5 +442,6 @@ rfl_task_lane(const struct rfl_task *t, size_t lane)
 struct rfl_lane_view
 rfl_task_lane_view(const struct rfl_task *t, size_t lane)
 {
-	return (struct rfl_lane_view){.next = t->lanes[lane].next, .committed = t->lanes[lane].committed};
+	return (struct rfl_lane_view){
+		.next = t->lanes[lane].next, .committed = t->lanes[lane].committed};
 }

@@ -59,7 +59,7 @@ struct rfl_task_lane {
  * damaged, other window settings) the task exists all the same, stopped, and says why.
  */
 struct rfl_task *rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
-        const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count);
+	const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count);
 void rfl_task_destroy(struct rfl_task *t); /* rfl_task_is_idle; NULL is a no-op */
 
 struct rfl_task_progress {
@@ -71,11 +71,13 @@ struct rfl_task_progress {
 void rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress);
 /* Reading stops for good; what is open stays uncommitted, what is closing goes on. */
 void rfl_task_drain(struct rfl_task *t);
-int rfl_task_is_drained(const struct rfl_task *t); /* nothing is closing any more, or it is stopped */
+int rfl_task_is_drained(
+	const struct rfl_task *t); /* nothing is closing any more, or it is stopped */
 /* Everything is dropped; calls are cancelled. Idle once the last of them is done. */
 void rfl_task_abandon(struct rfl_task *t);
 int rfl_task_is_idle(const struct rfl_task *t);
-void rfl_task_stop(struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
+void rfl_task_stop(
+	struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
 /* A send of this task is finished; the pane is the send's detail. */
 void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
 
@@ -85,8 +87,8 @@ void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
  * were begun are brought to their end.
  */
 size_t rfl_task_stage(struct rfl_task *t, int begin_more);
-int rfl_task_can_stage(const struct rfl_task *t);     /* there is a window to stage */
-int rfl_task_is_staging(const struct rfl_task *t);    /* a staged window is not wholly taken yet */
+int rfl_task_can_stage(const struct rfl_task *t);  /* there is a window to stage */
+int rfl_task_is_staging(const struct rfl_task *t); /* a staged window is not wholly taken yet */
 
 /* Would a commit move low? */
 int rfl_task_can_commit(const struct rfl_task *t);
@@ -98,18 +100,19 @@ struct rfl_commit_text {
  * and texts (room for lane_count each). Returns how many.
  */
 size_t rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
-        struct riffle_position *positions, struct rfl_commit_text *texts);
+	struct riffle_position *positions, struct rfl_commit_text *texts);
 size_t rfl_task_lane_count(const struct rfl_task *t);
 int rfl_task_is_committing(const struct rfl_task *t);
-void rfl_task_commit_begin(struct rfl_task *t);  /* what positions said is on its way */
-void rfl_task_commit_done(struct rfl_task *t);   /* committed */
-void rfl_task_commit_undone(struct rfl_task *t); /* not committed: settled windows are staged again */
+void rfl_task_commit_begin(struct rfl_task *t); /* what positions said is on its way */
+void rfl_task_commit_done(struct rfl_task *t);  /* committed */
+void rfl_task_commit_undone(
+	struct rfl_task *t); /* not committed: settled windows are staged again */
 
 /* From the mailbox. */
 void rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b);
 void rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p);
 void rfl_task_call_done(
-        struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err);
+	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err);
 
 /* For the status; why is borrowed until the task changes. */
 struct rfl_task_view {

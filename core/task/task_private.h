@@ -45,7 +45,7 @@ void rfl_task_publish(struct rfl_task *t, struct rfl_pane *p); /* sends what it 
 void rfl_task_settle(struct rfl_task *t);                      /* at-least-once: moves low */
 /* Checks one batch of a function and keeps it in the pane, addressed; E_DATA, E_UNSUPPORTED. */
 int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,
-        size_t *ret_bytes, struct riffle_error *reterr);
+	size_t *ret_bytes, struct riffle_error *reterr);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);

@@ -68,7 +68,7 @@ pane_at(const struct rfl_window *w, int64_t now_ms)
 		return (struct rfl_window_pane){.start_ms = now_ms, .end_ms = now_ms};
 	case RFL_SHAPE_COUNT:
 		return (struct rfl_window_pane){.start_ms = now_ms,
-		        .end_ms = s->size_ms > 0 ? end_of(now_ms, s->size_ms) : RFL_NEVER_MS};
+			.end_ms = s->size_ms > 0 ? end_of(now_ms, s->size_ms) : RFL_NEVER_MS};
 	case RFL_SHAPE_TUMBLING:
 		break;
 	}

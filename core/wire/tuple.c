@@ -68,26 +68,27 @@ from_base64(const char *text, unsigned char *raw)
 }
 
 int
-rfl_tuple_decode(
-        struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct riffle_error *reterr)
+rfl_tuple_decode(struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct riffle_error *reterr)
 {
 	unsigned char raw[TUPLE_BYTES];
-	if (text.len != RFL_TUPLE_TEXT || !from_base64(text.ptr, raw) || raw[0] != 'R' || raw[1] != 'f')
+	if (text.len != RFL_TUPLE_TEXT || !from_base64(text.ptr, raw) || raw[0] != 'R' ||
+		raw[1] != 'f')
 		return rfl_err(reterr, RIFFLE_E_DATA,
-		        "the committed position's metadata is not riffle's (%zu bytes)", text.len);
+			"the committed position's metadata is not riffle's (%zu bytes)", text.len);
 	if (get(raw + CRC_AT, 4) != rfl_crc32c(raw, CRC_AT))
-		return rfl_err(reterr, RIFFLE_E_DATA, "the committed position's metadata is damaged");
+		return rfl_err(
+			reterr, RIFFLE_E_DATA, "the committed position's metadata is damaged");
 	if (raw[2] != VERSION)
 		return rfl_err(reterr, RIFFLE_E_DATA,
-		        "the committed position's metadata has version %u, this program reads %u", raw[2],
-		        VERSION);
+			"the committed position's metadata has version %u, this program reads %u",
+			raw[2], VERSION);
 	*ret_tuple = (struct rfl_tuple){
-	        .flags = raw[3],
-	        .seq = (uint32_t)get(raw + 4, 4),
-	        .settings = get(raw + 8, 8),
-	        .hw = (int64_t)get(raw + 16, 8),
-	        .frontier_ms = (int64_t)get(raw + 24, 8),
-	        .time_ms = (int64_t)get(raw + 32, 8),
+		.flags = raw[3],
+		.seq = (uint32_t)get(raw + 4, 4),
+		.settings = get(raw + 8, 8),
+		.hw = (int64_t)get(raw + 16, 8),
+		.frontier_ms = (int64_t)get(raw + 24, 8),
+		.time_ms = (int64_t)get(raw + 32, 8),
 	};
 	return RIFFLE_OK;
 }

@@ -15,12 +15,12 @@
 #define RFL_TUPLE_UNSET INT64_MIN
 
 struct rfl_tuple {
-	uint8_t flags;       /* 0 */
-	uint32_t seq;        /* of the task's commits; the same in each of its lanes */
-	uint64_t settings;   /* fingerprint of the window settings */
-	int64_t hw;          /* next offset not yet read when this was committed */
+	uint8_t flags;     /* 0 */
+	uint32_t seq;      /* of the task's commits; the same in each of its lanes */
+	uint64_t settings; /* fingerprint of the window settings */
+	int64_t hw;        /* next offset not yet read when this was committed */
 	int64_t frontier_ms; /* W: windows that end at or before it are done; unset without event time */
-	int64_t time_ms;     /* T: the lane's largest event time; unset without event time */
+	int64_t time_ms; /* T: the lane's largest event time; unset without event time */
 };
 
 /* text has room for RFL_TUPLE_TEXT + 1; ends with a NUL. */
@@ -29,7 +29,7 @@ void rfl_tuple_encode(const struct rfl_tuple *t, char *text);
  * 0, or E_DATA: not a tuple of ours (another length, magic, Base64), damaged (CRC), or of a newer version.
  */
 int rfl_tuple_decode(
-        struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct riffle_error *reterr);
+	struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct riffle_error *reterr);
 /* The fingerprint of canonical window settings. */
 uint64_t rfl_tuple_settings(const char *canonical);
 

@@ -60,10 +60,12 @@ struct riffle_call_events {
 struct riffle_invoker_ops {
 	uint32_t size, reserved0;
 
-	int (*check)(const struct riffle_config *cfg, const struct riffle_report *report); /* [control] */
-	int (*create)(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
-	              struct riffle_error *reterr);               /* [control] */
-	void (*destroy)(void *self); /* all calls are destroyed before; NULL is a no-op. [control] */
+	int (*check)(const struct riffle_config *cfg,
+		const struct riffle_report *report); /* [control] */
+	int (*create)(const struct riffle_host *host, const struct riffle_config *cfg,
+		void **ret_self, struct riffle_error *reterr); /* [control] */
+	void (*destroy)(
+		void *self); /* all calls are destroyed before; NULL is a no-op. [control] */
 	uint64_t (*capabilities)(void *self); /* RIFFLE_CAN_* as of now. [any] */
 	/* OK, or why a call could not succeed now. Waits for nothing. [any] */
 	int (*ready)(void *self, struct riffle_error *reterr);
@@ -74,15 +76,15 @@ struct riffle_invoker_ops {
 	 * to the events, and lives until call_destroy. [worker]
 	 */
 	int (*call_begin)(void *self, const struct riffle_call_spec *spec,
-	                  const struct riffle_call_events *events, void *data, void **ret_call,
-	                  struct riffle_error *reterr);
+		const struct riffle_call_events *events, void *data, void **ret_call,
+		struct riffle_error *reterr);
 	/*
 	 * Take records [first, first + count), as many as there is room for: returns how many. When
 	 * fewer than count, writable follows. The batch is borrowed for the call; what is needed
 	 * longer takes batch_ref. A failure here is followed by done like any other. [worker]
 	 */
 	int (*call_push)(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count,
-	                 struct riffle_error *reterr);
+		struct riffle_error *reterr);
 	int (*call_end)(void *call, struct riffle_error *reterr); /* no more input. [worker] */
 	/*
 	 * Output credit: the host takes so many bytes more. A plugin starts with none, stops handing

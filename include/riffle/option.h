@@ -22,8 +22,8 @@ extern "C" {
 #define RIFFLE_OPT_ENUM 6u     /* one of choices; u.i is its index */
 #define RIFFLE_OPT_LIST 7u     /* separated by commas; u.list, NULL-terminated */
 #define RIFFLE_OPT_PATH 8u     /* relative to the file it stands in; u.s is absolute */
-#define RIFFLE_OPT_PASS 9u     /* name is a prefix such as "rdkafka."; the pairs go to config->pairs */
-#define RIFFLE_OPT_ARGV 10u    /* split as sh splits words, no expansion; u.list, NULL-terminated */
+#define RIFFLE_OPT_PASS 9u  /* name is a prefix such as "rdkafka."; the pairs go to config->pairs */
+#define RIFFLE_OPT_ARGV 10u /* split as sh splits words, no expansion; u.list, NULL-terminated */
 
 #define RIFFLE_OPT_REQUIRED (1u << 0)
 #define RIFFLE_OPT_SECRET (1u << 1) /* never logged, never shown */
@@ -31,11 +31,11 @@ extern "C" {
 #define RIFFLE_OPT_DEPRECATED (1u << 3)
 
 struct riffle_option {
-	const char *name; /* [a-z][a-z0-9.-]{0,62} */
-	uint32_t type;    /* RIFFLE_OPT_STRING ... */
-	uint32_t flags;   /* RIFFLE_OPT_REQUIRED ... */
-	const char *def;  /* as it would be written in the file; NULL = unset */
-	int64_t min, max; /* both 0 = unbounded */
+	const char *name;           /* [a-z][a-z0-9.-]{0,62} */
+	uint32_t type;              /* RIFFLE_OPT_STRING ... */
+	uint32_t flags;             /* RIFFLE_OPT_REQUIRED ... */
+	const char *def;            /* as it would be written in the file; NULL = unset */
+	int64_t min, max;           /* both 0 = unbounded */
 	const char *const *choices; /* NULL-terminated, for ENUM */
 	const char *doc;            /* one sentence, required */
 };
@@ -54,8 +54,9 @@ struct riffle_option_table {
 };
 
 struct riffle_value {
-	uint32_t is_set; /* 1 = written in the file, 0 = the default, or nothing where there is none */
-	uint32_t line;   /* in the file; 0 = not written */
+	uint32_t
+		is_set; /* 1 = written in the file, 0 = the default, or nothing where there is none */
+	uint32_t line; /* in the file; 0 = not written */
 	union {
 		int64_t i;
 		const char *s; /* NULL when unset and without a default */
@@ -72,16 +73,18 @@ struct riffle_config {
 	uint32_t pair_count;
 	uint32_t reserved0;
 	const char *name; /* "local" of [provider local] */
-	const char *dir;  /* the instance's state directory, absolute: a plugin keeps its files below it */
+	const char *
+		dir; /* the instance's state directory, absolute: a plugin keeps its files below it */
 	const struct riffle_value *values;
-	const char *const *pairs; /* key, value, key, value ... of RIFFLE_OPT_PASS, prefix removed */
+	const char *const
+		*pairs; /* key, value, key, value ... of RIFFLE_OPT_PASS, prefix removed */
 };
 
 static inline const struct riffle_value *
 riffle_config_at(const struct riffle_config *c, uint32_t i)
 {
 	return (const struct riffle_value *)(const void *)((const unsigned char *)c->values +
-	                                                   (size_t)i * c->value_size);
+							   (size_t)i * c->value_size);
 }
 
 /* Where a plugin's check puts its findings: any number, each on the line of the option it names. */
@@ -93,7 +96,7 @@ struct riffle_report {
 	void *ctx; /* the host's */
 	/* option NULL = the section as a whole */
 	void (*add)(const struct riffle_report *report, uint32_t severity,
-	            const struct riffle_config *cfg, const char *option, const char *text);
+		const struct riffle_config *cfg, const char *option, const char *text);
 };
 
 #ifdef __cplusplus

@@ -57,13 +57,13 @@ RIFFLE_EXPORT const struct riffle_module *riffle_module_v0(void);
 #define RIFFLE_MODULE(build_text, ...)                                                             \
 	static const struct riffle_plugin *const riffle_plugins_[] = {__VA_ARGS__};                \
 	static const struct riffle_module riffle_module_ = {                                       \
-	        RIFFLE_MODULE_MAGIC,                                                               \
-	        RIFFLE_ABI_MAJOR,                                                                  \
-	        RIFFLE_ABI_MINOR,                                                                  \
-	        (uint32_t)sizeof(struct riffle_module),                                            \
-	        (uint32_t)(sizeof riffle_plugins_ / sizeof riffle_plugins_[0]),                    \
-	        build_text,                                                                        \
-	        riffle_plugins_,                                                                   \
+		RIFFLE_MODULE_MAGIC,                                                               \
+		RIFFLE_ABI_MAJOR,                                                                  \
+		RIFFLE_ABI_MINOR,                                                                  \
+		(uint32_t)sizeof(struct riffle_module),                                            \
+		(uint32_t)(sizeof riffle_plugins_ / sizeof riffle_plugins_[0]),                    \
+		build_text,                                                                        \
+		riffle_plugins_,                                                                   \
 	};                                                                                         \
 	RIFFLE_EXPORT const struct riffle_module *riffle_module_v0(void)                           \
 	{                                                                                          \

@@ -38,9 +38,9 @@ extern "C" {
 #define RIFFLE_CAN_TRANSACTIONS (UINT64_C(1) << 4) /* RIFFLE_EXT_TRANSACTIONS */
 #define RIFFLE_CAN_HEADERS (UINT64_C(1) << 5)
 #define RIFFLE_CAN_TIMESTAMPS (UINT64_C(1) << 6)
-#define RIFFLE_CAN_DURABLE (UINT64_C(1) << 7)   /* an acknowledged record survives a crash */
-#define RIFFLE_CAN_REPLAY (UINT64_C(1) << 8)    /* records can be read again from an older offset */
-#define RIFFLE_CAN_METADATA (UINT64_C(1) << 9)  /* a committed position carries bytes of ours */
+#define RIFFLE_CAN_DURABLE (UINT64_C(1) << 7)  /* an acknowledged record survives a crash */
+#define RIFFLE_CAN_REPLAY (UINT64_C(1) << 8)   /* records can be read again from an older offset */
+#define RIFFLE_CAN_METADATA (UINT64_C(1) << 9) /* a committed position carries bytes of ours */
 #define RIFFLE_CAN_SEEK_TIME (UINT64_C(1) << 10) /* start at a time */
 #define RIFFLE_CAN_PROVISION (UINT64_C(1) << 11)
 #define RIFFLE_CAN_KEYS (UINT64_C(1) << 12)
@@ -52,7 +52,8 @@ struct riffle_stream {
 	const char *name;    /* "in" */
 	const char *topic;   /* its name on the broker: "<namespace>_<stream>" unless overridden */
 	const char *content_type;
-	const struct riffle_config *config; /* its section, by the plugin's stream table; may be NULL */
+	const struct riffle_config
+		*config; /* its section, by the plugin's stream table; may be NULL */
 };
 
 #define RIFFLE_STREAM_EXISTS (1u << 0)
@@ -75,7 +76,8 @@ struct riffle_position {
 	int64_t offset;       /* the next one to read, or RIFFLE_OFFSET_NONE */
 	int32_t leader_epoch; /* -1 = not known */
 	uint32_t reserved0;
-	struct riffle_bytes metadata; /* text of the host's, at most 4096 bytes; absent where there is none */
+	struct riffle_bytes
+		metadata; /* text of the host's, at most 4096 bytes; absent where there is none */
 };
 
 /* One partition of one input stream, as assigned. */
@@ -92,8 +94,8 @@ struct riffle_lane {
 	int64_t log_start, log_end; /* first offset held, and one past the last, now */
 };
 
-#define RIFFLE_LANE_FAILING (1u << 0)  /* leaderless, denied, unreachable */
-#define RIFFLE_LANE_HANGING (1u << 1)  /* behind somebody's open transaction */
+#define RIFFLE_LANE_FAILING (1u << 0) /* leaderless, denied, unreachable */
+#define RIFFLE_LANE_HANGING (1u << 1) /* behind somebody's open transaction */
 
 /*
  * Where a lane stands. Caught up means position >= log_end as of as_of_ns; an answer older than 3 s
@@ -101,10 +103,10 @@ struct riffle_lane {
  */
 struct riffle_lane_state {
 	uint32_t size;
-	uint32_t flags;    /* RIFFLE_LANE_* */
-	int64_t position;  /* next offset to fetch, past control records */
-	int64_t log_end;   /* the high watermark, not the last stable offset */
-	int64_t as_of_ns;  /* mono_ns clock */
+	uint32_t flags;   /* RIFFLE_LANE_* */
+	int64_t position; /* next offset to fetch, past control records */
+	int64_t log_end;  /* the high watermark, not the last stable offset */
+	int64_t as_of_ns; /* mono_ns clock */
 };
 
 #define RIFFLE_START_EARLIEST 1u
@@ -121,7 +123,8 @@ struct riffle_source_stream {
 	uint32_t start;           /* RIFFLE_START_*; counts only where nothing is committed */
 	uint32_t partition_count; /* 0 = by membership in the group, or all of them without one */
 	int64_t start_value;
-	const int32_t *partitions; /* explicit ones: no membership, commits go to the group all the same */
+	const int32_t *
+		partitions; /* explicit ones: no membership, commits go to the group all the same */
 };
 
 struct riffle_source_spec {
@@ -132,7 +135,7 @@ struct riffle_source_spec {
 	const struct riffle_source_stream *streams;
 	const char *group;  /* NULL = none: nothing is committed */
 	const char *member; /* stable name of this member: "<instance>.<worker>" */
-	void *txn;          /* positions are committed by this transaction object; NULL = by source_commit */
+	void *txn; /* positions are committed by this transaction object; NULL = by source_commit */
 };
 
 struct riffle_sink_spec {
@@ -151,12 +154,13 @@ struct riffle_sink_spec {
 #define RIFFLE_EV_LOST 3u      /* lanes: gone already, nothing may be committed; source_release */
 #define RIFFLE_EV_RELEASED 4u  /* lanes: released, and the last batch of them is back */
 #define RIFFLE_EV_COMMITTED 5u /* tag, status, error */
-#define RIFFLE_EV_ERROR 6u     /* status, error. FATAL or FENCED: close. Else the plugin goes on trying */
-#define RIFFLE_EV_CLOSED 7u    /* after close: the last event; destroy may follow */
+#define RIFFLE_EV_ERROR                                                                            \
+	6u /* status, error. FATAL or FENCED: close. Else the plugin goes on trying */
+#define RIFFLE_EV_CLOSED 7u /* after close: the last event; destroy may follow */
 /* Events of sink_poll, beside ERROR and CLOSED. */
-#define RIFFLE_EV_SENT 8u       /* tag, first, count, sent */
-#define RIFFLE_EV_TXN_READY 9u  /* the transaction object can begin (riffle/ext/transactions.h) */
-#define RIFFLE_EV_TXN 10u       /* tag, status = RIFFLE_TXN_*, error unless committed */
+#define RIFFLE_EV_SENT 8u      /* tag, first, count, sent */
+#define RIFFLE_EV_TXN_READY 9u /* the transaction object can begin (riffle/ext/transactions.h) */
+#define RIFFLE_EV_TXN 10u      /* tag, status = RIFFLE_TXN_*, error unless committed */
 
 struct riffle_sent {
 	int32_t status; /* RIFFLE_OK or why it was not written */
@@ -187,10 +191,11 @@ struct riffle_provider_ops {
 	/* Opens nothing and waits for nothing: only looks at what is written. [control] */
 	int (*check)(const struct riffle_config *cfg, const struct riffle_report *report);
 	/* cfg lives until destroy has returned. Waits for no broker. [control] */
-	int (*create)(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
-	              struct riffle_error *reterr);
-	void (*destroy)(void *self); /* NULL is a no-op. All sources, sinks are destroyed before. [control] */
-	uint64_t (*capabilities)(void *self); /* RIFFLE_CAN_* as of now. [any] */
+	int (*create)(const struct riffle_host *host, const struct riffle_config *cfg,
+		void **ret_self, struct riffle_error *reterr);
+	void (*destroy)(
+		void *self); /* NULL is a no-op. All sources, sinks are destroyed before. [control] */
+	uint64_t (*capabilities)(void *self);                 /* RIFFLE_CAN_* as of now. [any] */
 	const void *(*extension)(void *self, const char *id); /* NULL where there is none. [any] */
 
 	/*
@@ -199,32 +204,33 @@ struct riffle_provider_ops {
 	 * describe of a missing stream succeeds without RIFFLE_STREAM_EXISTS. remove deletes its data.
 	 * [control]
 	 */
-	int (*provision)(void *self, const struct riffle_stream *stream, struct riffle_error *reterr);
+	int (*provision)(
+		void *self, const struct riffle_stream *stream, struct riffle_error *reterr);
 	int (*describe)(void *self, const struct riffle_stream *stream,
-	                struct riffle_stream_info *ret_info, struct riffle_error *reterr);
+		struct riffle_stream_info *ret_info, struct riffle_error *reterr);
 	int (*remove)(void *self, const struct riffle_stream *stream, struct riffle_error *reterr);
 
 	/* The spec is borrowed for the call, its streams live as long as the source. [worker] */
 	int (*source_open)(void *self, const struct riffle_source_spec *spec, void **ret_source,
-	                   struct riffle_error *reterr);
+		struct riffle_error *reterr);
 	int (*source_fd)(void *source); /* valid until destroy; never -1. [worker] */
 	/* 1 and *ret_event filled, or 0 for nothing. ret_event->size is set by the host. [worker] */
 	int (*source_poll)(void *source, struct riffle_event *ret_event);
 	/* Read lanes[i] from from[i].offset on; lane_poll yields records only after this. [worker] */
 	int (*source_start)(void *source, const uint32_t *lanes, const struct riffle_position *from,
-	                    uint32_t count, struct riffle_error *reterr);
+		uint32_t count, struct riffle_error *reterr);
 	/*
 	 * Go back, or on, to from[i]. All batches of the lanes are released before. Asynchronous: once
 	 * it returned, lane_poll yields nothing but what lies from there on. [worker]
 	 */
-	int (*source_rewind)(void *source, const uint32_t *lanes, const struct riffle_position *from,
-	                     uint32_t count, struct riffle_error *reterr);
+	int (*source_rewind)(void *source, const uint32_t *lanes,
+		const struct riffle_position *from, uint32_t count, struct riffle_error *reterr);
 	/* The host pulls no more from these; RELEASED follows when the last batch is back. [worker] */
-	int (*source_release)(void *source, const uint32_t *lanes, uint32_t count,
-	                      struct riffle_error *reterr);
+	int (*source_release)(
+		void *source, const uint32_t *lanes, uint32_t count, struct riffle_error *reterr);
 	/* COMMITTED follows with the tag. Commits complete in the order they were asked. [worker] */
 	int (*source_commit)(void *source, const struct riffle_position *positions, uint32_t count,
-	                     uint64_t tag, struct riffle_error *reterr);
+		uint64_t tag, struct riffle_error *reterr);
 	/*
 	 * The next records of a lane in order: 1 and *ret_batch with at least one record, at most
 	 * max_records, and at most max_bytes of keys, values and headers unless the first alone is
@@ -232,16 +238,17 @@ struct riffle_provider_ops {
 	 * lane_state.position is damaged, and the same again until source_rewind passes it. [worker]
 	 */
 	int (*lane_poll)(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
-	                 struct riffle_batch **ret_batch, struct riffle_error *reterr);
-	int (*lane_state)(void *source, uint32_t lane, struct riffle_lane_state *ret_state); /* [worker] */
+		struct riffle_batch **ret_batch, struct riffle_error *reterr);
+	int (*lane_state)(
+		void *source, uint32_t lane, struct riffle_lane_state *ret_state); /* [worker] */
 	/* Begin to close: lanes are given up, the group is left, CLOSED follows. [worker] */
 	void (*source_close)(void *source);
 	void (*source_destroy)(void *source); /* after CLOSED; NULL is a no-op. [worker] */
 
 	int (*sink_open)(void *self, const struct riffle_sink_spec *spec, void **ret_sink,
-	                 struct riffle_error *reterr); /* [worker] */
-	int (*sink_fd)(void *sink);                                       /* [worker] */
-	int (*sink_poll)(void *sink, struct riffle_event *ret_event);     /* as source_poll. [worker] */
+		struct riffle_error *reterr);                         /* [worker] */
+	int (*sink_fd)(void *sink);                                   /* [worker] */
+	int (*sink_poll)(void *sink, struct riffle_event *ret_event); /* as source_poll. [worker] */
 	/*
 	 * Take records [first, first + count) of the batch, in order, as many as there is room for:
 	 * returns how many, 0 when full (the fd tells when to try again). The batch is borrowed for
@@ -249,9 +256,10 @@ struct riffle_provider_ops {
 	 * goes where Kafka's murmur2 partitioner puts it. [worker]
 	 */
 	int (*sink_send)(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t count,
-	                 uint64_t tag, struct riffle_error *reterr);
+		uint64_t tag, struct riffle_error *reterr);
 	void (*sink_flush)(void *sink); /* a hint: do not wait for more. May be NULL. [worker] */
-	void (*sink_close)(void *sink); /* what was taken is still written; CLOSED follows. [worker] */
+	void (*sink_close)(
+		void *sink); /* what was taken is still written; CLOSED follows. [worker] */
 	void (*sink_destroy)(void *sink); /* after CLOSED; NULL is a no-op. [worker] */
 };
 

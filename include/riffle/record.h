@@ -63,7 +63,7 @@ static inline const struct riffle_record *
 riffle_batch_at(const struct riffle_batch *b, uint32_t i)
 {
 	return (const struct riffle_record *)(const void *)((const unsigned char *)b->records +
-	                                                    (size_t)i * b->record_size);
+							    (size_t)i * b->record_size);
 }
 
 #ifdef __cplusplus

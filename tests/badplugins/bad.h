@@ -39,7 +39,10 @@
 #endif
 #ifndef BAD_OPTIONS
 #define BAD_OPTIONS                                                                                \
-	{.name = "linger", .type = RIFFLE_OPT_DURATION, .def = "5ms", .doc = "How long to wait."}
+	{                                                                                          \
+		.name = "linger", .type = RIFFLE_OPT_DURATION, .def = "5ms",                       \
+		.doc = "How long to wait."                                                         \
+	}
 #endif
 #ifndef BAD_RESULT
 #define BAD_RESULT &module
@@ -47,7 +50,7 @@
 
 static int
 create(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	(void)host, (void)cfg, (void)reterr;
 	*ret_self = (void *)1;
@@ -69,7 +72,7 @@ capabilities(void *self)
 
 static int
 call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_call_events *events,
-        void *data, void **ret_call, struct riffle_error *reterr)
+	void *data, void **ret_call, struct riffle_error *reterr)
 {
 	(void)self, (void)spec, (void)events, (void)data, (void)ret_call, (void)reterr;
 	return RIFFLE_E_UNSUPPORTED;
@@ -77,7 +80,7 @@ call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_
 
 __attribute__((unused)) static int
 call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	(void)call, (void)batch, (void)first, (void)count, (void)reterr;
 	return RIFFLE_E_UNSUPPORTED;
@@ -109,51 +112,51 @@ call_destroy(void *call)
 }
 
 static const struct riffle_invoker_ops ops = {
-        .size = (uint32_t)(BAD_OPS_SIZE),
-        .create = create,
-        .destroy = destroy,
-        .capabilities = capabilities,
-        .call_begin = call_begin,
-        .call_push = BAD_PUSH,
-        .call_end = call_end,
-        .call_read = call_read,
-        .call_cancel = call_cancel,
-        .call_destroy = call_destroy,
+	.size = (uint32_t)(BAD_OPS_SIZE),
+	.create = create,
+	.destroy = destroy,
+	.capabilities = capabilities,
+	.call_begin = call_begin,
+	.call_push = BAD_PUSH,
+	.call_end = call_end,
+	.call_read = call_read,
+	.call_cancel = call_cancel,
+	.call_destroy = call_destroy,
 };
 
 static const struct riffle_option options[] = {BAD_OPTIONS};
 
 static const struct riffle_option_table tables[] = {{
-        .size = sizeof tables[0],
-        .section = RIFFLE_SECTION_FUNCTION,
-        .option_size = sizeof options[0],
-        .option_count = sizeof options / sizeof options[0],
-        .options = options,
+	.size = sizeof tables[0],
+	.section = RIFFLE_SECTION_FUNCTION,
+	.option_size = sizeof options[0],
+	.option_count = sizeof options / sizeof options[0],
+	.options = options,
 }};
 
 static const struct riffle_plugin plugin = {
-        .size = (uint32_t)(BAD_PLUGIN_SIZE),
-        .kind = BAD_KIND,
-        .name = BAD_NAME,
-        .summary = "wrong in one thing",
-        .version = "1",
-        .license = "none",
-        .table_size = sizeof tables[0],
-        .table_count = 1,
-        .tables = tables,
-        .ops = &ops,
+	.size = (uint32_t)(BAD_PLUGIN_SIZE),
+	.kind = BAD_KIND,
+	.name = BAD_NAME,
+	.summary = "wrong in one thing",
+	.version = "1",
+	.license = "none",
+	.table_size = sizeof tables[0],
+	.table_count = 1,
+	.tables = tables,
+	.ops = &ops,
 };
 
 static const struct riffle_plugin *const plugins[] = {BAD_ENTRY, &plugin};
 
 __attribute__((unused)) static const struct riffle_module module = {
-        .magic = BAD_MAGIC,
-        .abi_major = BAD_MAJOR,
-        .abi_minor = BAD_MINOR,
-        .size = (uint32_t)(BAD_MODULE_SIZE),
-        .plugin_count = BAD_COUNT,
-        .build = "test",
-        .plugins = plugins,
+	.magic = BAD_MAGIC,
+	.abi_major = BAD_MAJOR,
+	.abi_minor = BAD_MINOR,
+	.size = (uint32_t)(BAD_MODULE_SIZE),
+	.plugin_count = BAD_COUNT,
+	.build = "test",
+	.plugins = plugins,
 };
 
 #ifndef BAD_SYMBOL

@@ -1,3 +1,6 @@
 /* An option without its sentence. R12. */
-#define BAD_OPTIONS {.name = "linger", .type = RIFFLE_OPT_INT}
+#define BAD_OPTIONS                                                                                \
+	{                                                                                          \
+		.name = "linger", .type = RIFFLE_OPT_INT                                           \
+	}
 #include "bad.h"

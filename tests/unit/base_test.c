@@ -46,12 +46,12 @@ test_list_removes_while_walking(void **state)
 		items[i].n = i;
 		rfl_list_append(&l, &items[i].link);
 	}
-	rfl_list_foreach_safe(it, next, &l, struct item, link)
-	{
+	rfl_list_foreach_safe (it, next, &l, struct item, link) {
 		if (it->n % 2 == 1)
 			rfl_list_remove(&it->link);
 	}
-	rfl_list_foreach(it, &l, struct item, link) sum = sum * 10 + it->n;
+	rfl_list_foreach (it, &l, struct item, link)
+		sum = sum * 10 + it->n;
 	assert_int_equal(sum, 24);
 	assert_ptr_equal(rfl_list_first(&l, struct item, link), &items[0]);
 }
@@ -164,12 +164,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_buf_grows_and_terminates),
-	        cmocka_unit_test(test_list_removes_while_walking),
-	        cmocka_unit_test(test_manual_clock_moves_only_by_hand),
-	        cmocka_unit_test(test_error_is_one_line),
-	        cmocka_unit_test(test_mailbox_loses_nothing_and_wakes_a_sleeper),
-	        cmocka_unit_test(test_checksums_match_their_definitions),
+		cmocka_unit_test(test_buf_grows_and_terminates),
+		cmocka_unit_test(test_list_removes_while_walking),
+		cmocka_unit_test(test_manual_clock_moves_only_by_hand),
+		cmocka_unit_test(test_error_is_one_line),
+		cmocka_unit_test(test_mailbox_loses_nothing_and_wakes_a_sleeper),
+		cmocka_unit_test(test_checksums_match_their_definitions),
 	};
 	return RUN("base", tests);
 }

@@ -26,7 +26,7 @@ test_builder_copies_and_keeps_null_from_empty(void **state)
 	struct rfl_builder *b = rfl_builder_create();
 	char key[] = "key";
 	struct riffle_header headers[2] = {
-	        {.name = text("a"), .value = text("")}, {.name = text("b"), .value = text(NULL)}};
+		{.name = text("a"), .value = text("")}, {.name = text("b"), .value = text(NULL)}};
 	struct riffle_record r = {.key = text(key), .value = text(""), .offset = 7};
 	rfl_builder_add(b, &r, headers, 2, "text/plain");
 	r.key = text(NULL);
@@ -91,10 +91,10 @@ test_view_keeps_what_it_looks_at(void **state)
 	(void)state;
 	const struct riffle_record records[3] = {{.offset = 0}, {.offset = 1}, {.offset = 2}};
 	struct riffle_batch from = {.size = sizeof from,
-	        .record_size = sizeof records[0],
-	        .record_count = 3,
-	        .records = records,
-	        .release = count_release};
+		.record_size = sizeof records[0],
+		.record_count = 3,
+		.records = records,
+		.release = count_release};
 	released = 0;
 	rfl_batch_take(&from);
 	struct riffle_batch *view = rfl_batch_view(&from, 1, 2);
@@ -122,26 +122,26 @@ test_each_fault_is_refused_by_its_text(void **state)
 	static const struct {
 		const char *name, *says;
 	} cases[] = {
-	        {"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
-	        {"no-symbol", "not a riffle plugin [R04]"},
-	        {"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
-	        {"null-module", "entry function returned a pointer outside the plugin [R05]"},
-	        {"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
-	        {"major-9", "needs plugin ABI 9.1, this program provides 0.1 [R07]"},
-	        {"minor-9", "needs plugin ABI 0.9, this program provides 0.1 [R07]"},
-	        {"module-small", "module too small: 8 bytes, at least 32 [R08]"},
-	        {"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
-	        {"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
-	        {"count-0", "plugin list of 0 entries is not one of 1 to 64 [R09]"},
-	        {"null-entry", "plugin list entry 1 is NULL [R09]"},
-	        {"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
-	        {"name-twice", "invoker \"bad\" is there already [R10]"},
-	        {"kind-77", "plugin \"bad\": kind 77 is not known [R10]"},
-	        {"op-missing", "invoker \"bad\": call_push is missing [R11]"},
-	        {"opt-no-doc", "invoker \"bad\": option \"linger\": it has no doc [R12]"},
-	        {"opt-twice", "invoker \"bad\": option \"a\": it is there twice [R12]"},
-	        {"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
-	        {"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
+		{"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
+		{"no-symbol", "not a riffle plugin [R04]"},
+		{"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
+		{"null-module", "entry function returned a pointer outside the plugin [R05]"},
+		{"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
+		{"major-9", "needs plugin ABI 9.1, this program provides 0.1 [R07]"},
+		{"minor-9", "needs plugin ABI 0.9, this program provides 0.1 [R07]"},
+		{"module-small", "module too small: 8 bytes, at least 32 [R08]"},
+		{"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
+		{"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
+		{"count-0", "plugin list of 0 entries is not one of 1 to 64 [R09]"},
+		{"null-entry", "plugin list entry 1 is NULL [R09]"},
+		{"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
+		{"name-twice", "invoker \"bad\" is there already [R10]"},
+		{"kind-77", "plugin \"bad\": kind 77 is not known [R10]"},
+		{"op-missing", "invoker \"bad\": call_push is missing [R11]"},
+		{"opt-no-doc", "invoker \"bad\": option \"linger\": it has no doc [R12]"},
+		{"opt-twice", "invoker \"bad\": option \"a\": it is there twice [R12]"},
+		{"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
+		{"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct rfl_plugins *p = rfl_plugins_create();
@@ -150,7 +150,7 @@ test_each_fault_is_refused_by_its_text(void **state)
 		int rc = rfl_plugins_load(p, path, &err);
 		char *front = rfl_sprintf("plugin refused: %s: ", path);
 		if (rc >= 0 || strncmp(err.text, front, strlen(front)) != 0 ||
-		        strstr(err.text, cases[i].says) == NULL)
+			strstr(err.text, cases[i].says) == NULL)
 			fail_msg("%s: %d, %s", cases[i].name, rc, err.text);
 		assert_null(rfl_plugins_first(p));
 		free(front);
@@ -186,7 +186,8 @@ test_files_that_are_no_plugin(void **state)
 {
 	(void)state;
 	/* An ELF header of a machine that is none of ours. */
-	char other[64] = "\x7f" "ELF\x02\x01\x01";
+	char other[64] = "\x7f"
+			 "ELF\x02\x01\x01";
 	other[18] = 21;
 	static const struct {
 		const char *content;
@@ -194,9 +195,9 @@ test_files_that_are_no_plugin(void **state)
 		mode_t mode;
 		const char *says;
 	} cases[] = {
-	        {"", 0, 0600, "file too short"},
-	        {"this is no object", 17, 0600, "[R03]"},
-	        {"", 0, 0622, "not a safe file to load: writable by others [R01]"},
+		{"", 0, 0600, "file too short"},
+		{"this is no object", 17, 0600, "[R03]"},
+		{"", 0, 0622, "not a safe file to load: writable by others [R01]"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char *path = scratch_file(cases[i].content, cases[i].len, cases[i].mode);
@@ -232,10 +233,10 @@ test_good_plugin_loads_once_and_is_found(void **state)
 	char dir[] = "/nowhere";
 	char *const dirs[] = {dir, NULL};
 	assert_int_equal(
-	        rfl_plugins_find(p, RIFFLE_KIND_INVOKER, "bad", dirs, &found, &err), RIFFLE_OK);
+		rfl_plugins_find(p, RIFFLE_KIND_INVOKER, "bad", dirs, &found, &err), RIFFLE_OK);
 	assert_ptr_equal(found, first);
 	assert_int_equal(rfl_plugins_find(p, RIFFLE_KIND_PROVIDER, "bad", dirs, &found, &err),
-	        RIFFLE_E_NOTFOUND);
+		RIFFLE_E_NOTFOUND);
 	assert_string_equal(err.text, "no provider \"bad\" in /nowhere");
 	free(path);
 	rfl_plugins_destroy(p);
@@ -245,12 +246,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_builder_copies_and_keeps_null_from_empty),
-	        cmocka_unit_test(test_builder_takes_more_than_a_chunk),
-	        cmocka_unit_test(test_view_keeps_what_it_looks_at),
-	        cmocka_unit_test(test_each_fault_is_refused_by_its_text),
-	        cmocka_unit_test(test_files_that_are_no_plugin),
-	        cmocka_unit_test(test_good_plugin_loads_once_and_is_found),
+		cmocka_unit_test(test_builder_copies_and_keeps_null_from_empty),
+		cmocka_unit_test(test_builder_takes_more_than_a_chunk),
+		cmocka_unit_test(test_view_keeps_what_it_looks_at),
+		cmocka_unit_test(test_each_fault_is_refused_by_its_text),
+		cmocka_unit_test(test_files_that_are_no_plugin),
+		cmocka_unit_test(test_good_plugin_loads_once_and_is_found),
 	};
 	return RUN("plugin", tests);
 }

@@ -20,7 +20,7 @@ static const char *lane_type;
 
 static int
 fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
-        struct riffle_batch **ret_batch, struct riffle_error *reterr)
+	struct riffle_batch **ret_batch, struct riffle_error *reterr)
 {
 	(void)source, (void)max_bytes, (void)reterr;
 	struct rfl_builder *b = rfl_builder_create();
@@ -28,10 +28,10 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 		char text[24];
 		int len = snprintf(text, sizeof text, "%lld", (long long)lane_next);
 		const struct riffle_record r = {
-		        .value = {text, (size_t)len},
-		        .offset = lane_next++,
-		        .time_ms = 1000 + lane_next,
-		        .partition = (int32_t)lane,
+			.value = {text, (size_t)len},
+			.offset = lane_next++,
+			.time_ms = 1000 + lane_next,
+			.partition = (int32_t)lane,
 		};
 		rfl_builder_add(b, &r, NULL, 0, lane_type);
 	}
@@ -47,7 +47,7 @@ static int64_t sink_time_ms;
 
 static int
 fake_sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	(void)sink, (void)tag, (void)reterr;
 	uint32_t n = count < sink_room ? count : sink_room;
@@ -55,7 +55,7 @@ fake_sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t coun
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		size_t len = strlen(sink_log);
 		snprintf(sink_log + len, sizeof sink_log - len, "%.*s;", (int)r->value.len,
-		        (const char *)r->value.ptr);
+			(const char *)r->value.ptr);
 		sink_time_ms = r->time_ms;
 	}
 	sink_room -= n;
@@ -63,7 +63,7 @@ fake_sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t coun
 }
 
 static const struct riffle_provider_ops provider_ops = {
-        .size = sizeof provider_ops, .lane_poll = fake_lane_poll, .sink_send = fake_sink_send};
+	.size = sizeof provider_ops, .lane_poll = fake_lane_poll, .sink_send = fake_sink_send};
 
 /* A function that joins its records with commas; how it ends is set by the test. */
 struct fake_call {
@@ -81,8 +81,8 @@ static char window_header[64];
 
 static int
 fake_call_begin(void *self, const struct riffle_call_spec *spec,
-        const struct riffle_call_events *events, void *data, void **ret_call,
-        struct riffle_error *reterr)
+	const struct riffle_call_events *events, void *data, void **ret_call,
+	struct riffle_error *reterr)
 {
 	(void)self;
 	if (begin_fails > 0) {
@@ -95,15 +95,15 @@ fake_call_begin(void *self, const struct riffle_call_spec *spec,
 	calls_begun++;
 	last_attempt = spec->attempt;
 	snprintf(window_header, sizeof window_header, "%.*s..%.*s", (int)spec->headers[0].value.len,
-	        (const char *)spec->headers[0].value.ptr, (int)spec->headers[1].value.len,
-	        (const char *)spec->headers[1].value.ptr);
+		(const char *)spec->headers[0].value.ptr, (int)spec->headers[1].value.len,
+		(const char *)spec->headers[1].value.ptr);
 	*ret_call = c;
 	return RIFFLE_OK;
 }
 
 static int
 fake_call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
-        struct riffle_error *reterr)
+	struct riffle_error *reterr)
 {
 	(void)reterr;
 	struct fake_call *c = call;
@@ -111,7 +111,7 @@ fake_call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t coun
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		size_t len = strlen(c->text);
 		snprintf(c->text + len, sizeof c->text - len, "%s%.*s", len ? "," : "",
-		        (int)r->value.len, (const char *)r->value.ptr);
+			(int)r->value.len, (const char *)r->value.ptr);
 	}
 	return (int)count;
 }
@@ -130,10 +130,10 @@ answer(struct fake_call *c)
 {
 	struct rfl_builder *b = rfl_builder_create();
 	const struct riffle_record r = {
-	        .value = {c->text, strlen(c->text)},
-	        .time_ms = RIFFLE_TIME_NONE,
-	        .partition = RIFFLE_PARTITION_NONE,
-	        .stream = answer_output,
+		.value = {c->text, strlen(c->text)},
+		.time_ms = RIFFLE_TIME_NONE,
+		.partition = RIFFLE_PARTITION_NONE,
+		.stream = answer_output,
 	};
 	rfl_builder_add(b, &r, NULL, 0, answer_type);
 	c->events->output(c->data, rfl_builder_finish(b));
@@ -179,13 +179,13 @@ fake_call_destroy(void *call)
 }
 
 static const struct riffle_invoker_ops invoker_ops = {
-        .size = sizeof invoker_ops,
-        .call_begin = fake_call_begin,
-        .call_push = fake_call_push,
-        .call_end = fake_call_end,
-        .call_read = fake_call_read,
-        .call_cancel = fake_call_cancel,
-        .call_destroy = fake_call_destroy,
+	.size = sizeof invoker_ops,
+	.call_begin = fake_call_begin,
+	.call_push = fake_call_push,
+	.call_end = fake_call_end,
+	.call_read = fake_call_read,
+	.call_cancel = fake_call_cancel,
+	.call_destroy = fake_call_destroy,
 };
 
 /* One processor around them. */
@@ -227,31 +227,31 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	b->input = (struct rfl_input_conf){.alias = name_x, .stream = &b->stream};
 	b->output = (struct rfl_output_conf){.alias = name_x, .stream = &b->stream};
 	b->conf = (struct rfl_processor_conf){
-	        .name = name_x,
-	        .group = group_x,
-	        .function = &b->function,
-	        .inputs = &b->input,
-	        .input_count = 1,
-	        .outputs = &b->output,
-	        .output_count = 1,
-	        .guarantee = RFL_AT_LEAST_ONCE,
-	        .on_error = {.retries = 2, .backoff_min_ms = 100, .backoff_max_ms = 150},
-	        .max_outputs_bytes = 1 << 20,
-	        .calls = 4,
-	        .max_records = 10,
+		.name = name_x,
+		.group = group_x,
+		.function = &b->function,
+		.inputs = &b->input,
+		.input_count = 1,
+		.outputs = &b->output,
+		.output_count = 1,
+		.guarantee = RFL_AT_LEAST_ONCE,
+		.on_error = {.retries = 2, .backoff_min_ms = 100, .backoff_max_ms = 150},
+		.max_outputs_bytes = 1 << 20,
+		.calls = 4,
+		.max_records = 10,
 	};
 	rfl_outlet_init(&b->outlet, &provider_ops, NULL, 0);
 	b->route = (struct rfl_route){.outlet = &b->outlet, .content_type = "text/plain"};
 	b->call_spec = (struct riffle_call_spec){.size = sizeof b->call_spec};
 	b->spec = (struct rfl_task_spec){
-	        .conf = &b->conf,
-	        .clock = &b->clock,
-	        .what = "processor x",
-	        .callee = {.ops = &invoker_ops, .mailbox = &b->mailbox, .spec = &b->call_spec},
-	        .window = {.shape = shape, .size_ms = size_ms, .count = count},
-	        .settings = 42,
-	        .routes = &b->route,
-	        .memory_bytes = 1 << 24,
+		.conf = &b->conf,
+		.clock = &b->clock,
+		.what = "processor x",
+		.callee = {.ops = &invoker_ops, .mailbox = &b->mailbox, .spec = &b->call_spec},
+		.window = {.shape = shape, .size_ms = size_ms, .count = count},
+		.settings = 42,
+		.routes = &b->route,
+		.memory_bytes = 1 << 24,
 	};
 }
 
@@ -284,11 +284,10 @@ acknowledge(struct bed *b, int status, uint32_t flags)
 	struct rfl_send *s, *next;
 	struct riffle_error err = {0};
 	int moved = rfl_outlet_push(&b->outlet, &err) < 0;
-	rfl_list_foreach_safe(s, next, &b->outlet.sends, struct rfl_send, link)
-	{
+	rfl_list_foreach_safe (s, next, &b->outlet.sends, struct rfl_send, link) {
 		const struct riffle_sent sent = {.status = status};
 		struct riffle_event ev = {
-		        .size = sizeof ev, .type = RIFFLE_EV_SENT, .tag = s->tag, .sent = &sent};
+			.size = sizeof ev, .type = RIFFLE_EV_SENT, .tag = s->tag, .sent = &sent};
 		uint32_t left = s->taken - s->answered;
 		ev.error = (struct riffle_error){.code = status, .flags = flags, .text = "refused"};
 		for (uint32_t i = 0; i < left; i++) {
@@ -555,9 +554,9 @@ test_refused_content_type_stops_or_is_skipped(void **state)
 	lane_end = 2;
 	lane_type = "image/png";
 	settle_down(&b);
-	assert_string_equal(why(&b),
-	        "record x[0]@0: content type \"image/png\" not compatible with expected content type "
-	        "\"text/plain\"");
+	assert_string_equal(why(&b), "record x[0]@0: content type \"image/png\" not compatible "
+				     "with expected content type "
+				     "\"text/plain\"");
 	assert_int_equal(calls_begun, 0);
 	assert_int_equal(commit(&b, &t), -1);
 	bed_end(&b);
@@ -791,24 +790,24 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_tumbling_calls_once_per_window),
-	        cmocka_unit_test(test_count_cuts_exactly),
-	        cmocka_unit_test(test_none_takes_what_a_poll_brings),
-	        cmocka_unit_test(test_position_waits_for_the_acknowledgement),
-	        cmocka_unit_test(test_failed_call_is_tried_again_then_stops),
-	        cmocka_unit_test(test_what_cannot_change_is_not_tried_again),
-	        cmocka_unit_test(test_output_out_of_range_fails_the_call),
-	        cmocka_unit_test(test_absent_function_is_waited_for_without_counting),
-	        cmocka_unit_test(test_timeout_counts_from_the_end_of_input),
-	        cmocka_unit_test(test_refused_content_type_stops_or_is_skipped),
-	        cmocka_unit_test(test_delivered_twice_enters_once),
-	        cmocka_unit_test(test_failing_window_holds_the_frontier),
-	        cmocka_unit_test(test_refused_publish_is_tried_again),
-	        cmocka_unit_test(test_restart_goes_on_from_the_tuple),
-	        cmocka_unit_test(test_changed_settings_and_foreign_metadata_are_refused),
-	        cmocka_unit_test(test_full_memory_withholds_the_lane),
-	        cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
-	        cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
+		cmocka_unit_test(test_tumbling_calls_once_per_window),
+		cmocka_unit_test(test_count_cuts_exactly),
+		cmocka_unit_test(test_none_takes_what_a_poll_brings),
+		cmocka_unit_test(test_position_waits_for_the_acknowledgement),
+		cmocka_unit_test(test_failed_call_is_tried_again_then_stops),
+		cmocka_unit_test(test_what_cannot_change_is_not_tried_again),
+		cmocka_unit_test(test_output_out_of_range_fails_the_call),
+		cmocka_unit_test(test_absent_function_is_waited_for_without_counting),
+		cmocka_unit_test(test_timeout_counts_from_the_end_of_input),
+		cmocka_unit_test(test_refused_content_type_stops_or_is_skipped),
+		cmocka_unit_test(test_delivered_twice_enters_once),
+		cmocka_unit_test(test_failing_window_holds_the_frontier),
+		cmocka_unit_test(test_refused_publish_is_tried_again),
+		cmocka_unit_test(test_restart_goes_on_from_the_tuple),
+		cmocka_unit_test(test_changed_settings_and_foreign_metadata_are_refused),
+		cmocka_unit_test(test_full_memory_withholds_the_lane),
+		cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
+		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
 	};
 	return RUN("task", tests);
 }

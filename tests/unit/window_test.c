@@ -131,12 +131,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_tumbling_is_aligned_and_half_open),
-	        cmocka_unit_test(test_tumbling_floors_before_1970),
-	        cmocka_unit_test(test_count_closes_when_full),
-	        cmocka_unit_test(test_count_or_duration_closes_at_the_earlier),
-	        cmocka_unit_test(test_none_is_over_at_once),
-	        cmocka_unit_test(test_tumbling_agrees_with_the_rule),
+		cmocka_unit_test(test_tumbling_is_aligned_and_half_open),
+		cmocka_unit_test(test_tumbling_floors_before_1970),
+		cmocka_unit_test(test_count_closes_when_full),
+		cmocka_unit_test(test_count_or_duration_closes_at_the_earlier),
+		cmocka_unit_test(test_none_is_over_at_once),
+		cmocka_unit_test(test_tumbling_agrees_with_the_rule),
 	};
 	return RUN("window", tests);
 }

@@ -14,27 +14,28 @@ test_content_types_match_as_the_rfc_says(void **state)
 		const char *expected, *actual;
 		int matches;
 	} cases[] = {
-	        {"application/json", "application/json", 1},
-	        {"application/json", "Application/JSON", 1},
-	        {"application/json", "application/json; charset=utf-8", 1},
-	        {"application/json;v=1", "application/json", 1},
-	        {"application/json", " application/json", 1},
-	        {"application/json", "application/vnd.riffle.order+json", 1},
-	        {"application/vnd.riffle.order+json", "application/json", 0},
-	        {"application/*+json", "application/vnd.x+json", 1},
-	        {"application/*+json", "application/vnd.x+xml", 0},
-	        {"application/*", "application/cbor", 1},
-	        {"application/*", "text/plain", 0},
-	        {"*/*", "text/plain", 1},
-	        {"text/plain", "text/html", 0},
-	        {"text/plain", "text/plainer", 0},
-	        {"text/json", "application/json", 0},
-	        {"application/json", "application", 0},
-	        {"application/json", "application/json/x", 0},
-	        {"application/json", "", 0},
+		{"application/json", "application/json", 1},
+		{"application/json", "Application/JSON", 1},
+		{"application/json", "application/json; charset=utf-8", 1},
+		{"application/json;v=1", "application/json", 1},
+		{"application/json", " application/json", 1},
+		{"application/json", "application/vnd.riffle.order+json", 1},
+		{"application/vnd.riffle.order+json", "application/json", 0},
+		{"application/*+json", "application/vnd.x+json", 1},
+		{"application/*+json", "application/vnd.x+xml", 0},
+		{"application/*", "application/cbor", 1},
+		{"application/*", "text/plain", 0},
+		{"*/*", "text/plain", 1},
+		{"text/plain", "text/html", 0},
+		{"text/plain", "text/plainer", 0},
+		{"text/json", "application/json", 0},
+		{"application/json", "application", 0},
+		{"application/json", "application/json/x", 0},
+		{"application/json", "", 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		if (rfl_content_type_matches(cases[i].expected, cases[i].actual) != cases[i].matches)
+		if (rfl_content_type_matches(cases[i].expected, cases[i].actual) !=
+			cases[i].matches)
 			fail_msg("\"%s\" and \"%s\"", cases[i].expected, cases[i].actual);
 }
 
@@ -53,12 +54,12 @@ test_content_type_syntax(void **state)
 }
 
 static const struct rfl_tuple sample = {
-        .flags = 0,
-        .seq = 0x01020304,
-        .settings = UINT64_C(0x1122334455667788),
-        .hw = 123456789012,
-        .frontier_ms = RFL_TUPLE_UNSET,
-        .time_ms = -1,
+	.flags = 0,
+	.seq = 0x01020304,
+	.settings = UINT64_C(0x1122334455667788),
+	.hw = 123456789012,
+	.frontier_ms = RFL_TUPLE_UNSET,
+	.time_ms = -1,
 };
 
 static void
@@ -85,8 +86,8 @@ test_tuple_layout_is_fixed(void **state)
 	(void)state;
 	char text[RFL_TUPLE_TEXT + 1];
 	rfl_tuple_encode(&sample, text);
-	assert_string_equal(text,
-	        "UmYBAAQDAgGId2ZVRDMiERQamb4cAAAAAAAAAAAAAID//////////wAAAABuT2Gb");
+	assert_string_equal(
+		text, "UmYBAAQDAgGId2ZVRDMiERQamb4cAAAAAAAAAAAAAID//////////wAAAABuT2Gb");
 }
 
 static void
@@ -105,10 +106,10 @@ test_tuple_refuses_what_is_not_one(void **state)
 		assert_int_equal(rfl_tuple_decode(bytes, &back, &err), RIFFLE_E_DATA);
 	}
 	assert_int_equal(
-	        rfl_tuple_decode((struct riffle_bytes){text, 63}, &back, &err), RIFFLE_E_DATA);
+		rfl_tuple_decode((struct riffle_bytes){text, 63}, &back, &err), RIFFLE_E_DATA);
 	text[5] = '\0';
 	assert_int_equal(
-	        rfl_tuple_decode((struct riffle_bytes){text, 64}, &back, &err), RIFFLE_E_DATA);
+		rfl_tuple_decode((struct riffle_bytes){text, 64}, &back, &err), RIFFLE_E_DATA);
 	assert_int_equal(back.seq, 77);
 }
 
@@ -116,11 +117,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_content_types_match_as_the_rfc_says),
-	        cmocka_unit_test(test_content_type_syntax),
-	        cmocka_unit_test(test_tuple_round_trip),
-	        cmocka_unit_test(test_tuple_layout_is_fixed),
-	        cmocka_unit_test(test_tuple_refuses_what_is_not_one),
+		cmocka_unit_test(test_content_types_match_as_the_rfc_says),
+		cmocka_unit_test(test_content_type_syntax),
+		cmocka_unit_test(test_tuple_round_trip),
+		cmocka_unit_test(test_tuple_layout_is_fixed),
+		cmocka_unit_test(test_tuple_refuses_what_is_not_one),
 	};
 	return RUN("wire", tests);
 }

@@ -39,16 +39,17 @@ struct riffle_txn_spec {
 struct riffle_transactions {
 	uint32_t size, reserved0;
 	int (*open)(void *self, const struct riffle_txn_spec *spec, void **ret_txn,
-	            struct riffle_error *reterr);               /* [worker] */
-	int (*begin)(void *txn, struct riffle_error *reterr);   /* one at a time. [worker] */
+		struct riffle_error *reterr);                 /* [worker] */
+	int (*begin)(void *txn, struct riffle_error *reterr); /* one at a time. [worker] */
 	/*
 	 * Commit what was sent, with these positions of the bound source (their metadata is borrowed
 	 * for the call). No begin before its TXN event. [worker]
 	 */
-	int (*commit)(void *txn, const struct riffle_position *positions, uint32_t count, uint64_t tag,
-	              struct riffle_error *reterr);
+	int (*commit)(void *txn, const struct riffle_position *positions, uint32_t count,
+		uint64_t tag, struct riffle_error *reterr);
 	int (*abort)(void *txn, uint64_t tag, struct riffle_error *reterr); /* [worker] */
-	void (*destroy)(void *txn); /* before its sink; aborts what is open. NULL is a no-op. [worker] */
+	void (*destroy)(
+		void *txn); /* before its sink; aborts what is open. NULL is a no-op. [worker] */
 };
 
 #ifdef __cplusplus

@@ -1,0 +1,120 @@
+/* From the status to JSON texts. */
+#include "admin/render.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* An unknown number is null, not a value that looks like one. */
+static json_t *
+number(int64_t n)
+{
+	return n == INT64_MIN ? json_null() : json_integer(n);
+}
+
+static json_t *
+text_or_null(const char *s)
+{
+	return s ? json_string(s) : json_null();
+}
+
+static json_t *
+time_or_null(int64_t ms)
+{
+	char text[64], whole[40];
+	struct tm tm;
+	if (ms == INT64_MIN)
+		return json_null();
+	int64_t rest = ((ms % 1000) + 1000) % 1000;
+	time_t s = (time_t)((ms - rest) / 1000);
+	gmtime_r(&s, &tm);
+	strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof text, "%s.%03" PRId64 "Z", whole, rest);
+	return json_string(text);
+}
+
+static json_t *
+lane(const struct rfl_lane_status *l)
+{
+	return json_pack("{s:s,s:s,s:i,s:o,s:o,s:o,s:o}", "input", l->alias, "stream", l->stream,
+		"partition", l->partition, "position", number(l->position), "committed",
+		number(l->committed), "logEnd", number(l->log_end), "lag",
+		number(l->lag < 0 ? INT64_MIN : l->lag));
+}
+
+static json_t *
+task(const struct rfl_task_status *t)
+{
+	json_t *lanes = json_array();
+	for (size_t i = 0; i < t->lane_count; i++)
+		json_array_append_new(lanes, lane(&t->lanes[i]));
+	return json_pack("{s:i,s:s,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "partition",
+		t->partition, "state", rfl_state_name(t->state), "why", text_or_null(t->why),
+		"windowsOpen", (json_int_t)t->windows_open, "callsOpen", (json_int_t)t->calls_open,
+		"nextClose", time_or_null(t->next_close_ms), "memoryBytes",
+		(json_int_t)t->memory_bytes, "recordsIn", (json_int_t)t->records_in, "recordsOut",
+		(json_int_t)t->records_out, "windowsDone", (json_int_t)t->windows_done, "retries",
+		(json_int_t)t->retries, "refused", (json_int_t)t->refused, "lanes", lanes);
+}
+
+static json_t *
+processor(const struct rfl_processor_status *p)
+{
+	json_t *tasks = json_array();
+	for (size_t i = 0; i < p->task_count; i++)
+		json_array_append_new(tasks, task(&p->tasks[i]));
+	return json_pack("{s:s,s:s,s:s,s:o,s:o}", "name", p->name, "function", p->function, "state",
+		rfl_state_name(p->state), "why", text_or_null(p->why), "tasks", tasks);
+}
+
+static char *
+take_text(json_t *j)
+{
+	char *text = json_dumps(j, JSON_COMPACT);
+	json_decref(j);
+	return text;
+}
+
+char *
+rfl_render_processors(const struct rfl_status *s)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < s->processor_count; i++)
+		json_array_append_new(list, processor(&s->processors[i]));
+	return take_text(list);
+}
+
+char *
+rfl_render_processor(const struct rfl_status *s, const char *name)
+{
+	for (size_t i = 0; i < s->processor_count; i++)
+		if (strcmp(s->processors[i].name, name) == 0)
+			return take_text(processor(&s->processors[i]));
+	return NULL;
+}
+
+char *
+rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready)
+{
+	json_t *reasons = json_array();
+	if (why_not != NULL)
+		json_array_append_new(reasons, json_string(why_not));
+	for (size_t i = 0; s != NULL && i < s->processor_count; i++) {
+		const struct rfl_processor_status *p = &s->processors[i];
+		if (p->state == RFL_RUNNING)
+			continue;
+		json_array_append_new(reasons,
+			json_sprintf("processor %s: %s%s%s", p->name, rfl_state_name(p->state),
+				p->why ? ": " : "", p->why ? p->why : ""));
+	}
+	*ret_ready = json_array_size(reasons) == 0;
+	return take_text(json_pack("{s:b,s:o}", "ready", *ret_ready, "reasons", reasons));
+}
+
+char *
+rfl_render_error(const char *text)
+{
+	return take_text(json_pack("{s:s}", "error", text));
+}

@@ -1,0 +1,26 @@
+/* A stream opened by a client verb: its provider's instance in this process, and the stream made sure of. */
+#ifndef RFL_CLI_CLIENT_H
+#define RFL_CLI_CLIENT_H
+
+#include "base/clock.h"
+#include "cli/common.h"
+#include "runtime/instance.h"
+
+struct rfl_client {
+	struct rfl_clock clock;
+	struct rfl_instance *instance;
+	const struct rfl_stream_conf *stream;
+	const struct riffle_provider_ops *ops;
+};
+
+/* The provider's instance alone. E_NOTFOUND: the stream is not in the configuration. */
+int rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, const char *stream,
+	struct riffle_error *reterr);
+/* The same, and the stream is there: made, if that is its setting. */
+int rfl_client_open(struct rfl_client *c, const struct rfl_common *common, const char *stream,
+	struct riffle_error *reterr);
+void rfl_client_close(struct rfl_client *c);
+/* Waits until fd is readable or the time has passed; 0 = it passed. A signal counts as readable. */
+int rfl_client_wait(int fd, int64_t timeout_ms);
+
+#endif

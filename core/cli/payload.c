@@ -1,0 +1,138 @@
+/* Payloads: UTF-8 or Base64, and the line that subscribe prints. */
+#include "cli/payload.h"
+
+#include "base/error.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+int
+rfl_is_utf8(const void *data, size_t len)
+{
+	json_t *j = json_stringn(data ? data : "", len);
+	json_decref(j);
+	return j != NULL;
+}
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void
+rfl_base64_encode(const void *data, size_t len, struct rfl_buf *out)
+{
+	const unsigned char *p = data;
+	for (size_t i = 0; i < len; i += 3) {
+		uint32_t v = (uint32_t)p[i] << 16;
+		v |= i + 1 < len ? (uint32_t)p[i + 1] << 8 : 0;
+		v |= i + 2 < len ? p[i + 2] : 0;
+		rfl_buf_putc(out, alphabet[v >> 18]);
+		rfl_buf_putc(out, alphabet[v >> 12 & 63]);
+		rfl_buf_putc(out, i + 1 < len ? alphabet[v >> 6 & 63] : '=');
+		rfl_buf_putc(out, i + 2 < len ? alphabet[v & 63] : '=');
+	}
+}
+
+int
+rfl_base64_decode(const char *text, struct rfl_buf *out)
+{
+	size_t len = strlen(text);
+	size_t pad = len > 0 && text[len - 1] == '=' ? 1 + (len > 1 && text[len - 2] == '=') : 0;
+	if (len % 4 != 0)
+		return -1;
+	for (size_t i = 0; i < len; i += 4) {
+		uint32_t v = 0;
+		for (size_t k = 0; k < 4; k++) {
+			int padding = i + k >= len - pad;
+			const char *at = padding ? alphabet : strchr(alphabet, text[i + k]);
+			if (at == NULL || *at == '\0')
+				return -1;
+			v = v << 6 | (uint32_t)(at - alphabet);
+		}
+		const char bytes[3] = {(char)(v >> 16), (char)(v >> 8), (char)v};
+		rfl_buf_add(out, bytes, i + 4 == len ? 3 - pad : 3);
+	}
+	return 0;
+}
+
+static json_t *
+base64(struct riffle_bytes b)
+{
+	struct rfl_buf text = RFL_BUF_INIT;
+	rfl_base64_encode(b.ptr, b.len, &text);
+	json_t *j = json_string(rfl_buf_str(&text));
+	rfl_buf_fini(&text);
+	return j;
+}
+
+/* Bytes that are no text are {"base64": ...}, so that nothing is mangled. */
+static json_t *
+text_or_base64(struct riffle_bytes b)
+{
+	if (b.ptr == NULL)
+		return json_null();
+	json_t *j = json_stringn(b.ptr, b.len);
+	return j ? j : json_pack("{s:o}", "base64", base64(b));
+}
+
+/* A name that repeats becomes an array, in order. */
+static void
+add_header(json_t *headers, const struct riffle_header *h)
+{
+	char name[256];
+	size_t n = h->name.len < sizeof name - 1 ? h->name.len : sizeof name - 1;
+	memcpy(name, h->name.ptr, n);
+	name[n] = '\0';
+	json_t *old = json_object_get(headers, name), *value = text_or_base64(h->value);
+	if (old == NULL) {
+		json_object_set_new(headers, name, value);
+	} else if (json_is_array(old)) {
+		json_array_append_new(old, value);
+	} else {
+		json_object_set_new(headers, name, json_pack("[O,o]", old, value));
+	}
+}
+
+static json_t *
+headers_of(const struct riffle_batch *b, const struct riffle_record *r)
+{
+	json_t *headers = json_object();
+	for (uint32_t i = 0; i < r->header_count; i++)
+		add_header(headers, &b->headers[r->header_first + i]);
+	return headers;
+}
+
+int
+rfl_payload_line(const struct riffle_batch *b, const struct riffle_record *r,
+	const char *stream_type, enum rfl_encoding encoding, struct rfl_buf *out,
+	struct riffle_error *reterr)
+{
+	const char *type = r->content_type ? b->content_types[r->content_type] : stream_type;
+	json_t *line = json_object(), *payload = NULL;
+	int encoded = 0;
+	if (r->value.ptr == NULL)
+		payload = json_null();
+	else if (encoding != RFL_ENCODING_BASE64)
+		payload = json_stringn(r->value.ptr, r->value.len);
+	if (payload == NULL && encoding == RFL_ENCODING_RAW) {
+		json_decref(line);
+		return rfl_err(reterr, RIFFLE_E_DATA,
+			"the payload of partition %d, offset %" PRId64
+			" is not UTF-8; --payload-encoding auto shows it",
+			r->partition, r->offset);
+	}
+	if (payload == NULL) {
+		payload = base64(r->value);
+		encoded = encoding == RFL_ENCODING_AUTO;
+	}
+	json_object_set_new(line, "payload", payload);
+	if (encoded)
+		json_object_set_new(line, "payloadEncoding", json_string("base64"));
+	json_object_set_new(line, "contentType", json_string(type));
+	json_object_set_new(line, "headers", headers_of(b, r));
+	char *text = json_dumps(line, JSON_COMPACT);
+	rfl_buf_puts(out, text);
+	free(text);
+	json_decref(line);
+	return RIFFLE_OK;
+}

@@ -1,0 +1,303 @@
+/* riffle publish: writes records to a stream and waits until they are acknowledged. */
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/payload.h"
+#include "conf/value.h"
+#include "plugin/batch.h"
+#include "wire/content_type.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char doc[] =
+	"Writes records to a stream and waits until they are acknowledged.\v"
+	"One of -p, --payload-base64, -f and -l says what. A record has the stream's content type "
+	"unless another is given, which must be compatible.\n\n"
+	"  riffle publish in --content-type application/json --payload 10\n"
+	"  seq 1000 | riffle publish in -l -k user-7 --header source:test";
+
+enum { KEY_BASE64 = 0x2000, KEY_TYPE, KEY_HEADER, KEY_TIME, KEY_PARTITION };
+
+static const struct argp_option options[] = {
+	{"payload", 'p', "TEXT", 0, "the record's value", 0},
+	{"payload-base64", KEY_BASE64, "BASE64", 0, "the same, as Base64", 0},
+	{"file", 'f', "FILE", 0, "the same, from a file", 0},
+	{"lines", 'l', NULL, 0, "one record for each line of stdin", 0},
+	{"content-type", KEY_TYPE, "TYPE", 0, "content type; default: the stream's", 0},
+	{"key", 'k', "KEY", 0, "key; without it there is none", 0},
+	{"header", KEY_HEADER, "NAME:VALUE", 0, "a header; may be repeated", 0},
+	{"time", KEY_TIME, "TIME", 0, "RFC 3339; default: when it is written", 0},
+	{"partition", KEY_PARTITION, "N", 0, "partition; default: by key, else in turn", 0},
+	{0},
+};
+
+struct publish {
+	struct rfl_common common;
+	const char *stream, *text, *base64, *file, *type, *key;
+	int lines, sources;
+	struct riffle_header *headers;
+	size_t header_count, header_room;
+	int64_t time_ms, partition;
+};
+
+static void
+add_header(struct publish *p, char *arg, struct argp_state *state)
+{
+	const char *colon = strchr(arg, ':');
+	if (colon == NULL || colon == arg)
+		argp_error(state, "--header %s: NAME:VALUE is meant", arg);
+	rfl_grow(&p->headers, &p->header_room, p->header_count + 1, sizeof *p->headers);
+	p->headers[p->header_count++] = (struct riffle_header){
+		.name = {arg, (size_t)(colon - arg)}, .value = {colon + 1, strlen(colon + 1)}};
+}
+
+static error_t
+parse(int key, char *arg, struct argp_state *state)
+{
+	struct publish *p = state->input;
+	const char *why;
+	switch (key) {
+	case 'p':
+		p->text = arg;
+		p->sources++;
+		return 0;
+	case KEY_BASE64:
+		p->base64 = arg;
+		p->sources++;
+		return 0;
+	case 'f':
+		p->file = arg;
+		p->sources++;
+		return 0;
+	case 'l':
+		p->lines = 1;
+		p->sources++;
+		return 0;
+	case KEY_TYPE:
+		p->type = arg;
+		return 0;
+	case 'k':
+		p->key = arg;
+		return 0;
+	case KEY_HEADER:
+		add_header(p, arg, state);
+		return 0;
+	case KEY_TIME:
+		if (rfl_value_time(arg, &p->time_ms) < 0)
+			argp_error(
+				state, "--time %s: a time like 2026-01-02T03:04:05Z is meant", arg);
+		return 0;
+	case KEY_PARTITION:
+		if (rfl_value_int(arg, &p->partition, &why) < 0 || p->partition < 0 ||
+			p->partition > INT32_MAX)
+			argp_error(state, "--partition %s: a number from 0 on is meant", arg);
+		return 0;
+	case ARGP_KEY_ARG:
+		if (p->stream != NULL)
+			argp_error(state, "one stream is meant, not also '%s'", arg);
+		p->stream = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (p->stream == NULL || p->sources != 1)
+			argp_error(state, p->stream
+						  ? "one of -p, --payload-base64, -f, -l is needed"
+						  : "which stream?");
+		return 0;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &p->common;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+struct outlet {
+	struct rfl_client *client;
+	void *sink;
+	uint64_t tag, sent, answered;
+	int is_closed;
+	struct riffle_error error;
+};
+
+static void
+take_events(struct outlet *o)
+{
+	struct riffle_event ev = {.size = sizeof ev};
+	while (o->client->ops->sink_poll(o->sink, &ev) > 0) {
+		for (uint32_t i = 0; ev.type == RIFFLE_EV_SENT && ev.sent != NULL && i < ev.count;
+			i++) {
+			const struct riffle_sent *s =
+				(const void *)((const char *)ev.sent + (size_t)i * ev.sent_size);
+			if (s->status != RIFFLE_OK && o->error.code == RIFFLE_OK) {
+				o->error = ev.error;
+				o->error.code = s->status;
+			}
+		}
+		if (ev.type == RIFFLE_EV_SENT)
+			o->answered += ev.count;
+		if (ev.type == RIFFLE_EV_ERROR && o->error.code == RIFFLE_OK)
+			o->error = ev.error;
+		o->is_closed |= ev.type == RIFFLE_EV_CLOSED;
+		ev = (struct riffle_event){.size = sizeof ev};
+	}
+}
+
+static int
+send_batch(struct outlet *o, struct riffle_batch *b)
+{
+	uint32_t first = 0;
+	while (first < b->record_count && o->error.code == RIFFLE_OK) {
+		int took = o->client->ops->sink_send(
+			o->sink, b, first, b->record_count - first, ++o->tag, &o->error);
+		if (took < 0)
+			break;
+		first += (uint32_t)took;
+		o->sent += (uint64_t)took;
+		if (took == 0)
+			rfl_client_wait(o->client->ops->sink_fd(o->sink), 1000);
+		take_events(o);
+	}
+	rfl_batch_unref(b);
+	return o->error.code;
+}
+
+static void
+add_record(const struct publish *p, struct rfl_builder *b, const void *data, size_t len,
+	const char *type)
+{
+	const struct riffle_record r = {
+		.key = {p->key, p->key ? strlen(p->key) : 0},
+		.value = {data, len},
+		.offset = RIFFLE_OFFSET_NONE,
+		.time_ms = p->time_ms,
+		.partition = (int32_t)p->partition,
+	};
+	rfl_builder_add(b, &r, p->headers, (uint32_t)p->header_count, type);
+}
+
+static int
+send_lines(const struct publish *p, struct outlet *o, const char *type)
+{
+	struct rfl_builder *b = rfl_builder_create();
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+	while (o->error.code == RIFFLE_OK && (n = getline(&line, &room, stdin)) >= 0) {
+		n -= n > 0 && line[n - 1] == '\n';
+		add_record(p, b, line, (size_t)n, type);
+		if (rfl_builder_count(b) >= 1000)
+			send_batch(o, rfl_builder_finish(b));
+	}
+	if (o->error.code == RIFFLE_OK && ferror(stdin))
+		rfl_err(&o->error, RIFFLE_E_FATAL, "cannot read stdin");
+	struct riffle_batch *rest = rfl_builder_finish(b);
+	if (rest != NULL)
+		send_batch(o, rest);
+	rfl_builder_destroy(b);
+	free(line);
+	return o->error.code;
+}
+
+static int
+read_file(const char *path, struct rfl_buf *out, struct riffle_error *reterr)
+{
+	char buf[65536];
+	size_t n;
+	FILE *in = fopen(path, "re");
+	while (in != NULL && (n = fread(buf, 1, sizeof buf, in)) > 0)
+		rfl_buf_add(out, buf, n);
+	int failed = in == NULL || ferror(in);
+	if (in != NULL)
+		fclose(in);
+	return failed ? rfl_err(reterr, RIFFLE_E_NOTFOUND, "cannot read %s", path) : RIFFLE_OK;
+}
+
+static int
+send_one(const struct publish *p, struct outlet *o, const char *type)
+{
+	struct rfl_buf value = RFL_BUF_INIT;
+	int rc = RIFFLE_OK;
+	if (p->text != NULL)
+		rfl_buf_puts(&value, p->text);
+	else if (p->base64 != NULL && rfl_base64_decode(p->base64, &value) < 0)
+		rc = rfl_err(&o->error, RIFFLE_E_INVAL, "--payload-base64 is not Base64");
+	else if (p->file != NULL)
+		rc = read_file(p->file, &value, &o->error);
+	if (rc == RIFFLE_OK) {
+		struct rfl_builder *b = rfl_builder_create();
+		add_record(p, b, rfl_buf_str(&value), value.len, type);
+		rc = send_batch(o, rfl_builder_finish(b));
+		rfl_builder_destroy(b);
+	}
+	rfl_buf_fini(&value);
+	return rc;
+}
+
+static int
+publish(const struct publish *p, struct rfl_client *client, struct riffle_error *reterr)
+{
+	struct outlet o = {.client = client};
+	const struct riffle_stream *stream = &client->stream->stream;
+	const struct riffle_sink_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof stream,
+		.stream_count = 1,
+		.streams = &stream,
+		.member = "publish"};
+	const char *type = p->type ? p->type : stream->content_type;
+	if (!rfl_content_type_matches(stream->content_type, type))
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"contentType \"%s\" not compatible with expected contentType \"%s\"", type,
+			stream->content_type);
+	int rc = client->ops->sink_open(client->instance->self, &spec, &o.sink, reterr);
+	if (rc < 0)
+		return rc;
+	if (p->lines)
+		send_lines(p, &o, type);
+	else
+		send_one(p, &o, type);
+	if (client->ops->sink_flush != NULL)
+		client->ops->sink_flush(o.sink);
+	while (o.answered < o.sent) {
+		rfl_client_wait(client->ops->sink_fd(o.sink), 1000);
+		take_events(&o);
+	}
+	client->ops->sink_close(o.sink);
+	while (!o.is_closed) {
+		take_events(&o);
+		if (!o.is_closed)
+			rfl_client_wait(client->ops->sink_fd(o.sink), 1000);
+	}
+	client->ops->sink_destroy(o.sink);
+	if (o.error.code != RIFFLE_OK)
+		*reterr = o.error;
+	return o.error.code;
+}
+
+int
+rfl_verb_publish(int argc, char **argv)
+{
+	struct publish p = {.time_ms = RIFFLE_TIME_NONE, .partition = RIFFLE_PARTITION_NONE};
+	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
+	const struct argp argp = {.options = options,
+		.parser = parse,
+		.args_doc = "STREAM",
+		.doc = doc,
+		.children = children};
+	struct riffle_error err = {0};
+	struct rfl_client client;
+	argp_parse(&argp, argc, argv, 0, NULL, &p);
+	int status = rfl_common_load(&p.common, 1);
+	if (status == 0) {
+		int rc = rfl_client_open(&client, &p.common, p.stream, &err);
+		if (rc == RIFFLE_OK) {
+			rc = publish(&p, &client, &err);
+			rfl_client_close(&client);
+		}
+		status = rc < 0 ? rfl_failed_err("publish", &err) : RFL_EXIT_DONE;
+	}
+	free(p.headers);
+	rfl_common_fini(&p.common);
+	return status;
+}

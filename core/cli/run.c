@@ -1,0 +1,327 @@
+/* riffle run: the daemon, in the foreground, until a signal ends it. */
+#include "admin/admin.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <riffle/host.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char doc[] =
+	"Runs an instance, in the foreground.\v"
+	"SIGTERM and SIGINT stop it: windows that are closing are finished and committed, open "
+	"ones "
+	"are read again at the next start. A second one ends it at once.\n\n"
+	"  riffle run -c riffle.ini\n"
+	"  riffle run -c riffle.ini --set processor.time-averager.window='tumbling 1m'";
+
+struct daemon {
+	struct rfl_common common;
+	struct rfl_clock clock;
+	char *instance;
+	int lock_fd, signal_fd;
+	struct rfl_runtime *runtime;
+	struct rfl_admin *admin;
+	int told; /* processors whose first line is out */
+};
+
+static int
+make_state_dir(const char *dir, struct riffle_error *reterr)
+{
+	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_CONFIG, "cannot make the state directory %s: %s", dir,
+		strerror(errno));
+}
+
+/* Two daemons on one state directory would be one instance twice. */
+static int
+lock_state_dir(struct daemon *d, struct riffle_error *reterr)
+{
+	char text[32] = "";
+	char *path = rfl_sprintf("%s/lock", d->common.conf->runtime.state_dir);
+	int rc = RIFFLE_OK;
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock_fd < 0) {
+		rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot open %s: %s", path, strerror(errno));
+	} else if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		ssize_t n = pread(d->lock_fd, text, sizeof text - 1, 0);
+		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
+		rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE,
+			"process %s runs with the state directory %s", text,
+			d->common.conf->runtime.state_dir);
+	} else {
+		int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+		if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, text, (size_t)len, 0) != len)
+			rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot write %s: %s", path,
+				strerror(errno));
+	}
+	free(path);
+	return rc;
+}
+
+static int
+read_word(const char *path, char *word, size_t room)
+{
+	FILE *in = fopen(path, "re");
+	int ok = in != NULL && fgets(word, (int)room, in) != NULL;
+	if (in != NULL)
+		fclose(in);
+	if (ok)
+		word[strcspn(word, "\n")] = '\0';
+	return ok && word[0] != '\0';
+}
+
+/* Transactions and members are named after it, so it must be the same after a restart. */
+static int
+find_instance(struct daemon *d, struct riffle_error *reterr)
+{
+	char word[64];
+	const struct rfl_runtime_conf *c = &d->common.conf->runtime;
+	if (c->instance != NULL) {
+		d->instance = rfl_strdup(c->instance);
+		return RIFFLE_OK;
+	}
+	char *path = rfl_sprintf("%s/instance", c->state_dir);
+	int rc = RIFFLE_OK;
+	if (!read_word(path, word, sizeof word)) {
+		FILE *out = read_word("/proc/sys/kernel/random/uuid", word, sizeof word)
+				    ? fopen(path, "we")
+				    : NULL;
+		int failed = out == NULL || fprintf(out, "%s\n", word) < 0;
+		if (out != NULL)
+			failed |= fclose(out) != 0;
+		if (failed)
+			rc = rfl_err(reterr, RIFFLE_E_CONFIG,
+				"cannot keep the instance's name in %s: %s", path, strerror(errno));
+	}
+	d->instance = rfl_strdup(word);
+	free(path);
+	return rc;
+}
+
+static void
+notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	if (path == NULL || strlen(path) >= sizeof addr.sun_path ||
+		(path[0] != '/' && path[0] != '@'))
+		return;
+	memcpy(addr.sun_path, path, strlen(path));
+	if (path[0] == '@')
+		addr.sun_path[0] = '\0';
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+	if (fd < 0 || sendto(fd, state, strlen(state), 0, (struct sockaddr *)&addr, len) < 0)
+		rfl_log(RIFFLE_LOG_WARNING, "D002", NULL, "cannot notify the service manager: %s",
+			strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static int
+block_signals(struct riffle_error *reterr)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd >= 0 ? fd
+		       : rfl_err(reterr, RIFFLE_E_FATAL, "cannot make a signalfd: %s",
+				 strerror(errno));
+}
+
+static int
+status_of(void *ctx, struct rfl_status **ret_status, struct riffle_error *reterr)
+{
+	struct daemon *d = ctx;
+	return rfl_runtime_status(d->runtime, ret_status, reterr);
+}
+
+/* The first windows of a processor on the clock close by the wall, whether anything came or not. */
+static void
+put_first_close(
+	const struct rfl_processor_conf *p, const struct rfl_clock *clock, struct rfl_buf *out)
+{
+	char text[32];
+	struct tm tm;
+	if (p->window.kind != RFL_WINDOW_TUMBLING)
+		return;
+	int64_t now_ms = rfl_clock_wall_ms(clock);
+	time_t close_s = (time_t)((now_ms - now_ms % p->window.size_ms + p->window.size_ms) / 1000);
+	localtime_r(&close_s, &tm);
+	strftime(text, sizeof text, "%H:%M:%S", &tm);
+	rfl_buf_printf(out, "; first window closes %s", text);
+}
+
+static void
+put_input(const struct rfl_processor_conf *p, const struct rfl_processor_status *s, size_t i,
+	struct rfl_buf *out)
+{
+	static const char *const starts[] = {"", "earliest", "latest", "a time", "an offset"};
+	const struct rfl_input_conf *in = &p->inputs[i];
+	int64_t committed = 0, log_end = 0;
+	for (size_t t = 0; t < s->task_count; t++)
+		for (size_t l = 0; l < s->tasks[t].lane_count; l++)
+			if (strcmp(s->tasks[t].lanes[l].alias, in->alias) == 0) {
+				committed += s->tasks[t].lanes[l].committed;
+				log_end += s->tasks[t].lanes[l].log_end;
+			}
+	rfl_buf_printf(out, "%s%s@%s", i ? ", " : "", in->stream->name, starts[in->start]);
+	if (committed < log_end)
+		rfl_buf_printf(out, " (%" PRId64 " records are waiting)", log_end - committed);
+	else if (in->start == RIFFLE_START_LATEST)
+		rfl_buf_puts(out, " (earlier records are not read)");
+}
+
+static void
+tell_start(
+	struct daemon *d, const struct rfl_processor_conf *p, const struct rfl_processor_status *s)
+{
+	struct rfl_buf text = RFL_BUF_INIT;
+	rfl_buf_printf(&text, "%s: reading ", p->name);
+	for (size_t i = 0; i < p->input_count; i++)
+		put_input(p, s, i, &text);
+	put_first_close(p, &d->clock, &text);
+	rfl_buf_puts(&text, "; function ready");
+	rfl_log(RIFFLE_LOG_INFO, "", NULL, "%s", rfl_buf_str(&text));
+	rfl_buf_fini(&text);
+}
+
+/* One line each, once all of them run. Returns 1 when it is said. */
+static int
+tell_when_running(struct daemon *d)
+{
+	struct rfl_status *s;
+	struct riffle_error err;
+	const struct rfl_conf *c = d->common.conf;
+	int running = 0;
+	if (rfl_runtime_status(d->runtime, &s, &err) < 0)
+		return 0;
+	for (size_t i = 0; i < s->processor_count; i++)
+		running += s->processors[i].state == RFL_RUNNING;
+	int all = (size_t)running == c->processor_count;
+	for (size_t i = 0; all && i < c->processor_count; i++)
+		tell_start(d, c->processors[i], &s->processors[i]);
+	rfl_status_free(s);
+	if (all)
+		notify("READY=1");
+	return all;
+}
+
+/* Returns the signal that ends it. */
+static int
+wait_for_signal(struct daemon *d)
+{
+	for (;;) {
+		struct pollfd fd = {.fd = d->signal_fd, .events = POLLIN};
+		struct signalfd_siginfo info;
+		poll(&fd, 1, d->told ? -1 : 100);
+		if (!d->told)
+			d->told = tell_when_running(d);
+		if (read(d->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+			continue;
+		if (info.ssi_signo == SIGHUP) {
+			rfl_log(RIFFLE_LOG_WARNING, "D001", NULL,
+				"SIGHUP: reloading is not offered by this version");
+			continue;
+		}
+		return (int)info.ssi_signo;
+	}
+}
+
+static int
+serve(struct daemon *d)
+{
+	const struct rfl_runtime_conf *c = &d->common.conf->runtime;
+	struct riffle_error err = {0};
+	const struct rfl_admin_source source = {.ctx = d, .status = status_of};
+	int rc = rfl_runtime_create(
+		d->common.conf, d->common.plugins, &d->clock, d->instance, &d->runtime, &err);
+	if (rc == RIFFLE_OK && c->admin != NULL)
+		rc = rfl_admin_start(c->admin, &source, &d->admin, &err);
+	if (rc == RIFFLE_OK)
+		rc = rfl_runtime_start(d->runtime, &err);
+	if (rc < 0) {
+		rfl_log(RIFFLE_LOG_ERROR, "D003", NULL, "%s", err.text);
+		rfl_admin_stop(d->admin);
+		rfl_runtime_destroy(d->runtime);
+		return rc == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
+	}
+	int number = wait_for_signal(d);
+	rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopping: %s",
+		number == SIGTERM ? "SIGTERM" : "SIGINT");
+	notify("STOPPING=1");
+	rc = rfl_runtime_stop(d->runtime, c->shutdown_timeout_ms, d->signal_fd);
+	rfl_admin_stop(d->admin);
+	rfl_runtime_destroy(d->runtime);
+	if (rc == RIFFLE_OK) {
+		rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopped");
+		return RFL_EXIT_DONE;
+	}
+	rfl_log(RIFFLE_LOG_ERROR, "D004", NULL,
+		"stopped before everything was finished: what was under way is read again at the "
+		"next start");
+	return RFL_EXIT_FAILED;
+}
+
+static int
+start(struct daemon *d)
+{
+	struct riffle_error err = {0};
+	const struct rfl_runtime_conf *c = &d->common.conf->runtime;
+	rfl_log_setup(c->log_level, (enum rfl_log_format)c->log_format);
+	rfl_clock_init(&d->clock);
+	int rc = make_state_dir(c->state_dir, &err);
+	if (rc == RIFFLE_OK)
+		rc = lock_state_dir(d, &err);
+	if (rc == RIFFLE_OK)
+		rc = find_instance(d, &err);
+	if (rc == RIFFLE_OK)
+		rc = d->signal_fd = block_signals(&err);
+	if (rc < 0) {
+		rfl_log(RIFFLE_LOG_ERROR, "D003", NULL, "%s", err.text);
+		return rc == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
+	}
+	return serve(d);
+}
+
+int
+rfl_verb_run(int argc, char **argv)
+{
+	struct daemon d = {.lock_fd = -1, .signal_fd = -1};
+	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
+	const struct argp argp = {.doc = doc, .children = children};
+	argp_parse(&argp, argc, argv, 0, NULL, &d.common);
+	int status = rfl_common_load(&d.common, 0);
+	if (status == 0)
+		status = start(&d);
+	free(d.instance);
+	if (d.signal_fd >= 0)
+		close(d.signal_fd);
+	if (d.lock_fd >= 0)
+		close(d.lock_fd);
+	rfl_common_fini(&d.common);
+	return status;
+}

@@ -1,0 +1,153 @@
+/* The tables of keys. */
+#include "conf/keys.h"
+
+#include "base/check.h"
+
+#include <string.h>
+
+#define STRING RIFFLE_OPT_STRING
+#define DURATION RIFFLE_OPT_DURATION
+
+static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const formats[] = {"auto", "logfmt", "json", NULL};
+static const char *const provisions[] = {"create", "verify", NULL};
+static const char *const guarantees[] = {"at-most-once", "at-least-once", "exactly-once", NULL};
+static const char *const outputs[] = {"as-they-come", "at-status", NULL};
+static const char *const deliveries[] = {"at-close", "stream", NULL};
+static const char *const times[] = {"processing", "record", NULL};
+
+static const struct riffle_option runtime_keys[] = {
+	{"namespace", STRING, 0, "default", 0, 0, NULL,
+		"In front of topics and groups, so that instances can share a broker."},
+	{"instance", STRING, 0, NULL, 0, 0, NULL,
+		"A stable name of this instance; made once and kept in the state directory when "
+		"not written."},
+	{"state-dir", RIFFLE_OPT_PATH, 0, NULL, 0, 0, NULL,
+		"Where the instance keeps what it must remember; $STATE_DIRECTORY, else `state` "
+		"beside the file."},
+	{"plugin-dir", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
+		"Directories in which plugins are looked for, first to last."},
+	{"include", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
+		"Files to read after this one; patterns, relative to it."},
+	{"admin", STRING, 0, NULL, 0, 0, NULL,
+		"unix:PATH of the admin socket, or none; by default riffle.sock in "
+		"$RUNTIME_DIRECTORY or the state directory."},
+	{"workers", RIFFLE_OPT_INT, 0, "1", 1, 256, NULL, "Threads that run processors."},
+	{"memory", RIFFLE_OPT_SIZE, 0, "64MiB", 65536, INT64_MAX, NULL,
+		"What the windows of one task may hold before its lanes are left unread."},
+	{"spill", RIFFLE_OPT_SIZE, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"Windows beyond the memory go to a file."},
+	{"commit-interval", DURATION, 0, NULL, 0, 3600000, NULL,
+		"How often positions are committed: 1s, under exactly-once 100ms; 0 = as soon as "
+		"there is something."},
+	{"shutdown-timeout", DURATION, 0, "30s", 0, 86400000, NULL,
+		"How long a stop waits for windows that are closing."},
+	{"log-level", RIFFLE_OPT_ENUM, 0, "info", 0, 0, levels,
+		"The least serious messages that are logged."},
+	{"log-format", RIFFLE_OPT_ENUM, 0, "auto", 0, 0, formats,
+		"auto is logfmt on a terminal and JSON elsewhere."},
+};
+
+static const struct riffle_option provider_keys[] = {
+	{"type", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL, "The plugin."},
+};
+
+static const struct riffle_option stream_keys[] = {
+	{"provider", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
+		"The provider it lies on; `gateway` is the same."},
+	{"gateway", STRING, 0, NULL, 0, 0, NULL, "The same as `provider`."},
+	{"content-type", STRING, 0, "application/octet-stream", 0, 0, NULL,
+		"The type of its records; others are refused at the door."},
+	{"partitions", RIFFLE_OPT_INT, 0, "1", 1, 100000, NULL,
+		"How many parts it has, each in order."},
+	{"topic", STRING, 0, NULL, 0, 0, NULL,
+		"Its name on the broker; <namespace>_<stream> when not written."},
+	{"provision", RIFFLE_OPT_ENUM, 0, "create", 0, 0, provisions,
+		"create makes it when it is missing, verify does not."},
+};
+
+static const struct riffle_option function_keys[] = {
+	{"invoker", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL, "The plugin that calls it."},
+	{"timeout", DURATION, 0, "1m", 0, INT64_MAX, NULL,
+		"How long after the end of its input it may take; 0 = for ever."},
+};
+
+static const struct riffle_option processor_keys[] = {
+	{"function", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL, "The function it calls."},
+	{"input", RIFFLE_OPT_LIST, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
+		"[alias:]stream[@earliest|latest|TIME|OFFSET], one or more."},
+	{"output", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL, "[alias:]stream, any number."},
+	{"window", STRING, 0, "tumbling 60s", 0, 0, NULL, "none | count N [or D] | tumbling D."},
+	{"guarantee", RIFFLE_OPT_ENUM, 0, "at-least-once", 0, 0, guarantees,
+		"What a crash may do to its outputs."},
+	{"on-error", STRING, 0, "retry 5 backoff 200ms..10s then stop", 0, 0, NULL,
+		"stop | skip | retry N backoff D..D then one of these."},
+	{"outputs", RIFFLE_OPT_ENUM, 0, "as-they-come", 0, 0, outputs,
+		"at-status holds the outputs of a call until it has ended well."},
+	{"max-outputs", RIFFLE_OPT_SIZE, 0, "64MiB", 1, INT64_MAX, NULL,
+		"The most that is held of one call; past it the call fails."},
+	{"calls", RIFFLE_OPT_INT, 0, "16", 1, 100000, NULL,
+		"Calls that may be open at once in one task."},
+	{"max-records", RIFFLE_OPT_INT, 0, "1000", 1, 1000000, NULL,
+		"The most that one read of a partition brings; with window = none, the most of a "
+		"window."},
+	{"commit-interval", DURATION, 0, NULL, 0, 3600000, NULL,
+		"As in [runtime], for this processor."},
+	{"delivery", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, deliveries,
+		"at-close calls the function when the window is over."},
+	{"time", RIFFLE_OPT_ENUM, 0, "processing", 0, 0, times, "The clock of its windows."},
+	{"by", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "One window for each key."},
+	{"early", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "Panes before the close."},
+	{"late", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "What happens to late records."},
+	{"max-disorder", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "How late records may come."},
+	{"grace", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "The same as max-disorder."},
+	{"max-future", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "How far ahead a time may be."},
+	{"idle-after", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"When a lane without records counts as idle."},
+	{"close-after-idle", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"When windows close with every lane idle."},
+	{"keep", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"Whether records are kept for another attempt."},
+	{"emit-empty", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"Call for empty windows too."},
+	{"pane-headers", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"Put the window into the headers."},
+	{"output-key", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
+		"The key of outputs that have none."},
+};
+
+static const struct rfl_keys tables[] = {
+	{"runtime", runtime_keys, RFL_COUNT(runtime_keys)},
+	{"provider", provider_keys, RFL_COUNT(provider_keys)},
+	{"stream", stream_keys, RFL_COUNT(stream_keys)},
+	{"function", function_keys, RFL_COUNT(function_keys)},
+	{"processor", processor_keys, RFL_COUNT(processor_keys)},
+	{"test", NULL, 0},
+};
+
+const struct rfl_keys *
+rfl_keys_of(const char *kind)
+{
+	for (size_t i = 0; i < RFL_COUNT(tables); i++)
+		if (strcmp(tables[i].kind, kind) == 0)
+			return &tables[i];
+	return NULL;
+}
+
+const char *const *
+rfl_section_kinds(size_t *ret_count)
+{
+	static const char *const kinds[] = {
+		"runtime", "provider", "gateway", "stream", "function", "processor", "test"};
+	*ret_count = RFL_COUNT(kinds);
+	return kinds;
+}
+
+const struct riffle_option *
+rfl_key_find(const struct rfl_keys *k, const char *name)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (strcmp(k->keys[i].name, name) == 0)
+			return &k->keys[i];
+	return NULL;
+}

@@ -1,0 +1,46 @@
+/* The way from sections to the model, for the files of this folder. */
+#ifndef RFL_CONF_RESOLVE_H
+#define RFL_CONF_RESOLVE_H
+
+#include "conf/keys.h"
+#include "conf/load.h"
+#include "conf/reader.h"
+
+struct rfl_resolve {
+	struct rfl_conf *conf;
+	struct rfl_conf_memory *arena;
+	struct rfl_doc doc;
+	const struct rfl_conf_finder *finder;
+	int plugin_refused;
+};
+
+/* load.c: one typed value of an entry, or of the option's default where e is NULL. 0, or -1 after a finding. */
+int rfl_resolve_value(struct rfl_resolve *r, struct rfl_entry *e, const struct riffle_option *o,
+	struct riffle_value *ret);
+/* The value of a core key of a section; its default where it is not written. */
+struct riffle_value rfl_resolve_key(struct rfl_resolve *r, struct rfl_section *s, const char *key);
+struct rfl_entry *rfl_entry_of(struct rfl_section *s, const char *key); /* marks it as used */
+
+/*
+ * plugin_options.c: finds the plugin named at e, types its options in section s, runs its check. Every
+ * key of s that neither the core nor the plugin knows is an error. Returns 0 or -1 after findings.
+ */
+int rfl_resolve_plugin(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
+	uint32_t kind, const char *type, struct rfl_conf_plugin *ret_plugin);
+void rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
+	const struct rfl_conf_plugin *plugin, uint32_t section, struct riffle_config *config);
+
+/* window.c: the grammars of window and on-error */
+int rfl_resolve_window(
+	struct rfl_resolve *r, struct rfl_entry *e, const char *text, struct rfl_window_conf *ret);
+int rfl_resolve_on_error(struct rfl_resolve *r, struct rfl_entry *e, const char *text,
+	struct rfl_on_error_conf *ret);
+
+/* processor.c */
+void rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s);
+/* check.c: what only shows when everything is there: guarantees, cycles. */
+void rfl_resolve_check(struct rfl_resolve *r);
+void rfl_check_processor(
+	struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p);
+
+#endif

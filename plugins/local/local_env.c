@@ -1,0 +1,320 @@
+/* Environments: one for each directory and process, shared by all instances that name it. */
+#include "local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* LMDB forbids opening an environment twice in one process. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct local_env *registry;
+
+_Noreturn void
+local_assert_failed(const char *expr, const char *file, int line)
+{
+	fprintf(stderr, "riffle local provider: a bug: %s:%d: %s\n", file, line, expr);
+	abort();
+}
+
+static void
+fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, va_list ap)
+{
+	err->code = code;
+	err->flags = flags;
+	vsnprintf(err->text, sizeof err->text, fmt, ap);
+}
+
+int
+local_err(struct riffle_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fill(err, code, code == RIFFLE_E_UNAVAILABLE ? RIFFLE_ERR_RETRIABLE : 0, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+/* What passes when somebody makes room is worth another try; a failed flush never is. */
+static int
+code_of(int rc, uint32_t *ret_flags)
+{
+	*ret_flags = RIFFLE_ERR_RETRIABLE;
+	switch (rc) {
+	case MDB_MAP_FULL:
+	case MDB_READERS_FULL:
+	case ENOSPC:
+	case EDQUOT:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return RIFFLE_E_UNAVAILABLE;
+	default:
+		*ret_flags = 0;
+		return RIFFLE_E_FATAL;
+	}
+}
+
+int
+local_mdb_err(struct riffle_error *err, int rc, const char *fmt, ...)
+{
+	va_list ap;
+	uint32_t flags;
+	char why[96];
+	int code = code_of(rc, &flags);
+	snprintf(why, sizeof why, ": %s%s", mdb_strerror(rc),
+		rc == MDB_MAP_FULL ? " (map-size of the provider is used up)" : "");
+	va_start(ap, fmt);
+	fill(err, code, flags, fmt, ap);
+	va_end(ap);
+	strncat(err->text, why, sizeof err->text - strlen(err->text) - 1);
+	return code;
+}
+
+void *
+local_alloc(size_t size)
+{
+	void *p = calloc(1, size);
+	if (p == NULL) {
+		fprintf(stderr, "riffle local provider: out of memory (%zu bytes)\n", size);
+		abort();
+	}
+	return p;
+}
+
+char *
+local_strdup(const char *s)
+{
+	size_t len = strlen(s) + 1;
+	return memcpy(local_alloc(len), s, len);
+}
+
+int64_t
+local_wall_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int
+local_signal_init(struct local_signal *s)
+{
+	s->raised = 0;
+	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return s->fd < 0 ? -1 : 0;
+}
+
+void
+local_signal_fini(struct local_signal *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+void
+local_signal_raise(struct local_signal *s)
+{
+	uint64_t one = 1;
+	if (__atomic_exchange_n(&s->raised, 1, __ATOMIC_SEQ_CST))
+		return;
+	local_assert(write(s->fd, &one, sizeof one) == (ssize_t)sizeof one);
+}
+
+/*
+ * The fd is emptied first and the flag put down after: a raise in between writes nothing, and the
+ * taker, who looks only now, sees what it announced.
+ */
+void
+local_signal_take(struct local_signal *s)
+{
+	uint64_t n;
+	if (!__atomic_load_n(&s->raised, __ATOMIC_SEQ_CST))
+		return;
+	if (read(s->fd, &n, sizeof n) < 0)
+		local_assert(errno == EAGAIN || errno == EINTR);
+	__atomic_store_n(&s->raised, 0, __ATOMIC_SEQ_CST);
+}
+
+int
+local_read_begin(struct local_env *env, MDB_txn **ret_txn, struct riffle_error *reterr)
+{
+	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, ret_txn);
+	if (rc == MDB_READERS_FULL) {
+		/* Slots of processes that were killed are not given back by themselves. */
+		int cleared;
+		mdb_reader_check(env->mdb, &cleared);
+		rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, ret_txn);
+	}
+	return rc != 0 ? local_mdb_err(reterr, rc, "cannot read %s", env->dir) : RIFFLE_OK;
+}
+
+static int
+check_format(struct local_env *env, MDB_txn *txn, struct riffle_error *reterr)
+{
+	uint32_t version = LOCAL_FORMAT;
+	char name[] = "format";
+	MDB_val key = {sizeof name - 1, name}, value = {sizeof version, &version};
+	int rc = mdb_put(txn, env->meta, &key, &value, MDB_NOOVERWRITE);
+	if (rc == 0)
+		return RIFFLE_OK;
+	if (rc != MDB_KEYEXIST)
+		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
+	if (value.mv_size == sizeof version)
+		memcpy(&version, value.mv_data, sizeof version);
+	if (value.mv_size != sizeof version || version > LOCAL_FORMAT)
+		return local_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s is in format %u, this version of riffle reads up to %u", env->dir,
+			version, LOCAL_FORMAT);
+	return RIFFLE_OK;
+}
+
+static int
+open_databases(struct local_env *env, struct riffle_error *reterr)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
+	if (rc != 0)
+		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
+	rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "streams", MDB_CREATE, &env->streams);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "groups", MDB_CREATE, &env->groups);
+	rc = rc != 0 ? local_mdb_err(reterr, rc, "cannot open the databases of %s", env->dir)
+		     : check_format(env, txn, reterr);
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	rc = mdb_txn_commit(txn);
+	return rc != 0 ? local_mdb_err(reterr, rc, "cannot write %s", env->dir) : RIFFLE_OK;
+}
+
+static int
+open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
+{
+	int cleared, fd;
+	int rc = mdb_env_create(&env->mdb);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(env->mdb, s->max_databases);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(env->mdb, 1022);
+	if (rc == 0)
+		rc = mdb_env_open(env->mdb, s->dir, MDB_NOTLS | s->mdb_flags, 0600);
+	if (rc != 0)
+		return local_mdb_err(reterr, rc, "cannot open the log in %s", s->dir);
+	/* LMDB leaves its data file to be inherited by every program we start. */
+	if (mdb_env_get_fd(env->mdb, &fd) == 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	mdb_reader_check(env->mdb, &cleared);
+	return open_databases(env, reterr);
+}
+
+static void
+env_free(struct local_env *env)
+{
+	local_topics_free(env);
+	if (env->mdb != NULL)
+		mdb_env_close(env->mdb);
+	pthread_mutex_destroy(&env->lock);
+	pthread_mutex_destroy(&env->opening);
+	env->magic = 0;
+	free(env->dir);
+	free(env);
+}
+
+static int
+env_create(const struct local_settings *s, const struct stat *st, struct local_env **ret_env,
+	struct riffle_error *reterr)
+{
+	struct local_env *env = local_alloc(sizeof *env);
+	env->magic = LOCAL_ENV_MAGIC;
+	env->refs = 1;
+	env->dev = st->st_dev;
+	env->ino = st->st_ino;
+	env->dir = local_strdup(s->dir);
+	pthread_mutex_init(&env->lock, NULL);
+	pthread_mutex_init(&env->opening, NULL);
+	int rc = open_mdb(env, s, reterr);
+	if (rc == RIFFLE_OK)
+		rc = local_writer_start(env, reterr);
+	if (rc < 0) {
+		env_free(env);
+		return rc;
+	}
+	*ret_env = env;
+	return RIFFLE_OK;
+}
+
+/* Makes the directory and what is missing above it. */
+static int
+make_dirs(const char *dir)
+{
+	char *path = local_strdup(dir);
+	int rc = 0;
+	for (char *p = path + 1; rc == 0 && *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+		*p = '/';
+	}
+	if (rc == 0)
+		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+	free(path);
+	return rc;
+}
+
+int
+local_env_open(const struct local_settings *settings, struct local_env **ret_env,
+	struct riffle_error *reterr)
+{
+	struct stat st;
+	if (make_dirs(settings->dir) < 0 || stat(settings->dir, &st) < 0)
+		return local_err(reterr, RIFFLE_E_CONFIG, "cannot make the directory %s: %s",
+			settings->dir, strerror(errno));
+	pthread_mutex_lock(&registry_lock);
+	struct local_env *env = registry;
+	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))
+		env = env->next;
+	int rc = RIFFLE_OK;
+	if (env != NULL) {
+		env->refs++;
+	} else {
+		rc = env_create(settings, &st, &env, reterr);
+		if (rc == RIFFLE_OK) {
+			env->next = registry;
+			registry = env;
+		}
+	}
+	pthread_mutex_unlock(&registry_lock);
+	if (rc == RIFFLE_OK)
+		*ret_env = env;
+	return rc;
+}
+
+void
+local_env_close(struct local_env *env)
+{
+	LOCAL_CHECK(env, LOCAL_ENV_MAGIC);
+	pthread_mutex_lock(&registry_lock);
+	if (--env->refs == 0) {
+		struct local_env **at = &registry;
+		while (*at != env)
+			at = &(*at)->next;
+		*at = env->next;
+		local_writer_stop(env);
+		env_free(env);
+	}
+	pthread_mutex_unlock(&registry_lock);
+}

@@ -1,0 +1,49 @@
+# What the scripts share: packages, an out-of-tree build, words on a terminal. Sourced, not run.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# The core, `local` and `command`.
+packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config libinih-dev
+	libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libsmartcols-dev liblmdb-dev"
+# The tests beside that.
+packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 procps"
+
+say() {
+	printf '%s: %s\n' "${0##*/}" "$*"
+}
+
+die() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# Installs those of the packages that are missing, and says so before.
+install_packages() {
+	local missing=() p
+	for p in "$@"; do
+		dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "installs with apt: ${missing[*]}"
+	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get)
+	[ "$(id -u)" = 0 ] || apt=(sudo "${apt[@]}")
+	"${apt[@]}" update -qq
+	"${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# build_in DIR [configure arguments]: configures when needed, builds; quiet unless it fails.
+build_in() {
+	local dir=$1 log
+	shift
+	mkdir -p "$dir"
+	log=$dir/build.log
+	if [ ! -x "$top/configure" ] || [ "$top/configure.ac" -nt "$top/configure" ] ||
+		[ -n "$(find "$top" -name build -prune -o -name 'build-*' -prune -o -name '*.am' -newer "$top/configure" -print -quit)" ]; then
+		(cd "$top" && autoreconf -fi) >"$log" 2>&1 || { cat "$log" >&2; die "autoreconf failed"; }
+	fi
+	if [ ! -f "$dir/Makefile" ] || [ "$top/configure" -nt "$dir/config.status" ]; then
+		(cd "$dir" && "$top/configure" -q "$@") >>"$log" 2>&1 || { cat "$log" >&2; die "configure failed"; }
+	fi
+	make -s -C "$dir" -j"$(nproc)" >>"$log" 2>&1 || { tail -n 60 "$log" >&2; die "the build failed"; }
+}
