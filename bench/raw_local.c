@@ -115,7 +115,8 @@ copy_batch(MDB_env *env, MDB_dbi in, MDB_dbi out, MDB_dbi positions, uint64_t fr
 		append(cursor, from + i, values[i]);
 	mdb_cursor_close(cursor);
 	put_key(raw, from + n);
-	MDB_val name = {5, "group"}, position = {sizeof raw, raw};
+	static char group[] = "group";
+	MDB_val name = {sizeof group - 1, group}, position = {sizeof raw, raw};
 	must(mdb_put(txn, positions, &name, &position, 0), "position");
 	must(mdb_txn_commit(txn), "commit");
 	return n;

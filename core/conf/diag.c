@@ -26,12 +26,52 @@ rfl_diag_add(struct rfl_diags *d, enum rfl_severity severity, const char *code,
 	};
 	snprintf(one->code, sizeof one->code, "%s", code);
 	va_start(ap, fmt);
+	one->place.file = rfl_strdup(place.file);
 	one->text = rfl_vsprintf(fmt, ap);
 	va_end(ap);
 	if (severity == RFL_ERROR)
 		d->errors++;
 	else
 		d->warnings++;
+}
+
+static void
+free_one(struct rfl_diag *one)
+{
+	free((char *)(uintptr_t)one->place.file);
+	free(one->text);
+	free(one->hint);
+	free(one->source);
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const struct rfl_diag *x = a, *y = b;
+	int order = strcmp(x->place.file, y->place.file);
+	if (order == 0)
+		order = (x->place.line > y->place.line) - (x->place.line < y->place.line);
+	if (order == 0)
+		order = (x->place.column > y->place.column) - (x->place.column < y->place.column);
+	return order ? order : strcmp(x->text, y->text);
+}
+
+void
+rfl_diags_sort(struct rfl_diags *d)
+{
+	size_t kept = 0;
+	if (d->count > 1)
+		qsort(d->items, d->count, sizeof *d->items, by_place);
+	for (size_t i = 0; i < d->count; i++) {
+		struct rfl_diag *one = &d->items[i];
+		if (kept == 0 || by_place(&d->items[kept - 1], one) != 0) {
+			d->items[kept++] = *one;
+			continue;
+		}
+		*(one->severity == RFL_ERROR ? &d->errors : &d->warnings) -= 1;
+		free_one(one);
+	}
+	d->count = kept;
 }
 
 static void
@@ -107,11 +147,8 @@ rfl_diags_json(const struct rfl_diags *d, struct rfl_buf *out)
 void
 rfl_diags_fini(struct rfl_diags *d)
 {
-	for (size_t i = 0; i < d->count; i++) {
-		free(d->items[i].text);
-		free(d->items[i].hint);
-		free(d->items[i].source);
-	}
+	for (size_t i = 0; i < d->count; i++)
+		free_one(&d->items[i]);
 	free(d->items);
 	*d = (struct rfl_diags)RFL_DIAGS_INIT;
 }

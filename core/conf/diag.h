@@ -12,12 +12,12 @@ enum rfl_severity { RFL_ERROR, RFL_WARNING };
 
 struct rfl_diag {
 	enum rfl_severity severity;
-	char code[8]; /* "C102": stable, one meaning each (doc/messages.md) */
-	struct rfl_place place;
-	uint32_t width; /* columns to underline, 0 = just the caret */
-	char *text;     /* "unknown window kind 'tumblng'" */
-	char *hint;     /* "did you mean 'tumbling'?" or NULL */
-	char *source;   /* the line as written; NULL where there is none, secrets replaced */
+	char code[8];           /* "C102": stable, one meaning each (doc/messages.md) */
+	struct rfl_place place; /* its file is this finding's own copy */
+	uint32_t width;         /* columns to underline, 0 = just the caret */
+	char *text;             /* "unknown window kind 'tumblng'" */
+	char *hint;             /* "did you mean 'tumbling'?" or NULL */
+	char *source; /* the line as written; NULL where there is none, secrets replaced */
 };
 
 struct rfl_diags {
@@ -35,6 +35,8 @@ struct rfl_diags {
 void rfl_diag_add(struct rfl_diags *d, enum rfl_severity severity, const char *code,
 	struct rfl_place place, uint32_t width, const char *source, const char *hint,
 	const char *fmt, ...) __attribute__((format(printf, 8, 9)));
+/* By file and line; what was found twice stands once. */
+void rfl_diags_sort(struct rfl_diags *d);
 /* "file:5:10: error: text [C102]", the line, the caret, the hint; then the sum, "2 errors in 2 files". */
 void rfl_diags_text(const struct rfl_diags *d, struct rfl_buf *out);
 void rfl_diags_json(const struct rfl_diags *d, struct rfl_buf *out);

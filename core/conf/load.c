@@ -114,7 +114,8 @@ rfl_resolve_value(struct rfl_resolve *r, struct rfl_entry *e, const struct riffl
 	struct riffle_value *ret)
 {
 	*ret = (struct riffle_value){.is_set = e != NULL, .line = e ? e->place.line : 0};
-	char *text = e ? rfl_expand(&r->doc, e, e->value) : rfl_arena_strdup(r->arena, o->def);
+	const char *written = e == NULL ? NULL : o->type == RIFFLE_OPT_ARGV ? e->quoted : e->value;
+	char *text = e ? rfl_expand(&r->doc, e, written) : rfl_arena_strdup(r->arena, o->def);
 	if (text == NULL)
 		return e ? -1 : 0;
 	if (e != NULL && text[0] == '\0' && o->type != RIFFLE_OPT_STRING &&
@@ -480,26 +481,6 @@ read_files(struct rfl_resolve *r, const struct rfl_conf_request *request)
 	free(cwd);
 }
 
-static int
-by_place(const void *a, const void *b)
-{
-	const struct rfl_diag *x = a, *y = b;
-	int order = strcmp(x->place.file, y->place.file);
-	if (order == 0)
-		order = (x->place.line > y->place.line) - (x->place.line < y->place.line);
-	if (order == 0)
-		order = (x->place.column > y->place.column) - (x->place.column < y->place.column);
-	return order;
-}
-
-/* The same finding can be met twice, by --set and by a value that is looked at in two places. */
-static void
-sort_findings(struct rfl_diags *d)
-{
-	if (d->count > 1)
-		qsort(d->items, d->count, sizeof *d->items, by_place);
-}
-
 int
 rfl_conf_load(
 	const struct rfl_conf_request *request, struct rfl_diags *diags, struct rfl_conf **ret_conf)
@@ -528,7 +509,8 @@ rfl_conf_load(
 	each_section(&r, "function", resolve_function);
 	each_section(&r, "processor", rfl_resolve_processor);
 	rfl_resolve_check(&r);
-	sort_findings(diags);
+	/* state-dir is looked at twice, before the files of `create` are read and after. */
+	rfl_diags_sort(diags);
 	rfl_doc_fini(&r.doc);
 	if (diags->errors > 0) {
 		rfl_arena_destroy(arena);

@@ -323,11 +323,14 @@ take_key(struct file *f, const struct line *l)
 			"a quote is not closed");
 		return -1;
 	}
+	char *quoted = rfl_arena_strdup(a, value);
 	unquote(value);
 	rfl_grow(&f->keys, &f->key_room, f->key_count + 1, sizeof *f->keys);
+	value = take_continuation(f, value);
 	f->keys[f->key_count++] = (struct rfl_entry){
 		.key = rfl_arena_strndup(a, l->text, len),
-		.value = take_continuation(f, value),
+		.value = value,
+		.quoted = quoted[0] != '\0' ? quoted : value,
 		.key_place = {.file = f->name, .line = l->number, .column = 1},
 		.place = {.file = f->name,
 			.line = l->number,
@@ -486,6 +489,7 @@ rfl_doc_set(struct rfl_doc *doc, const char *text, const char *dir)
 	const struct rfl_entry e = {
 		.key = rfl_arena_strndup(doc->arena, dot + 1, (size_t)(eq - dot - 1)),
 		.value = rfl_arena_strdup(doc->arena, eq + 1),
+		.quoted = rfl_arena_strdup(doc->arena, eq + 1),
 		.key_place = place,
 		.place = place,
 		.dir = rfl_arena_strdup(doc->arena, dir),

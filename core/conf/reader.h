@@ -18,7 +18,8 @@
 #include "conf/diag.h"
 
 struct rfl_entry {
-	char *key, *value; /* value as written, before expansion */
+	char *key, *value; /* before expansion */
+	char *quoted;      /* the value with the quotes around it, where words are split */
 	struct rfl_place key_place, place;
 	char *source; /* the line, for findings */
 	char *dir;    /* of the file: relative paths begin there */

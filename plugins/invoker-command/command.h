@@ -23,6 +23,9 @@
 /* Exit status by which a program says "try again" (EX_TEMPFAIL of sysexits.h). */
 #define COMMAND_EXIT_RETRY 75
 
+/* Staged beyond the pipe; past it call_push takes no more until half of it is written. */
+#define COMMAND_STAGED_MAX ((size_t)4 * 1024 * 1024)
+
 _Noreturn void command_assert_failed(const char *expr, const char *file, int line);
 #define command_assert(e) ((e) ? (void)0 : command_assert_failed(#e, __FILE__, __LINE__))
 #define COMMAND_CHECK(p, m) command_assert((p) != NULL && (p)->magic == (m))

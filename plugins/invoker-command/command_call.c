@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Staged beyond the pipe; past it call_push takes no more until half of it is written. */
-#define STAGED_MAX ((size_t)4 * 1024 * 1024)
-
 static const char *const passed_on[] = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"};
 
 static char *
@@ -120,7 +117,7 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	p->batch = batch;
 	p->next_record = p->end = first;
 	pthread_mutex_lock(&owner->lock);
-	while (p->end < first + count && c->staged_bytes < STAGED_MAX)
+	while (p->end < first + count && c->staged_bytes < COMMAND_STAGED_MAX)
 		c->staged_bytes += line_bytes(batch, p->end++);
 	uint32_t took = p->end - first;
 	c->wants_room = took < count;

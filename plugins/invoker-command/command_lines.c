@@ -100,7 +100,7 @@ command_write(struct command_call *c)
 			command_call_drop_input(c);
 		else if (n == 0 && c->input_ended)
 			command_close(c, COMMAND_IN);
-		int tell = c->wants_room && (!open || c->first == NULL);
+		int tell = c->wants_room && (!open || c->staged_bytes <= COMMAND_STAGED_MAX / 2);
 		if (tell)
 			c->wants_room = 0;
 		pthread_mutex_unlock(lock);

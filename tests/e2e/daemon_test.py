@@ -1,0 +1,283 @@
+"""The daemon and its verbs, as a user meets them."""
+import json
+import os
+import signal
+import subprocess
+
+from rig import LOCAL, Instance, main, section, stream
+
+TEXT = {"content_type": "text/plain"}
+COPY = {"function": "echo", "input": "in@earliest", "output": "out", "window": "count 3"}
+
+
+def config(function=None, **processor):
+    function = function or {"invoker": "passthrough"}
+    return (LOCAL + stream("in", **TEXT) + stream("out", **TEXT) + section("function echo", function) +
+            section("processor copy", {**COPY, **{k.replace("_", "-"): v for k, v in processor.items()}}))
+
+
+def payloads(records):
+    return [r["payload"] for r in records]
+
+
+def averages_are_those_of_the_seed():
+    text = (LOCAL + stream("in", content_type="application/json") +
+            stream("out", content_type="application/json") +
+            section("function averager", {
+                "invoker": "command",
+                "command": "awk '{ s += $1; n++ } END { if (n) printf \"%.1f\\n\", s / n }'"}) +
+            section("processor time-averager", {
+                "function": "averager", "input": "in@earliest", "output": "out",
+                "window": "count 2 or 300ms"}))
+    with Instance(text) as i:
+        i.start()
+        for n in ("10", "100"):
+            i.cli("publish", "in", "--content-type", "application/json", "--payload", n)
+        out = i.cli("subscribe", "out", "-b", "-n", "1", "--payload-encoding", "raw", "--wait-timeout", "10s")
+        assert out == '{"payload":"55.0","contentType":"application/json","headers":{}}\n', out
+        i.cli("publish", "in", "-p", "2")
+        assert payloads(i.read("out", 2)) == ["55.0", "2.0"]
+        assert i.stop() == 0
+
+
+def open_windows_are_rebuilt_after_a_stop():
+    with Instance(config()) as i:
+        i.start()
+        i.publish("in", ["a", "b", "c", "d"])
+        assert payloads(i.read("out", 3)) == ["a", "b", "c"]
+        i.wait_for("the fourth record is in a window",
+                   lambda: i.status("copy")["tasks"][0]["recordsIn"] == 4)
+        assert i.stop() == 0
+        i.start()
+        i.publish("in", ["e", "f"])
+        assert payloads(i.read("out", 6)) == ["a", "b", "c", "d", "e", "f"]
+        i.wait_until_committed("copy")
+        assert i.stop() == 0
+        assert len(i.read_all("out")) == 6
+
+
+def exactly_once_survives_a_restart_without_doubles():
+    with Instance(config(guarantee="exactly-once")) as i:
+        i.start()
+        i.publish("in", ["%d" % n for n in range(300)])
+        i.wait_until_committed("copy")
+        assert i.stop() == 0
+        i.start()
+        i.publish("in", ["%d" % n for n in range(300, 600)])
+        i.wait_until_committed("copy")
+        assert payloads(i.read_all("out")) == ["%d" % n for n in range(600)]
+
+
+def several_inputs_and_outputs_with_aliases():
+    text = (LOCAL + stream("left", **TEXT) + stream("right", **TEXT) + stream("out", **TEXT) +
+            section("function echo", {"invoker": "passthrough"}) +
+            section("processor join", {"function": "echo", "input": "l:left@earliest, r:right@earliest",
+                                       "output": "joined:out", "window": "count 4"}))
+    with Instance(text) as i:
+        i.start()
+        i.publish("left", ["1", "2"])
+        i.publish("right", ["3", "4"])
+        assert sorted(payloads(i.read("out", 4))) == ["1", "2", "3", "4"]
+        lanes = i.status("join")["tasks"][0]["lanes"]
+        assert [lane["input"] for lane in lanes] == ["l", "r"], lanes
+
+
+def inputs_on_two_providers_are_read_together():
+    text = (LOCAL + "[provider other]\ntype = local\ndir = other\n" + stream("in", partitions=2, **TEXT) +
+            stream("more", provider="other", partitions=2, **TEXT) + stream("out", **TEXT) +
+            section("function echo", {"invoker": "passthrough"}) +
+            section("processor join", {"function": "echo", "input": "in@earliest, more@earliest",
+                                       "output": "out", "window": "none"}))
+    with Instance(text) as i:
+        i.start()
+        for name in ("in", "more"):
+            i.publish(name, [name + str(n) for n in range(20)])
+        i.wait_until_committed("join")
+        assert i.stop() == 0
+        i.start()
+        i.publish("more", ["late"])
+        i.wait_until_committed("join")
+        assert len(i.read_all("out")) == 41
+
+
+def nothing_is_changed_on_the_way():
+    with Instance(config(window="none")) as i:
+        i.start()
+        i.cli("publish", "in", "--payload-base64", "AP+A", "-k", "", "--header", "a:1", "--header", "a:2:3")
+        i.cli("publish", "in", "-p", "")
+        i.cli("publish", "in", "-p", "käse")
+        first, second, third = i.read("out", 3)
+        assert first == {"payload": "AP+A", "payloadEncoding": "base64", "contentType": "text/plain",
+                         "headers": {"a": ["1", "2:3"]}}, first
+        assert second["payload"] == "" and third["payload"] == "käse"
+        raw = i.run("subscribe", "out", "-b", "-n", "1", "--payload-encoding", "raw")
+        assert raw.returncode == 1 and "partition 0, offset 0 is not UTF-8" in raw.stderr, raw.stderr
+
+
+def the_door_refuses_other_content_types():
+    with Instance(config()) as i:
+        done = i.run("publish", "in", "--content-type", "image/png", "-p", "x")
+        assert done.returncode == 1
+        assert done.stderr == ('riffle publish: contentType "image/png" not compatible with expected '
+                               'contentType "text/plain"\n'), done.stderr
+        i.cli("publish", "in", "--content-type", "TEXT/plain; charset=utf-8", "-p", "x")
+
+
+def a_failing_function_is_tried_again_and_stops_the_task():
+    function = {"invoker": "command", "command": "false"}
+    with Instance(config(function, window="none", on_error="retry 2 backoff 10ms..20ms then stop")) as i:
+        i.start()
+        i.publish("in", ["x"])
+        i.wait_for("it is stopped", lambda: i.status("copy")["state"] == "stopped")
+        status = i.status("copy")
+        assert "exit status 1" in status["why"], status
+        health = i.run("health")
+        assert health.returncode == 1 and "copy: stopped" in health.stderr
+        assert i.stop() == 0
+        i.write(config(window="none"))
+        i.start()
+        assert payloads(i.read("out", 1)) == ["x"]
+
+
+def a_temporary_failure_is_retried_with_the_same_window():
+    function = {"invoker": "command", "shell": "yes",
+                "command": '"test $RIFFLE_ATTEMPT -ge 3 || exit 75; cat"'}
+    with Instance(config(function, on_error="retry 5 backoff 10ms..20ms then stop")) as i:
+        i.start()
+        i.publish("in", ["a", "b", "c"])
+        assert payloads(i.read("out", 3)) == ["a", "b", "c"]
+        assert i.status("copy")["tasks"][0]["retries"] == 2
+        assert len(i.read_all("out")) == 3
+
+
+def a_hung_function_is_timed_out_and_does_not_hold_a_stop():
+    function = {"invoker": "command", "command": "sleep 1000", "timeout": "200ms", "grace": "100ms"}
+    with Instance(config(function, window="none", on_error="stop")) as i:
+        i.start()
+        i.publish("in", ["x"])
+        i.wait_for("it is stopped", lambda: i.status("copy")["state"] == "stopped")
+        assert "timeout = 200ms" in i.status("copy")["why"]
+        assert i.stop() == 0
+    function["timeout"] = "1h"
+    with Instance(config(function, window="none")) as i:
+        i.start("--set", "runtime.shutdown-timeout=300ms")
+        i.publish("in", ["x"])
+        i.wait_for("it is called", lambda: i.status("copy")["tasks"][0]["callsOpen"] == 1)
+        assert i.stop(limit=10) == 1
+        assert "D004" in i.logged()
+
+
+def a_second_signal_ends_it_at_once():
+    function = {"invoker": "command", "command": "sleep 1000", "timeout": "1h", "grace": "100ms"}
+    with Instance(config(function, window="none")) as i:
+        i.start()
+        i.publish("in", ["x"])
+        i.wait_for("it is called", lambda: i.status("copy")["tasks"][0]["callsOpen"] == 1)
+        i.daemon.send_signal(signal.SIGTERM)
+        i.wait_for("it stops", lambda: "stopping" in i.logged())
+        assert i.stop(signal.SIGTERM, limit=10) == 1
+
+
+def changed_window_settings_are_refused():
+    with Instance(config()) as i:
+        i.start()
+        i.publish("in", ["a", "b", "c"])
+        i.wait_until_committed("copy")
+        i.stop()
+        i.write(config(window="count 5"))
+        i.start(ready=False)
+        i.wait_for("it is stopped", lambda: "window settings of group default.copy" in i.logged())
+        assert i.run("health").returncode == 1
+
+
+def two_daemons_do_not_share_a_state_directory_or_a_group():
+    with Instance(config()) as i:
+        i.start()
+        second = i.run("run")
+        assert second.returncode == 1 and "process %d runs with the state directory" % i.daemon.pid in second.stderr
+        log = os.path.join(i.dir, "state", "local")
+        other = config().replace("type = local", "type = local\ndir = " + log)
+        with Instance(other) as j:
+            j.start(ready=False)
+            j.wait_for("the group is refused",
+                       lambda: "is in use by process %d" % i.daemon.pid in j.logged())
+            i.stop()
+            j.cli("health", "--wait-timeout", "20s")
+
+
+def the_admin_socket_answers():
+    with Instance(config()) as i:
+        i.start()
+        socket = os.path.join(i.dir, "state", "riffle.sock")
+
+        def get(path, *options):
+            return subprocess.run(["curl", "-s", "-w", " %{http_code}", "--unix-socket", socket, *options,
+                                   "http://riffle" + path], capture_output=True, text=True).stdout
+        assert get("/healthz") == '{"ok":true} 200'
+        assert get("/readyz") == '{"ready":true,"reasons":[]} 200'
+        assert get("/v1/processors/none").endswith("404") and get("/nothing").endswith("404")
+        assert get("/healthz", "-X", "DELETE").endswith("405")
+        assert json.loads(get("/v1/processors").rsplit(" ", 1)[0])[0]["name"] == "copy"
+        assert os.stat(socket).st_mode & 0o007 == 0
+        i.daemon.kill()
+        i.daemon.wait()
+        assert os.path.exists(socket)
+        i.start()
+        assert get("/healthz").endswith("200")
+
+
+def exit_statuses_are_those_of_the_manual():
+    with Instance(config()) as i:
+        assert i.run("check").returncode == 0
+        assert "fine: " in i.run("check").stdout
+        assert i.run("publish", "in").returncode == 2
+        assert i.run("publish", "none", "-p", "x").returncode == 1
+        i.write(config(window="tumblng 1m"))
+        bad = i.run("check")
+        assert bad.returncode == 78 and "did you mean 'tumbling'?" in bad.stderr, bad.stderr
+        assert json.loads(i.run("check", "-o", "json").stdout)["errors"] == 1
+        assert i.run("run").returncode == 78
+    for words, status in ((["--help"], 0), ([], 2), (["publsh"], 2), (["--version"], 0), (["run", "--help"], 0)):
+        done = subprocess.run([i.program, *words], capture_output=True, text=True)
+        assert done.returncode == status, (words, done)
+    assert "did you mean 'publish'?" in subprocess.run(
+        [i.program, "publsh"], capture_output=True, text=True).stderr
+
+
+def streams_are_created_and_listed():
+    with Instance(config()) as i:
+        dry = i.cli("stream", "create", "extra", "--provider", "local", "--dry-run")
+        assert dry == "[stream extra]\nprovider = local\n"
+        assert "extra" not in i.cli("stream", "list")
+        out = i.cli("stream", "create", "extra", "--gateway", "local", "--content-type", "text/plain")
+        assert out == 'Created stream "extra"\n', out
+        listed = [line.split() for line in i.cli("stream", "list").splitlines()]
+        assert listed[0] == ["NAME", "PROVIDER", "CONTENT-TYPE", "STATUS", "AGE"]
+        assert ["extra", "local", "text/plain", "Ready", "<unknown>"] in listed, listed
+        assert i.run("stream", "create", "extra", "--provider", "local").returncode == 1
+        bad = i.run("stream", "create", "worse", "--provider", "nobody")
+        assert bad.returncode == 78 and "nobody" in bad.stderr
+        assert i.run("check").returncode == 0
+
+
+def signals_and_descriptors_do_not_leak_into_programs():
+    function = {"invoker": "command", "shell": "yes",
+                "command": '"cat >/dev/null; ls /proc/self/fd | tr \'\\\\n\' \' \'; echo; grep SigBlk /proc/self/status"'}
+    with Instance(config(function, window="none")) as i:
+        i.start()
+        i.publish("in", ["x"])
+        fds, blocked = payloads(i.read("out", 2))
+        # ls itself opens the directory it lists, as 3.
+        assert fds.split() == ["0", "1", "2", "3"], fds
+        assert int(blocked.split()[1], 16) == 0, blocked
+
+
+main([averages_are_those_of_the_seed, open_windows_are_rebuilt_after_a_stop,
+      exactly_once_survives_a_restart_without_doubles, several_inputs_and_outputs_with_aliases,
+      inputs_on_two_providers_are_read_together, nothing_is_changed_on_the_way,
+      the_door_refuses_other_content_types, a_failing_function_is_tried_again_and_stops_the_task,
+      a_temporary_failure_is_retried_with_the_same_window,
+      a_hung_function_is_timed_out_and_does_not_hold_a_stop, a_second_signal_ends_it_at_once,
+      changed_window_settings_are_refused, two_daemons_do_not_share_a_state_directory_or_a_group,
+      the_admin_socket_answers, exit_statuses_are_those_of_the_manual, streams_are_created_and_listed,
+      signals_and_descriptors_do_not_leak_into_programs])

@@ -1,0 +1,128 @@
+"""What the end-to-end suites share: an instance in a directory of its own, and TAP."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.environ.get("RIFFLE_BUILD", ".")
+SRC = os.environ.get("RIFFLE_SRC", ".")
+RIFFLE = os.path.join(BUILD, "riffle")
+PLUGINS = ":".join(os.path.join(BUILD, d) for d in
+                   ("plugins/local/.libs", "plugins/invoker-command/.libs", "bench/.libs"))
+
+LOCAL = "[provider local]\ntype = local\n"
+
+
+def stream(name, **keys):
+    keys.setdefault("provider", "local")
+    return section("stream " + name, keys)
+
+
+def section(header, keys):
+    return "[%s]\n" % header + "".join("%s = %s\n" % (k.replace("_", "-"), v) for k, v in keys.items())
+
+
+class Instance:
+    """An INI in a fresh directory, and the daemon that may run with it."""
+
+    def __init__(self, text, program=RIFFLE, plugins=PLUGINS):
+        self.temporary = tempfile.TemporaryDirectory(prefix="riffle-e2e-")
+        self.dir = self.temporary.name
+        self.file = os.path.join(self.dir, "riffle.ini")
+        self.program = program
+        self.env = {k: v for k, v in os.environ.items()
+                    if k not in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "RIFFLE_CONFIG")}
+        self.env["RIFFLE_PLUGIN_DIR"] = plugins
+        self.daemon = None
+        self.log = open(os.path.join(self.dir, "log"), "ab")
+        self.write(text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.daemon is not None and self.daemon.poll() is None:
+            self.daemon.kill()
+            self.daemon.wait()
+        self.log.close()
+        self.temporary.cleanup()
+
+    def write(self, text):
+        with open(self.file, "w") as out:
+            out.write(text)
+
+    def logged(self):
+        with open(os.path.join(self.dir, "log"), errors="replace") as log:
+            return log.read()
+
+    def start(self, *arguments, ready=True):
+        self.daemon = subprocess.Popen([self.program, "run", "-c", self.file, *arguments],
+                                       env=self.env, stdout=self.log, stderr=self.log)
+        if ready:
+            self.cli("health", "--wait-timeout", "20s")
+        return self.daemon
+
+    def stop(self, number=signal.SIGTERM, limit=30):
+        self.daemon.send_signal(number)
+        return self.daemon.wait(timeout=limit)
+
+    def run(self, *arguments, **options):
+        """The command, whatever its exit status."""
+        return subprocess.run([self.program, arguments[0], "-c", self.file, *arguments[1:]],
+                              env=self.env, capture_output=True, text=True, timeout=60, **options)
+
+    def cli(self, *arguments, **options):
+        """The command, which must succeed; its output."""
+        done = self.run(*arguments, **options)
+        if done.returncode != 0:
+            raise AssertionError("riffle %s: exit %d\n%s%s\n%s" % (
+                " ".join(arguments), done.returncode, done.stdout, done.stderr, self.logged()[-3000:]))
+        return done.stdout
+
+    def publish(self, name, lines, *arguments):
+        self.cli("publish", name, "-l", *arguments, input="".join(line + "\n" for line in lines))
+
+    def read(self, name, count):
+        """So many records from the beginning, as they are printed."""
+        out = self.cli("subscribe", name, "-b", "-n", str(count), "--wait-timeout", "10s")
+        return [json.loads(line) for line in out.splitlines()]
+
+    def read_all(self, name, quiet="300ms"):
+        out = self.run("subscribe", name, "-b", "--wait-timeout", quiet).stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    def status(self, name):
+        return json.loads(self.cli("processor", "status", name))
+
+    def wait_for(self, what, condition, limit=30):
+        end = time.monotonic() + limit
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("not within %d s: %s\n%s" % (limit, what, self.logged()[-3000:]))
+            time.sleep(0.01)
+
+    def wait_until_committed(self, name):
+        def committed():
+            tasks = self.status(name)["tasks"]
+            return tasks and all(lane["lag"] == 0 for t in tasks for lane in t["lanes"])
+        self.wait_for("%s has committed everything" % name, committed)
+
+
+def main(cases):
+    """Runs the cases, functions, and reports them as TAP."""
+    print("1..%d" % len(cases))
+    failed = 0
+    for number, case in enumerate(cases, 1):
+        try:
+            case()
+            print("ok %d - %s" % (number, case.__name__))
+        except Exception as error:  # each case is judged by itself
+            failed += 1
+            print("not ok %d - %s" % (number, case.__name__))
+            for line in ("%s: %s" % (type(error).__name__, error)).splitlines():
+                print("# " + line)
+        sys.stdout.flush()
+    sys.exit(1 if failed else 0)

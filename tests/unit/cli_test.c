@@ -1,0 +1,207 @@
+/* What verbs print, and the admin socket with a status made up for it. */
+#include "test.h"
+
+#include "admin/admin.h"
+#include "admin/render.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/payload.h"
+#include "plugin/batch.h"
+#include "plugin/host.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static void
+test_base64(void **state)
+{
+	(void)state;
+	static const char *const pairs[][2] = {
+		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
+	for (size_t i = 0; i < 5; i++) {
+		struct rfl_buf to = RFL_BUF_INIT, back = RFL_BUF_INIT;
+		rfl_base64_encode(pairs[i][0], strlen(pairs[i][0]), &to);
+		assert_string_equal(rfl_buf_str(&to), pairs[i][1]);
+		assert_int_equal(rfl_base64_decode(pairs[i][1], &back), 0);
+		assert_string_equal(rfl_buf_str(&back), pairs[i][0]);
+		rfl_buf_fini(&to);
+		rfl_buf_fini(&back);
+	}
+	struct rfl_buf bad = RFL_BUF_INIT;
+	assert_int_equal(rfl_base64_decode("Zg=", &bad), -1);
+	assert_int_equal(rfl_base64_decode("Z*==", &bad), -1);
+	rfl_buf_fini(&bad);
+}
+
+static char *
+line(const void *value, size_t len, enum rfl_encoding encoding, int *ret_rc)
+{
+	static const struct riffle_header headers[] = {
+		{{"a", 1}, {"1", 1}}, {{"b", 1}, {NULL, 0}}, {{"a", 1}, {"\xff", 1}}};
+	const struct riffle_record r = {.value = {value, len}, .partition = 3, .offset = 9};
+	struct rfl_builder *b = rfl_builder_create();
+	struct rfl_buf text = RFL_BUF_INIT;
+	struct riffle_error err = {0};
+	rfl_builder_add(b, &r, headers, len == 3 ? 3 : 0, NULL);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	*ret_rc = rfl_payload_line(
+		batch, riffle_batch_at(batch, 0), "text/plain", encoding, &text, &err);
+	if (*ret_rc < 0)
+		rfl_buf_puts(&text, err.text);
+	rfl_batch_unref(batch);
+	rfl_builder_destroy(b);
+	return rfl_buf_take(&text);
+}
+
+static void
+test_a_record_as_a_line(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *value;
+		size_t len;
+		enum rfl_encoding encoding;
+		int rc;
+		const char *text;
+	} cases[] = {
+		{"55.0", 4, RFL_ENCODING_RAW, 0,
+			"{\"payload\":\"55.0\",\"contentType\":\"text/plain\",\"headers\":{}}"},
+		{"", 0, RFL_ENCODING_AUTO, 0,
+			"{\"payload\":\"\",\"contentType\":\"text/plain\",\"headers\":{}}"},
+		{NULL, 0, RFL_ENCODING_RAW, 0,
+			"{\"payload\":null,\"contentType\":\"text/plain\",\"headers\":{}}"},
+		{"55.0", 4, RFL_ENCODING_BASE64, 0,
+			"{\"payload\":\"NTUuMA==\",\"contentType\":\"text/plain\",\"headers\":{}}"},
+		{"\xff\xfe", 2, RFL_ENCODING_AUTO, 0,
+			"{\"payload\":\"//"
+			"4=\",\"payloadEncoding\":\"base64\",\"contentType\":\"text/"
+			"plain\",\"headers\":{}}"},
+		{"\xff\xfe", 2, RFL_ENCODING_RAW, RIFFLE_E_DATA,
+			"the payload of partition 3, offset 9 is not UTF-8; --payload-encoding "
+			"auto shows it"},
+		{"abc", 3, RFL_ENCODING_AUTO, 0,
+			"{\"payload\":\"abc\",\"contentType\":\"text/"
+			"plain\",\"headers\":{\"a\":[\"1\",{\"base64\":\"/w==\"}],\"b\":null}}"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int rc;
+		char *text = line(cases[i].value, cases[i].len, cases[i].encoding, &rc);
+		assert_string_equal(text, cases[i].text);
+		assert_int_equal(rc, cases[i].rc);
+		free(text);
+	}
+}
+
+static int fails;
+
+static int
+fake_status(void *ctx, struct rfl_status **ret_status, struct riffle_error *reterr)
+{
+	(void)ctx;
+	if (fails)
+		return rfl_err(reterr, RIFFLE_E_TIMEOUT, "a worker sleeps");
+	struct rfl_status *s = rfl_zalloc(sizeof *s);
+	s->processors = rfl_zalloc(sizeof *s->processors);
+	s->processor_count = 1;
+	struct rfl_processor_status *p = s->processors;
+	p->name = rfl_strdup("p");
+	p->function = rfl_strdup("f");
+	p->state = RFL_STOPPED;
+	p->why = rfl_strdup("it broke");
+	p->tasks = rfl_zalloc(sizeof *p->tasks);
+	p->task_count = 1;
+	p->tasks->next_close_ms = -1500;
+	p->tasks->lanes = rfl_zalloc(sizeof *p->tasks->lanes);
+	p->tasks->lane_count = 1;
+	*p->tasks->lanes = (struct rfl_lane_status){.alias = rfl_strdup("in"),
+		.stream = rfl_strdup("s"),
+		.position = 7,
+		.committed = 5,
+		.log_end = INT64_MIN,
+		.lag = -1};
+	*ret_status = s;
+	return RIFFLE_OK;
+}
+
+static size_t
+collect(char *data, size_t size, size_t n, void *into)
+{
+	rfl_buf_add(into, data, size * n);
+	return size * n;
+}
+
+static long
+get(const char *socket, const char *path, struct rfl_buf *body)
+{
+	long status = 0;
+	CURL *curl = curl_easy_init();
+	char *url = rfl_sprintf("http://x%s", path);
+	rfl_buf_clear(body);
+	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+	assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_cleanup(curl);
+	free(url);
+	return status;
+}
+
+static void
+test_admin_answers_and_takes_over_a_stale_socket(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/riffle-admin-XXXXXX";
+	struct rfl_admin *admin, *second;
+	struct riffle_error err = {0};
+	struct rfl_buf body = RFL_BUF_INIT;
+	const struct rfl_admin_source source = {.status = fake_status};
+	assert_non_null(mkdtemp(dir));
+	char *path = rfl_sprintf("%s/s", dir);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	strcpy(addr.sun_path, path);
+	int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(stale, (struct sockaddr *)&addr, sizeof addr), 0);
+	close(stale);
+
+	assert_int_equal(rfl_admin_start(path, &source, &admin, &err), RIFFLE_OK);
+	assert_int_equal(get(path, "/healthz", &body), 200);
+	assert_int_equal(get(path, "/readyz", &body), 503);
+	assert_string_equal(rfl_buf_str(&body),
+		"{\"ready\":false,\"reasons\":[\"processor p: stopped: it broke\"]}");
+	assert_int_equal(get(path, "/v1/processors/p", &body), 200);
+	assert_non_null(strstr(rfl_buf_str(&body), "\"nextClose\":\"1969-12-31T23:59:58.500Z\""));
+	assert_non_null(strstr(
+		rfl_buf_str(&body), "\"position\":7,\"committed\":5,\"logEnd\":null,\"lag\":null"));
+	assert_int_equal(get(path, "/v1/processors/q", &body), 404);
+	assert_int_equal(get(path, "/v1/processorsq", &body), 404);
+	fails = 1;
+	assert_int_equal(get(path, "/v1/processors", &body), 503);
+	assert_string_equal(rfl_buf_str(&body), "{\"error\":\"a worker sleeps\"}");
+	fails = 0;
+	assert_int_equal(rfl_admin_start(path, &source, &second, &err), RIFFLE_E_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "another riffle answers"));
+	rfl_admin_stop(admin);
+	assert_int_equal(access(path, F_OK), -1);
+	rmdir(dir);
+	rfl_buf_fini(&body);
+	free(path);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_a_record_as_a_line),
+		cmocka_unit_test(test_admin_answers_and_takes_over_a_stale_socket),
+	};
+	return RUN("cli", tests);
+}

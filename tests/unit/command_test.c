@@ -1,0 +1,625 @@
+/* The command invoker with real programs, through its own object file. */
+#include "test.h"
+
+#include "plugin_host.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct riffle_invoker_ops *ops;
+
+enum {
+	OPT_COMMAND,
+	OPT_SHELL,
+	OPT_MODE,
+	OPT_FORMAT,
+	OPT_ENV,
+	OPT_DIR,
+	OPT_MAX_LINE,
+	OPT_MAX_OUTPUT,
+	OPT_GRACE,
+	OPTIONS
+};
+
+/* One instance, with what its [function] section would say. */
+struct bed {
+	struct riffle_value values[OPTIONS];
+	struct riffle_config config;
+	const char *words[8];
+	void *self;
+};
+
+/* One call, and all that it said. */
+struct call {
+	void *call;
+	pthread_mutex_t lock;
+	char *out; /* records, each with a '|' behind it */
+	size_t len, records;
+	char type[64];
+	int is_done, status, writable;
+	struct riffle_error error;
+};
+
+static void
+script(struct bed *b, const char *text)
+{
+	memset(b, 0, sizeof *b);
+	b->words[0] = text;
+	b->values[OPT_COMMAND].u.list = b->words;
+	b->values[OPT_SHELL].u.i = 1;
+	b->values[OPT_MAX_LINE].u.i = 1 << 20;
+	b->values[OPT_MAX_OUTPUT].u.i = 64 << 20;
+	b->values[OPT_GRACE].u.i = 200;
+	b->config = (struct riffle_config){.size = sizeof b->config,
+		.section = RIFFLE_SECTION_FUNCTION,
+		.value_size = sizeof b->values[0],
+		.value_count = OPTIONS,
+		.name = "f",
+		.dir = "/tmp",
+		.values = b->values};
+}
+
+static void
+start(struct bed *b)
+{
+	struct riffle_error err = {0};
+	if (ops->create(&host, &b->config, &b->self, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void
+on_output(void *data, struct riffle_batch *batch)
+{
+	struct call *c = data;
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < batch->record_count; i++) {
+		const struct riffle_record *r = riffle_batch_at(batch, i);
+		c->out = realloc(c->out, c->len + r->value.len + 2);
+		memcpy(c->out + c->len, r->value.ptr, r->value.len);
+		c->len += r->value.len;
+		c->out[c->len++] = '|';
+		c->out[c->len] = '\0';
+		snprintf(c->type, sizeof c->type, "%s", batch->content_types[r->content_type]);
+		c->records++;
+	}
+	pthread_mutex_unlock(&c->lock);
+	batch->release(batch);
+}
+
+static void
+on_writable(void *data)
+{
+	struct call *c = data;
+	__atomic_store_n(&c->writable, 1, __ATOMIC_RELEASE);
+}
+
+static void
+on_done(void *data, int status, const struct riffle_error *err)
+{
+	struct call *c = data;
+	pthread_mutex_lock(&c->lock);
+	assert_false(c->is_done);
+	c->status = status;
+	if (status < 0)
+		c->error = *err;
+	c->is_done = 1;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static const struct riffle_call_events events = {
+	.size = sizeof events, .output = on_output, .writable = on_writable, .done = on_done};
+
+static void
+begin(struct bed *b, struct call *c, uint32_t outputs)
+{
+	static const char *const names[] = {"x"}, *const types[] = {"text/plain"};
+	const struct riffle_header headers[] = {{bytes("riffle-window-start"), bytes("1000")},
+		{bytes("riffle-attempt"), bytes("2")}};
+	const struct riffle_call_spec spec = {.size = sizeof spec,
+		.input_count = 1,
+		.output_count = outputs,
+		.header_count = 2,
+		.input_names = names,
+		.input_types = types,
+		.output_names = names,
+		.output_types = types,
+		.headers = headers,
+		.attempt = 2};
+	struct riffle_error err = {0};
+	memset(c, 0, sizeof *c);
+	pthread_mutex_init(&c->lock, NULL);
+	assert_int_equal(ops->call_begin(b->self, &spec, &events, c, &c->call, &err), RIFFLE_OK);
+}
+
+static void
+no_release(struct riffle_batch *b)
+{
+	(void)b;
+}
+
+static int
+push(struct call *c, struct riffle_batch *batch, const struct riffle_record *r, uint32_t count,
+	struct riffle_error *err)
+{
+	*batch = (struct riffle_batch){.size = sizeof *batch,
+		.record_size = sizeof *r,
+		.record_count = count,
+		.records = r,
+		.release = no_release,
+		.host = {1, 0}};
+	return ops->call_push(c->call, batch, 0, count, err);
+}
+
+static int
+is_done(void *ctx)
+{
+	struct call *c = ctx;
+	pthread_mutex_lock(&c->lock);
+	int done = c->is_done;
+	pthread_mutex_unlock(&c->lock);
+	return done;
+}
+
+static void
+end(struct call *c)
+{
+	assert_true(eventually(is_done, c));
+	ops->call_destroy(c->call);
+	free(c->out);
+	pthread_mutex_destroy(&c->lock);
+}
+
+/* Runs the script on the lines, to its end. The caller looks at c, then calls end. */
+static void
+run(struct bed *b, struct call *c, const char *const *lines)
+{
+	struct riffle_error err = {0};
+	struct riffle_record r[8];
+	static struct riffle_batch batch;
+	uint32_t n = 0;
+	for (; lines[n] != NULL; n++)
+		r[n] = (struct riffle_record){.value = bytes(lines[n])};
+	start(b);
+	begin(b, c, 1);
+	ops->call_read(c->call, 1 << 30);
+	if (n > 0)
+		assert_int_equal(push(c, &batch, r, n, &err), n);
+	ops->call_end(c->call, &err);
+	assert_true(eventually(is_done, c));
+	assert_true(n == 0 || batch.host[0] == 1);
+}
+
+static void
+finish(struct bed *b, struct call *c)
+{
+	end(c);
+	ops->destroy(b->self);
+}
+
+static const char *const none[] = {NULL};
+static const char *const abc[] = {"a", "b", "c", NULL};
+
+/* What the script says to a, b, c, and how it ends. */
+static void
+expect(const char *text, const char *out, int status, uint32_t flags, const char *why)
+{
+	struct bed b;
+	struct call c;
+	script(&b, text);
+	run(&b, &c, abc);
+	if (c.status != status || strcmp(c.out ? c.out : "", out) != 0 ||
+		(status < 0 && (strstr(c.error.text, why) == NULL || c.error.flags != flags)))
+		fail_msg("%s: %d, \"%s\", %x \"%s\"", text, c.status, c.out ? c.out : "",
+			c.error.flags, c.error.text);
+	finish(&b, &c);
+}
+
+static void
+test_lines_go_in_and_out(void **state)
+{
+	(void)state;
+	expect("cat", "a|b|c|", RIFFLE_OK, 0, "");
+	expect("awk '{ n++ } END { printf \"%d\", n }'", "3|", RIFFLE_OK, 0, "");
+	expect("true", "", RIFFLE_OK, 0, "");
+}
+
+static void
+test_nul_and_empty_lines_are_kept(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	script(&b, "printf 'x\\000y\\n\\nz'");
+	run(&b, &c, none);
+	assert_int_equal(c.records, 3);
+	assert_int_equal(c.len, 7);
+	assert_memory_equal(c.out, "x\0y||z|", 7);
+	assert_string_equal(c.type, "text/plain");
+	finish(&b, &c);
+}
+
+static void
+test_exit_status_decides(void **state)
+{
+	(void)state;
+	expect("cat; echo no >&2; exit 3", "", RIFFLE_E_DATA, 0, "ended with exit status 3: no");
+	expect("exit 75", "", RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "exit status 75");
+	expect("kill -KILL $$", "", RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "was killed by SIGKILL");
+	expect("kill -SEGV $$", "", RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "was killed by SIGSEGV");
+}
+
+static void
+test_program_that_is_not_there(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	script(&b, "/no/such/program");
+	b.values[OPT_SHELL].u.i = 0;
+	run(&b, &c, none);
+	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
+	assert_non_null(strstr(c.error.text, "/no/such/program"));
+	assert_int_equal(ops->ready(b.self, &err), RIFFLE_E_UNAVAILABLE);
+	finish(&b, &c);
+}
+
+static void
+test_what_cannot_be_a_line_fails_the_call(void **state)
+{
+	(void)state;
+	const struct riffle_record bad[] = {{.value = {"a\nb", 3}, .offset = 5, .partition = 2},
+		{.value = {NULL, 0}, .offset = 6}};
+	static const char *const says[] = {"offset 5 of partition 2 of input 0 has a newline",
+		"offset 6 of partition 0 of input 0 has no value"};
+	for (int i = 0; i < 2; i++) {
+		struct bed b;
+		struct call c;
+		struct riffle_error err = {0};
+		struct riffle_batch batch;
+		script(&b, "cat");
+		start(&b);
+		begin(&b, &c, 1);
+		assert_int_equal(push(&c, &batch, &bad[i], 1, &err), RIFFLE_E_DATA);
+		assert_non_null(strstr(err.text, says[i]));
+		assert_true(eventually(is_done, &c));
+		assert_int_equal(c.status, RIFFLE_E_DATA);
+		assert_non_null(strstr(c.error.text, says[i]));
+		finish(&b, &c);
+	}
+}
+
+static void
+test_limits_on_what_it_answers(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	script(&b, "head -c 5000 /dev/zero | tr '\\0' x");
+	b.values[OPT_MAX_LINE].u.i = 1000;
+	run(&b, &c, none);
+	assert_non_null(strstr(c.error.text, "a line of more than max-line = 1000 bytes"));
+	finish(&b, &c);
+	script(&b, "yes");
+	b.values[OPT_MAX_OUTPUT].u.i = 100000;
+	run(&b, &c, none);
+	assert_int_equal(c.status, RIFFLE_E_DATA);
+	assert_non_null(strstr(c.error.text, "more than max-output = 100000 bytes"));
+	assert_int_equal(c.records, 0);
+	finish(&b, &c);
+	script(&b, "echo x");
+	start(&b);
+	begin(&b, &c, 0);
+	assert_true(eventually(is_done, &c));
+	assert_non_null(strstr(c.error.text, "the processor has no output"));
+	finish(&b, &c);
+}
+
+static int64_t
+cancel_takes_ms(const char *text)
+{
+	struct bed b;
+	struct call c;
+	script(&b, text);
+	start(&b);
+	begin(&b, &c, 1);
+	poll(NULL, 0, 50);
+	int64_t from = now_ns(NULL);
+	ops->call_cancel(c.call, RIFFLE_E_TIMEOUT);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_TIMEOUT);
+	finish(&b, &c);
+	return (now_ns(NULL) - from) / 1000000;
+}
+
+static void
+test_cancel_ends_it_and_kills_what_will_not(void **state)
+{
+	(void)state;
+	assert_true(cancel_takes_ms("exec sleep 1000") < 190);
+	int64_t stubborn = cancel_takes_ms("trap '' TERM; while :; do sleep 1000; done");
+	assert_true(stubborn >= 190 && stubborn < 5000);
+}
+
+static void
+test_a_grandchild_does_not_hold_the_call(void **state)
+{
+	(void)state;
+	expect("sleep 1000 & echo x", "", RIFFLE_E_DATA, 0,
+		"a process that it left behind holds its output open");
+}
+
+static int
+has_room(void *ctx)
+{
+	return __atomic_exchange_n(&((struct call *)ctx)->writable, 0, __ATOMIC_ACQ_REL);
+}
+
+static void
+test_neither_side_blocks_the_other(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	struct riffle_batch batch;
+	static char big[100000];
+	memset(big, 'x', sizeof big);
+	struct riffle_record r[100];
+	for (int i = 0; i < 100; i++)
+		r[i] = (struct riffle_record){.value = {big, sizeof big}};
+	/* Ten megabytes out before it reads ten in. */
+	script(&b, "head -c 10000000 /dev/zero | tr '\\0' '\\n' | head -c 3000000; cat >/dev/null");
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 1 << 30);
+	uint32_t pushed = 0;
+	batch = (struct riffle_batch){.size = sizeof batch,
+		.record_size = sizeof r[0],
+		.record_count = 100,
+		.records = r,
+		.release = no_release,
+		.host = {1, 0}};
+	int waited = 0;
+	while (pushed < 100) {
+		int took = ops->call_push(c.call, &batch, pushed, 100 - pushed, &err);
+		assert_true(took >= 0);
+		pushed += (uint32_t)took;
+		if (pushed == 100)
+			break;
+		waited++;
+		assert_true(eventually(has_room, &c));
+	}
+	assert_true(waited > 0);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	assert_int_equal(c.records, 3000000);
+	assert_int_equal(batch.host[0], 1);
+	finish(&b, &c);
+}
+
+static void
+test_it_need_not_read_its_input(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	struct riffle_batch batch;
+	static char big[3000000];
+	memset(big, 'x', sizeof big);
+	const struct riffle_record r = {.value = {big, sizeof big}};
+	script(&b, "echo done");
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 100);
+	push(&c, &batch, &r, 1, &err);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_string_equal(c.out, "done|");
+	assert_int_equal(batch.host[0], 1);
+	finish(&b, &c);
+}
+
+static void
+test_stderr_is_drained_and_limited(void **state)
+{
+	(void)state;
+	log_lines = 0;
+	expect("echo note >&2; cat", "a|b|c|", RIFFLE_OK, 0, "");
+	assert_string_equal(last_log, "stderr: note");
+	log_lines = 0;
+	expect("yes | head -c 3000000 >&2; cat", "a|b|c|", RIFFLE_OK, 0, "");
+	assert_in_range(log_lines, 20, 200);
+	expect("head -c 100000 /dev/zero | tr '\\0' x >&2; cat", "a|b|c|", RIFFLE_OK, 0, "");
+}
+
+static void
+test_environment_directory_and_descriptors(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	static const char *const env[] = {"MINE=1", "PASSED", "ABSENT", NULL};
+	setenv("PASSED", "on", 1);
+	setenv("SECRET", "x", 1);
+	int fds[20];
+	for (int i = 0; i < 20; i++)
+		fds[i] = open("/dev/null", O_RDONLY);
+	script(&b, "env | grep -vE '^(PWD|OLDPWD|SHLVL|_|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR)=' | "
+		   "sort; pwd; ls /proc/self/fd | tr '\\n' ' '");
+	b.values[OPT_ENV].u.list = env;
+	b.values[OPT_DIR].u.s = "/usr";
+	run(&b, &c, none);
+	assert_string_equal(
+		c.out, "MINE=1|PASSED=on|RIFFLE_ATTEMPT=2|RIFFLE_WINDOW_START=1000|/usr|0 1 2 3 |");
+	finish(&b, &c);
+	for (int i = 0; i < 20; i++)
+		close(fds[i]);
+}
+
+static int
+two_are_out(void *ctx)
+{
+	struct call *c = ctx;
+	pthread_mutex_lock(&c->lock);
+	size_t n = c->records;
+	pthread_mutex_unlock(&c->lock);
+	return n == 2;
+}
+
+static void
+test_answers_wait_for_credit(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	script(&b, "printf '12345\\n12345\\n12345\\n'");
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_end(c.call, &err);
+	poll(NULL, 0, 100);
+	assert_int_equal(c.records, 0);
+	ops->call_read(c.call, 6);
+	assert_true(eventually(two_are_out, &c));
+	poll(NULL, 0, 50);
+	assert_false(is_done(&c));
+	ops->call_read(c.call, 1);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.records, 3);
+	finish(&b, &c);
+}
+
+static void
+test_many_at_once_do_not_mix(void **state)
+{
+	(void)state;
+	struct bed b;
+	static struct call calls[64];
+	static struct riffle_batch batches[64];
+	static struct riffle_record records[64];
+	static char text[64][16];
+	struct riffle_error err = {0};
+	script(&b, "cat");
+	start(&b);
+	for (int i = 0; i < 64; i++) {
+		begin(&b, &calls[i], 1);
+		snprintf(text[i], sizeof text[i], "%d", i);
+		records[i] = (struct riffle_record){.value = bytes(text[i])};
+		ops->call_read(calls[i].call, 1000);
+		push(&calls[i], &batches[i], &records[i], 1, &err);
+	}
+	for (int i = 0; i < 64; i++)
+		ops->call_end(calls[i].call, &err);
+	for (int i = 0; i < 64; i++) {
+		char expected[20];
+		assert_true(eventually(is_done, &calls[i]));
+		snprintf(expected, sizeof expected, "%d|", i);
+		assert_string_equal(calls[i].out, expected);
+		end(&calls[i]);
+	}
+	ops->destroy(b.self);
+}
+
+static size_t
+count_in(const char *path)
+{
+	size_t n = 0;
+	DIR *d = opendir(path);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void
+test_nothing_is_left_behind(void **state)
+{
+	(void)state;
+	struct bed b;
+	size_t fds = count_in("/proc/self/fd"), threads = count_in("/proc/self/task");
+	script(&b, "cat");
+	start(&b);
+	for (int i = 0; i < 200; i++) {
+		struct call c;
+		struct riffle_error err = {0};
+		begin(&b, &c, 1);
+		if (i % 3 == 0)
+			ops->call_cancel(c.call, RIFFLE_E_CANCELLED);
+		else
+			ops->call_end(c.call, &err);
+		end(&c);
+	}
+	ops->destroy(b.self);
+	assert_int_equal(count_in("/proc/self/fd"), fds);
+	assert_int_equal(count_in("/proc/self/task"), threads);
+	/* No zombie either: there is no child to wait for. */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static char findings[512];
+
+static void
+take_finding(const struct riffle_report *report, uint32_t severity, const struct riffle_config *cfg,
+	const char *option, const char *text)
+{
+	size_t len = strlen(findings);
+	(void)report, (void)severity, (void)cfg;
+	snprintf(findings + len, sizeof findings - len, "%s: %s;", option, text);
+}
+
+static void
+test_check_finds_mistakes(void **state)
+{
+	(void)state;
+	struct bed b;
+	static const char *const env[] = {"FINE=1", "2BAD", NULL};
+	const struct riffle_report report = {.size = sizeof report, .add = take_finding};
+	script(&b, "no-such-program-anywhere");
+	b.values[OPT_SHELL].u.i = 0;
+	b.values[OPT_ENV].u.list = env;
+	ops->check(&b.config, &report);
+	assert_string_equal(findings, "command: program 'no-such-program-anywhere' is not in PATH;"
+				      "env: an entry is NAME=VALUE or NAME;");
+	findings[0] = '\0';
+	script(&b, "echo");
+	b.words[1] = "two";
+	ops->check(&b.config, &report);
+	assert_string_equal(findings,
+		"command: with shell = yes the whole script stands in one pair of quotes;");
+	findings[0] = '\0';
+	script(&b, "/tmp");
+	b.values[OPT_SHELL].u.i = 0;
+	ops->check(&b.config, &report);
+	assert_string_equal(findings, "command: program '/tmp': Is a directory;");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lines_go_in_and_out),
+		cmocka_unit_test(test_nul_and_empty_lines_are_kept),
+		cmocka_unit_test(test_exit_status_decides),
+		cmocka_unit_test(test_program_that_is_not_there),
+		cmocka_unit_test(test_what_cannot_be_a_line_fails_the_call),
+		cmocka_unit_test(test_limits_on_what_it_answers),
+		cmocka_unit_test(test_cancel_ends_it_and_kills_what_will_not),
+		cmocka_unit_test(test_a_grandchild_does_not_hold_the_call),
+		cmocka_unit_test(test_neither_side_blocks_the_other),
+		cmocka_unit_test(test_it_need_not_read_its_input),
+		cmocka_unit_test(test_stderr_is_drained_and_limited),
+		cmocka_unit_test(test_environment_directory_and_descriptors),
+		cmocka_unit_test(test_answers_wait_for_credit),
+		cmocka_unit_test(test_many_at_once_do_not_mix),
+		cmocka_unit_test(test_nothing_is_left_behind),
+		cmocka_unit_test(test_check_finds_mistakes),
+	};
+	ops = load_plugin("plugins/invoker-command/.libs/invoker-command.so")->ops;
+	return RUN("command", tests);
+}
