@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,27 +49,29 @@ make_state_dir(const char *dir, struct riffle_error *reterr)
 		strerror(errno));
 }
 
-/* Two daemons on one state directory would be one instance twice. */
+/*
+ * Two daemons on one state directory would be one instance twice. A record lock is the process's
+ * alone: a child that is being started while we are killed does not hold it on, as it would a flock.
+ */
 static int
 lock_state_dir(struct daemon *d, struct riffle_error *reterr)
 {
-	char text[32] = "";
-	char *path = rfl_sprintf("%s/lock", d->common.conf->runtime.state_dir);
+	const char *dir = d->common.conf->runtime.state_dir;
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char *path = rfl_sprintf("%s/lock", dir);
 	int rc = RIFFLE_OK;
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (d->lock_fd < 0) {
+	if (d->lock_fd < 0)
 		rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot open %s: %s", path, strerror(errno));
-	} else if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		ssize_t n = pread(d->lock_fd, text, sizeof text - 1, 0);
-		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-		rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE,
-			"process %s runs with the state directory %s", text,
-			d->common.conf->runtime.state_dir);
-	} else {
-		int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-		if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, text, (size_t)len, 0) != len)
-			rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot write %s: %s", path,
-				strerror(errno));
+	else if (fcntl(d->lock_fd, F_SETLK, &lock) < 0) {
+		int why = errno;
+		if (fcntl(d->lock_fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+			rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE,
+				"process %ld runs with the state directory %s", (long)lock.l_pid,
+				dir);
+		else
+			rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE, "cannot lock %s: %s", path,
+				strerror(why));
 	}
 	free(path);
 	return rc;

@@ -92,6 +92,7 @@ struct local_topic {
 
 struct local_op;
 struct local_source;
+struct local_group;
 
 struct local_env {
 	uint32_t magic;
@@ -103,9 +104,10 @@ struct local_env {
 	MDB_env *mdb;
 	MDB_dbi meta, streams, groups;
 
-	pthread_mutex_t lock; /* topics, opening of databases, listeners */
+	pthread_mutex_t lock; /* topics, listeners, groups */
 	struct local_topic *topics;
 	struct local_source *listeners;
+	struct local_group *groups_open;
 
 	/*
 	 * Database handles may be opened by one transaction at a time, until it has ended. Taken

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct local_group {
+	struct local_group *next; /* in env->groups_open */
+	struct local_env *env;
 	char *name;
 	int fd; /* of the lock file; the lock goes with it */
 };
@@ -32,35 +33,38 @@ lock_path(const struct local_env *env, const char *name)
 	return path;
 }
 
+/*
+ * A record lock is the process's alone: a child that is being started while the process is killed does not
+ * hold it on, as it would a flock. Within the process the list of open groups keeps it to one.
+ */
 static int
 open_lock(const char *path, const char *name, int *ret_fd, struct riffle_error *reterr)
 {
-	char text[32] = "";
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot open %s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		int why = errno;
-		ssize_t n = pread(fd, text, sizeof text - 1, 0);
-		text[n > 0 ? n : 0] = '\0';
-		text[strcspn(text, "\n")] = '\0';
-		close(fd);
-		if (why != EWOULDBLOCK)
-			return local_err(reterr, RIFFLE_E_UNAVAILABLE, "cannot lock %s: %s", path,
-				strerror(why));
+	if (fcntl(fd, F_SETLK, &lock) == 0) {
+		*ret_fd = fd;
+		return RIFFLE_OK;
+	}
+	int why = errno;
+	int held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	close(fd);
+	if (held)
 		return local_err(reterr, RIFFLE_E_UNAVAILABLE,
-			"group \"%s\" is in use by process %s", name, text);
-	}
-	int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len) {
-		int why = errno;
-		close(fd);
-		return local_err(
-			reterr, RIFFLE_E_UNAVAILABLE, "cannot write %s: %s", path, strerror(why));
-	}
-	*ret_fd = fd;
-	return RIFFLE_OK;
+			"group \"%s\" is in use by process %ld", name, (long)lock.l_pid);
+	return local_err(reterr, RIFFLE_E_UNAVAILABLE, "cannot lock %s: %s", path, strerror(why));
+}
+
+static int
+is_open_here(const struct local_env *env, const char *name)
+{
+	for (const struct local_group *g = env->groups_open; g != NULL; g = g->next)
+		if (strcmp(g->name, name) == 0)
+			return 1;
+	return 0;
 }
 
 int
@@ -68,7 +72,7 @@ local_group_open(struct local_env *env, const char *name, struct local_group **r
 	struct riffle_error *reterr)
 {
 	char dir[4096];
-	int fd = -1;
+	int fd = -1, rc;
 	if (strlen(name) > 200)
 		return local_err(reterr, RIFFLE_E_CONFIG, "a group's name has at most 200 bytes");
 	snprintf(dir, sizeof dir, "%s/groups", env->dir);
@@ -76,15 +80,22 @@ local_group_open(struct local_env *env, const char *name, struct local_group **r
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot make %s: %s", dir, strerror(errno));
 	char *path = lock_path(env, name);
-	int rc = open_lock(path, name, &fd, reterr);
+	pthread_mutex_lock(&env->lock);
+	if (is_open_here(env, name))
+		rc = local_err(reterr, RIFFLE_E_UNAVAILABLE,
+			"group \"%s\" is in use by process %ld", name, (long)getpid());
+	else
+		rc = open_lock(path, name, &fd, reterr);
+	if (rc == RIFFLE_OK) {
+		struct local_group *g = local_alloc(sizeof *g);
+		*g = (struct local_group){
+			.next = env->groups_open, .env = env, .name = local_strdup(name), .fd = fd};
+		env->groups_open = g;
+		*ret_group = g;
+	}
+	pthread_mutex_unlock(&env->lock);
 	free(path);
-	if (rc < 0)
-		return rc;
-	struct local_group *g = local_alloc(sizeof *g);
-	g->name = local_strdup(name);
-	g->fd = fd;
-	*ret_group = g;
-	return RIFFLE_OK;
+	return rc;
 }
 
 void
@@ -92,7 +103,14 @@ local_group_close(struct local_group *g)
 {
 	if (g == NULL)
 		return;
+	struct local_env *env = g->env;
+	pthread_mutex_lock(&env->lock);
+	struct local_group **at = &env->groups_open;
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
 	close(g->fd);
+	pthread_mutex_unlock(&env->lock);
 	free(g->name);
 	free(g);
 }
