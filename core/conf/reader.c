@@ -39,7 +39,7 @@ struct file {
 	int skipping;
 };
 
-static void
+static void __attribute__((format(printf, 8, 0)))
 finding(struct rfl_doc *doc, enum rfl_severity severity, struct rfl_place place, uint32_t width,
 	const char *source, const char *code, const char *hint, const char *fmt, va_list ap)
 {

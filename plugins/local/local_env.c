@@ -23,8 +23,8 @@ local_assert_failed(const char *expr, const char *file, int line)
 	abort();
 }
 
-static void
-fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, va_list ap)
+static void RIFFLE_PRINTF(4, 0)
+	fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt, va_list ap)
 {
 	err->code = code;
 	err->flags = flags;

@@ -29,11 +29,12 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 		int len = snprintf(text, sizeof text, "%lld", (long long)lane_next);
 		const struct riffle_record r = {
 			.value = {text, (size_t)len},
-			.offset = lane_next++,
-			.time_ms = 1000 + lane_next,
+			.offset = lane_next,
+			.time_ms = 1001 + lane_next,
 			.partition = (int32_t)lane,
 		};
 		rfl_builder_add(b, &r, NULL, 0, lane_type);
+		lane_next++;
 	}
 	*ret_batch = rfl_builder_finish(b);
 	rfl_builder_destroy(b);
