@@ -86,6 +86,7 @@ struct command_call {
 	struct command_piece *first, **last;
 	size_t staged_bytes;
 	int input_ended, wants_room;
+	int is_over; /* done is said or about to be: what is pushed now goes nowhere */
 	size_t credit;
 	int cancel;                  /* reason, 0 = none */
 	struct riffle_error refused; /* a record that cannot be a line; code 0 = none */

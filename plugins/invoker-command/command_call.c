@@ -117,17 +117,18 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	p->batch = batch;
 	p->next_record = p->end = first;
 	pthread_mutex_lock(&owner->lock);
-	while (p->end < first + count && c->staged_bytes < COMMAND_STAGED_MAX)
+	int is_over = c->is_over;
+	while (!is_over && p->end < first + count && c->staged_bytes < COMMAND_STAGED_MAX)
 		c->staged_bytes += line_bytes(batch, p->end++);
-	uint32_t took = p->end - first;
+	uint32_t took = is_over ? count : p->end - first;
 	c->wants_room = took < count;
-	if (took > 0) {
+	if (took > 0 && !is_over) {
 		owner->host->batch_ref(owner->host, batch);
 		*c->last = p;
 		c->last = &p->next;
 	}
 	pthread_mutex_unlock(&owner->lock);
-	if (took == 0)
+	if (took == 0 || is_over)
 		free(p);
 	command_poller_kick(owner);
 	return (int)took;

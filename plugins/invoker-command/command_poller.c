@@ -86,6 +86,7 @@ say_done(struct command_call *c)
 		command_close(c, i);
 	pthread_mutex_lock(&c->owner->lock);
 	command_call_drop_input(c);
+	c->is_over = 1;
 	pthread_mutex_unlock(&c->owner->lock);
 	c->is_done = 1;
 }

@@ -426,6 +426,26 @@ test_it_need_not_read_its_input(void **state)
 	finish(&b, &c);
 }
 
+/* The host hears of the end later than it happens, and may push until it does. */
+static void
+test_a_push_after_the_end_goes_nowhere(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	struct riffle_batch batch;
+	const struct riffle_record r = {.value = bytes("x")};
+	script(&b, "true");
+	start(&b);
+	begin(&b, &c, 1);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(push(&c, &batch, &r, 1, &err), 1);
+	assert_int_equal(ops->call_end(c.call, &err), RIFFLE_OK);
+	assert_int_equal(batch.host[0], 1);
+	finish(&b, &c);
+}
+
 static void
 test_stderr_is_drained_and_limited(void **state)
 {
@@ -614,6 +634,7 @@ main(void)
 		cmocka_unit_test(test_a_grandchild_does_not_hold_the_call),
 		cmocka_unit_test(test_neither_side_blocks_the_other),
 		cmocka_unit_test(test_it_need_not_read_its_input),
+		cmocka_unit_test(test_a_push_after_the_end_goes_nowhere),
 		cmocka_unit_test(test_stderr_is_drained_and_limited),
 		cmocka_unit_test(test_environment_directory_and_descriptors),
 		cmocka_unit_test(test_answers_wait_for_credit),
