@@ -50,13 +50,14 @@ task(const struct rfl_task_status *t)
 	json_t *lanes = json_array();
 	for (size_t i = 0; i < t->lane_count; i++)
 		json_array_append_new(lanes, lane(&t->lanes[i]));
-	return json_pack("{s:i,s:s,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "partition",
+	return json_pack("{s:i,s:s,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "partition",
 		t->partition, "state", rfl_state_name(t->state), "why", text_or_null(t->why),
 		"windowsOpen", (json_int_t)t->windows_open, "callsOpen", (json_int_t)t->calls_open,
 		"nextClose", time_or_null(t->next_close_ms), "memoryBytes",
 		(json_int_t)t->memory_bytes, "recordsIn", (json_int_t)t->records_in, "recordsOut",
-		(json_int_t)t->records_out, "windowsDone", (json_int_t)t->windows_done, "retries",
-		(json_int_t)t->retries, "refused", (json_int_t)t->refused, "lanes", lanes);
+		(json_int_t)t->records_out, "windowsDone", (json_int_t)t->windows_done, "commits",
+		(json_int_t)t->commits, "retries", (json_int_t)t->retries, "refused",
+		(json_int_t)t->refused, "lanes", lanes);
 }
 
 static json_t *

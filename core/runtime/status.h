@@ -25,7 +25,8 @@ struct rfl_task_status {
 	int32_t partition;
 	enum rfl_state state;
 	char *why; /* NULL where there is nothing to say */
-	uint64_t windows_open, calls_open, records_in, records_out, windows_done, retries, refused;
+	uint64_t windows_open, calls_open, records_in, records_out, windows_done, commits, retries;
+	uint64_t refused;
 	uint64_t memory_bytes;
 	int64_t next_close_ms; /* wall time, INT64_MIN = none */
 	struct rfl_lane_status *lanes;

@@ -86,6 +86,7 @@ rfl_task_commit_done(struct rfl_task *t)
 {
 	rfl_assert(t->committing);
 	t->committing = 0;
+	t->commits++;
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
 	if (rfl_task_is_exactly_once(t))

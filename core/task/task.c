@@ -425,6 +425,7 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 		.windows_done = t->windows_done,
 		.retries = t->retries,
 		.refused = t->refused,
+		.commits = t->commits,
 		.memory_bytes = rfl_task_bytes(t),
 		.next_close_ms = t->open ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
 		.lane_count = t->lane_count,

@@ -120,6 +120,7 @@ struct rfl_task_view {
 	int stopped, drained;
 	const char *why;
 	uint64_t windows_open, calls_open, records_in, records_out, windows_done, retries, refused;
+	uint64_t commits; /* that took part of this task's windows, since it began */
 	size_t memory_bytes;
 	int64_t next_close_ms; /* RFL_NEVER_MS = none */
 	size_t lane_count;

@@ -33,7 +33,7 @@ struct rfl_task {
 	int reading; /* 0 once drained, stopped or abandoned */
 	int stopped, abandoned, committing;
 	char *why;
-	uint64_t records_in, records_out, windows_done, retries, refused;
+	uint64_t records_in, records_out, windows_done, retries, refused, commits;
 };
 
 /* admit.c: reads the lanes once round. Returns how many records came. */
