@@ -62,6 +62,19 @@ rfl_mailbox_take(struct rfl_mailbox *m)
 }
 
 int
+rfl_mailbox_deliver(struct rfl_mailbox *m)
+{
+	struct rfl_mail *mail = rfl_mailbox_take(m);
+	int any = mail != NULL;
+	while (mail != NULL) {
+		struct rfl_mail *next = mail->next;
+		mail->deliver(mail);
+		mail = next;
+	}
+	return any;
+}
+
+int
 rfl_mailbox_sleep(struct rfl_mailbox *m)
 {
 	__atomic_store_n(&m->sleeping, 1, __ATOMIC_SEQ_CST);

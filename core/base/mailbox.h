@@ -25,6 +25,8 @@ void rfl_mailbox_fini(struct rfl_mailbox *m);                        /* it is em
 void rfl_mailbox_post(struct rfl_mailbox *m, struct rfl_mail *mail); /* any thread */
 /* All that was posted, oldest first, linked by next; NULL when there is nothing. The taker only. */
 struct rfl_mail *rfl_mailbox_take(struct rfl_mailbox *m);
+/* Takes all and delivers each; 1 = there was something. The taker only. */
+int rfl_mailbox_deliver(struct rfl_mailbox *m);
 /* 1 = nothing is there, and whatever is posted from now on makes fd readable. The taker only. */
 int rfl_mailbox_sleep(struct rfl_mailbox *m);
 void rfl_mailbox_awake(struct rfl_mailbox *m); /* after the wait, whether fd was readable or not */

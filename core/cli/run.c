@@ -37,7 +37,7 @@ struct daemon {
 	int lock_fd, signal_fd;
 	struct rfl_runtime *runtime;
 	struct rfl_admin *admin;
-	int told; /* processors whose first line is out */
+	char *told; /* by processor: its first line is out */
 };
 
 static int
@@ -210,21 +210,24 @@ tell_start(
 	rfl_buf_fini(&text);
 }
 
-/* One line each, once all of them run. Returns 1 when it is said. */
+/* One line each, when it first runs. Returns 1 when all have theirs. */
 static int
 tell_when_running(struct daemon *d)
 {
 	struct rfl_status *s;
 	struct riffle_error err;
 	const struct rfl_conf *c = d->common.conf;
-	int running = 0;
+	size_t told = 0;
 	if (rfl_runtime_status(d->runtime, &s, &err) < 0)
 		return 0;
-	for (size_t i = 0; i < s->processor_count; i++)
-		running += s->processors[i].state == RFL_RUNNING;
-	int all = (size_t)running == c->processor_count;
-	for (size_t i = 0; all && i < c->processor_count; i++)
-		tell_start(d, c->processors[i], &s->processors[i]);
+	for (size_t i = 0; i < c->processor_count; i++) {
+		if (!d->told[i] && s->processors[i].state == RFL_RUNNING) {
+			tell_start(d, c->processors[i], &s->processors[i]);
+			d->told[i] = 1;
+		}
+		told += (size_t)d->told[i];
+	}
+	int all = told == c->processor_count;
 	rfl_status_free(s);
 	if (all)
 		notify("READY=1");
@@ -235,12 +238,13 @@ tell_when_running(struct daemon *d)
 static int
 wait_for_signal(struct daemon *d)
 {
+	int all_told = 0;
 	for (;;) {
 		struct pollfd fd = {.fd = d->signal_fd, .events = POLLIN};
 		struct signalfd_siginfo info;
-		poll(&fd, 1, d->told ? -1 : 100);
-		if (!d->told)
-			d->told = tell_when_running(d);
+		poll(&fd, 1, all_told ? -1 : 100);
+		if (!all_told)
+			all_told = tell_when_running(d);
 		if (read(d->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
 			continue;
 		if (info.ssi_signo == SIGHUP) {
@@ -270,6 +274,7 @@ serve(struct daemon *d)
 		rfl_runtime_destroy(d->runtime);
 		return rc == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
 	}
+	d->told = rfl_zalloc(d->common.conf->processor_count + 1);
 	int number = wait_for_signal(d);
 	rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopping: %s",
 		number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -319,6 +324,7 @@ rfl_verb_run(int argc, char **argv)
 	if (status == 0)
 		status = start(&d);
 	free(d.instance);
+	free(d.told);
 	if (d.signal_fd >= 0)
 		close(d.signal_fd);
 	if (d.lock_fd >= 0)

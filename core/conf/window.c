@@ -1,8 +1,10 @@
 /* The grammars of `window` and `on-error`. */
+#include "base/mem.h"
 #include "conf/resolve.h"
 #include "conf/value.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,21 +18,16 @@ struct words {
 	struct rfl_entry *e;
 };
 
-/* A default is right, so only written values come here with a finding. */
-static struct rfl_entry *
-place(struct words *w)
+/* A finding at the value; returns -1. Defaults are right, so there is a value whenever this is called. */
+static int __attribute__((format(printf, 4, 5)))
+refuse(struct words *w, const char *code, const char *hint, const char *fmt, ...)
 {
-	return w->e;
-}
-
-static int
-refuse(struct words *w, const char *code, const char *hint, const char *fmt, const char *what)
-{
-	/* fmt holds one %s. */
-	char *text = rfl_arena_sprintf(w->r->arena, "%s", fmt);
-	char *spot = strstr(text, "%s");
-	*spot = '\0';
-	rfl_entry_error(&w->r->doc, place(w), code, hint, "%s%s%s", text, what, spot + 2);
+	va_list ap;
+	va_start(ap, fmt);
+	char *text = rfl_vsprintf(fmt, ap);
+	va_end(ap);
+	rfl_entry_error(&w->r->doc, w->e, code, hint, "%s", text);
+	free(text);
 	return -1;
 }
 

@@ -39,19 +39,6 @@ rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p)
 }
 
 static int
-deliver_mail(struct rfl_worker *w)
-{
-	struct rfl_mail *m = rfl_mailbox_take(&w->mailbox);
-	int moved = m != NULL;
-	while (m != NULL) {
-		struct rfl_mail *next = m->next;
-		m->deliver(m);
-		m = next;
-	}
-	return moved;
-}
-
-static int
 run_sinks(struct rfl_worker *w)
 {
 	struct rfl_sink *s, *next;
@@ -122,7 +109,7 @@ run(void *arg)
 	struct rfl_worker *w = arg;
 	while (!is_closed(w)) {
 		int64_t next_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
-		int moved = deliver_mail(w);
+		int moved = rfl_mailbox_deliver(&w->mailbox);
 		moved |= run_sinks(w);
 		moved |= run_processors(w, &next_ns);
 		moved |= run_sinks(w);
@@ -157,7 +144,7 @@ rfl_worker_fini(struct rfl_worker *w)
 	RFL_CHECK(w, WORKER_MAGIC);
 	if (w->is_running)
 		pthread_join(w->thread, NULL);
-	deliver_mail(w);
+	rfl_mailbox_deliver(&w->mailbox);
 	RFL_RETIRE(w);
 	for (size_t i = 0; i < w->processor_count; i++)
 		rfl_processor_destroy(w->processors[i]);

@@ -123,17 +123,30 @@ rfl_task_drain(struct rfl_task *t)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	t->reading = 0;
+	t->draining = 1;
 	drop_open(t);
+}
+
+/* It failed, and is not called again by a task that drains. */
+static int
+is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
+{
+	return t->draining && p->state == RFL_PANE_WAITING && p->attempt > 0;
 }
 
 /* Windows behind one that will not be done hold what can never be committed: they count no more. */
 int
 rfl_task_is_drained(const struct rfl_task *t)
 {
+	const struct rfl_pane *p;
 	if (t->open != NULL || t->calls_open > 0)
 		return 0;
 	if (t->stopped)
 		return !rfl_task_is_staging(t);
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
+		if (p->state != RFL_PANE_SETTLED)
+			return is_given_up(t, p) && !rfl_task_is_staging(t);
+	}
 	return rfl_list_empty(&t->panes);
 }
 
@@ -251,7 +264,7 @@ run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	int moved = 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_WAITING && p->sends_open == 0 && !t->stopped &&
-			t->calls_open < t->spec->conf->calls) {
+			!is_given_up(t, p) && t->calls_open < t->spec->conf->calls) {
 			if (now_ns >= p->retry_at_ns) {
 				begin_call(t, p, now_ns);
 				moved = 1;

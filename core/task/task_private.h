@@ -30,7 +30,8 @@ struct rfl_task {
 	struct rfl_list panes; /* closed ones, in frontier order */
 	uint32_t seq;          /* of the last commit */
 	uint32_t calls_open;
-	int reading; /* 0 once drained, stopped or abandoned */
+	int reading;  /* 0 once drained, stopped or abandoned */
+	int draining; /* no further attempts: what failed is read again at the next start */
 	int stopped, abandoned, committing;
 	char *why;
 	uint64_t records_in, records_out, windows_done, retries, refused, commits;

@@ -150,6 +150,18 @@ def a_temporary_failure_is_retried_with_the_same_window():
         assert len(i.read_all("out")) == 3
 
 
+def a_stop_does_not_wait_for_what_fails():
+    function = {"invoker": "command", "shell": "yes", "command": '"exit 75"'}
+    with Instance(config(function, window="none", on_error="retry 1000 backoff 1h..2h then stop")) as i:
+        i.start()
+        i.publish("in", ["x"])
+        i.wait_for("it failed once", lambda: i.status("copy")["tasks"][0]["retries"] == 1)
+        assert i.stop(limit=10) == 0
+        i.write(config(window="none"))
+        i.start()
+        assert payloads(i.read("out", 1)) == ["x"]
+
+
 def a_hung_function_is_timed_out_and_does_not_hold_a_stop():
     function = {"invoker": "command", "command": "sleep 1000", "timeout": "200ms", "grace": "100ms"}
     with Instance(config(function, window="none", on_error="stop")) as i:
@@ -276,7 +288,7 @@ main([averages_are_those_of_the_seed, open_windows_are_rebuilt_after_a_stop,
       exactly_once_survives_a_restart_without_doubles, several_inputs_and_outputs_with_aliases,
       inputs_on_two_providers_are_read_together, nothing_is_changed_on_the_way,
       the_door_refuses_other_content_types, a_failing_function_is_tried_again_and_stops_the_task,
-      a_temporary_failure_is_retried_with_the_same_window,
+      a_temporary_failure_is_retried_with_the_same_window, a_stop_does_not_wait_for_what_fails,
       a_hung_function_is_timed_out_and_does_not_hold_a_stop, a_second_signal_ends_it_at_once,
       changed_window_settings_are_refused, two_daemons_do_not_share_a_state_directory_or_a_group,
       the_admin_socket_answers, exit_statuses_are_those_of_the_manual, streams_are_created_and_listed,

@@ -268,14 +268,7 @@ bed_start(struct bed *b, int64_t low, const char *metadata)
 static int
 deliver(struct bed *b)
 {
-	struct rfl_mail *m = rfl_mailbox_take(&b->mailbox);
-	int moved = m != NULL;
-	while (m != NULL) {
-		struct rfl_mail *next = m->next;
-		m->deliver(m);
-		m = next;
-	}
-	return moved;
+	return rfl_mailbox_deliver(&b->mailbox);
 }
 
 /* All records that the sink took are acknowledged with this status. */
