@@ -1,7 +1,9 @@
 """What the end-to-end suites share: an instance in a directory of its own, and TAP."""
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,18 @@ def stream(name, **keys):
 
 def section(header, keys):
     return "[%s]\n" % header + "".join("%s = %s\n" % (k.replace("_", "-"), v) for k, v in keys.items())
+
+
+class Admin(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("riffle", timeout=10)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
 
 
 class Instance:
@@ -96,6 +110,13 @@ class Instance:
 
     def status(self, name):
         return json.loads(self.cli("processor", "status", name))
+
+    def get(self, path, method="GET"):
+        """(status, body) of the admin socket."""
+        admin = Admin(os.path.join(self.dir, "state", "riffle.sock"))
+        admin.request(method, path)
+        answer = admin.getresponse()
+        return answer.status, answer.read().decode()
 
     def wait_for(self, what, condition, limit=30):
         end = time.monotonic() + limit
