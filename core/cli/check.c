@@ -43,7 +43,7 @@ rfl_verb_check(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &c);
 	int status = c.format == RFL_FORMAT_TABLE ? rfl_common_load(&c, 0) : check_json(&c);
 	if (status == 0 && c.format == RFL_FORMAT_TABLE)
-		printf("%s: fine: %zu providers, %zu streams, %zu functions, %zu processors\n",
+		printf("%s: fine: provider sections %zu, stream %zu, function %zu, processor %zu\n",
 			c.file, c.conf->provider_count, c.conf->stream_count,
 			c.conf->function_count, c.conf->processor_count);
 	rfl_common_fini(&c);

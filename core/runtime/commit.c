@@ -227,7 +227,7 @@ txn_aborted(struct rfl_processor *p, const struct riffle_error *why, int64_t now
 		return;
 	}
 	for (size_t i = 0; i < p->task_count; i++)
-		rfl_task_stop(p->tasks[i], why->text);
+		rfl_task_seal(p->tasks[i], why->text);
 }
 
 static int

@@ -65,8 +65,8 @@ run_processors(struct rfl_worker *w, int64_t *next_ns)
 	return moved;
 }
 
-static int
-is_closed(const struct rfl_worker *w)
+int
+rfl_worker_is_closed(const struct rfl_worker *w)
 {
 	for (size_t i = 0; i < w->processor_count; i++)
 		if (!rfl_processor_is_closed(w->processors[i]))
@@ -103,17 +103,24 @@ wait_for_something(struct rfl_worker *w, int64_t next_ns)
 	rfl_mailbox_awake(&w->mailbox);
 }
 
+int
+rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns)
+{
+	*ret_next_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
+	int moved = rfl_mailbox_deliver(&w->mailbox);
+	moved |= run_sinks(w);
+	moved |= run_processors(w, ret_next_ns);
+	moved |= run_sinks(w);
+	return moved;
+}
+
 static void *
 run(void *arg)
 {
 	struct rfl_worker *w = arg;
-	while (!is_closed(w)) {
-		int64_t next_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
-		int moved = rfl_mailbox_deliver(&w->mailbox);
-		moved |= run_sinks(w);
-		moved |= run_processors(w, &next_ns);
-		moved |= run_sinks(w);
-		if (!moved)
+	while (!rfl_worker_is_closed(w)) {
+		int64_t next_ns;
+		if (!rfl_worker_turn(w, &next_ns))
 			wait_for_something(w, next_ns);
 	}
 	uint64_t one = 1;

@@ -34,6 +34,12 @@ int rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
 void rfl_worker_add(
 	struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
 int rfl_worker_start(struct rfl_worker *w);
-void rfl_worker_fini(struct rfl_worker *w); /* joins; the processors are destroyed */
+/*
+ * One turn of the loop: 1 when something moved, else *ret_next_ns is when to come back. What the
+ * thread does; a test does it by hand.
+ */
+int rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns);
+int rfl_worker_is_closed(const struct rfl_worker *w); /* drained, with every handle closed */
+void rfl_worker_fini(struct rfl_worker *w);           /* joins; the processors are destroyed */
 
 #endif

@@ -8,7 +8,7 @@
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->abandoned)
+	if (t->committing || t->sealed)
 		return 0;
 	for (size_t i = 0; i < t->lane_count; i++)
 		if (t->lanes[i].settled > t->lanes[i].committed)

@@ -149,7 +149,7 @@ int
 rfl_task_can_stage(const struct rfl_task *t)
 {
 	const struct rfl_pane *p;
-	if (t->abandoned)
+	if (t->sealed)
 		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_SETTLED)
@@ -176,7 +176,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 {
 	struct rfl_pane *p;
 	size_t bytes = 0;
-	if (t->abandoned)
+	if (t->sealed)
 		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state == RFL_PANE_SETTLED)

@@ -111,6 +111,13 @@ rfl_task_stop(struct rfl_task *t, const char *why)
 		why);
 }
 
+void
+rfl_task_seal(struct rfl_task *t, const char *why)
+{
+	t->sealed = 1;
+	rfl_task_stop(t, why);
+}
+
 static void
 drop_open(struct rfl_task *t)
 {
@@ -156,6 +163,7 @@ rfl_task_abandon(struct rfl_task *t)
 	struct rfl_pane *p;
 	rfl_task_drain(t);
 	t->abandoned = 1;
+	t->sealed = 1;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->call != NULL)
 			rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);

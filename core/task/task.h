@@ -78,6 +78,8 @@ void rfl_task_abandon(struct rfl_task *t);
 int rfl_task_is_idle(const struct rfl_task *t);
 void rfl_task_stop(
 	struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
+/* Stopped, and nothing of it can be committed any more either. */
+void rfl_task_seal(struct rfl_task *t, const char *why);
 /* A send of this task is finished; the pane is the send's detail. */
 void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
 

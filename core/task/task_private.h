@@ -33,6 +33,7 @@ struct rfl_task {
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */
 	int stopped, abandoned, committing;
+	int sealed; /* stages and commits nothing any more */
 	char *why;
 	uint64_t records_in, records_out, windows_done, retries, refused, commits;
 };
