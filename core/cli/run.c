@@ -257,6 +257,13 @@ wait_for_signal(struct daemon *d)
 }
 
 static int
+cannot_start(const struct riffle_error *err)
+{
+	rfl_log(RIFFLE_LOG_ERROR, "D003", NULL, "%s", err->text);
+	return err->code == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
+}
+
+static int
 serve(struct daemon *d)
 {
 	const struct rfl_runtime_conf *c = &d->common.conf->runtime;
@@ -264,25 +271,24 @@ serve(struct daemon *d)
 	const struct rfl_admin_source source = {.ctx = d, .status = status_of};
 	int rc = rfl_runtime_create(
 		d->common.conf, d->common.plugins, &d->clock, d->instance, &d->runtime, &err);
+	if (rc < 0)
+		return cannot_start(&err);
+	rc = rfl_runtime_start(d->runtime, &err);
 	if (rc == RIFFLE_OK && c->admin != NULL)
 		rc = rfl_admin_start(c->admin, &source, &d->admin, &err);
-	if (rc == RIFFLE_OK)
-		rc = rfl_runtime_start(d->runtime, &err);
-	if (rc < 0) {
-		rfl_log(RIFFLE_LOG_ERROR, "D003", NULL, "%s", err.text);
-		rfl_admin_stop(d->admin);
-		rfl_runtime_destroy(d->runtime);
-		return rc == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
+	if (rc == RIFFLE_OK) {
+		d->told = rfl_zalloc(d->common.conf->processor_count + 1);
+		int number = wait_for_signal(d);
+		rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopping: %s",
+			number == SIGTERM ? "SIGTERM" : "SIGINT");
+		notify("STOPPING=1");
 	}
-	d->told = rfl_zalloc(d->common.conf->processor_count + 1);
-	int number = wait_for_signal(d);
-	rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopping: %s",
-		number == SIGTERM ? "SIGTERM" : "SIGINT");
-	notify("STOPPING=1");
-	rc = rfl_runtime_stop(d->runtime, c->shutdown_timeout_ms, d->signal_fd);
+	int stopped = rfl_runtime_stop(d->runtime, c->shutdown_timeout_ms, d->signal_fd);
 	rfl_admin_stop(d->admin);
 	rfl_runtime_destroy(d->runtime);
-	if (rc == RIFFLE_OK) {
+	if (rc < 0)
+		return cannot_start(&err);
+	if (stopped == RIFFLE_OK) {
 		rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopped");
 		return RFL_EXIT_DONE;
 	}
@@ -306,11 +312,7 @@ start(struct daemon *d)
 		rc = find_instance(d, &err);
 	if (rc == RIFFLE_OK)
 		rc = d->signal_fd = block_signals(&err);
-	if (rc < 0) {
-		rfl_log(RIFFLE_LOG_ERROR, "D003", NULL, "%s", err.text);
-		return rc == RIFFLE_E_CONFIG ? RFL_EXIT_CONFIG : RFL_EXIT_FAILED;
-	}
-	return serve(d);
+	return rc < 0 ? cannot_start(&err) : serve(d);
 }
 
 int

@@ -94,6 +94,18 @@ check_at_least_once(
 	}
 }
 
+/* Each partition has windows of its own, which surprises whoever expects one sum over all of them. */
+static void
+warn_of_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
+{
+	uint32_t count = p->inputs[0].stream->stream.partitions;
+	if (count > 1 && p->window.kind != RFL_WINDOW_NONE)
+		rfl_entry_warning(&r->doc, rfl_section_entry(s, "input"), "C131", NULL,
+			"'%s' has %u partitions, and each has windows of its own: %u results for "
+			"each window",
+			p->inputs[0].stream->name, count, count);
+}
+
 void
 rfl_check_processor(
 	struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
@@ -101,6 +113,7 @@ rfl_check_processor(
 	check_partitions(r, s, p);
 	check_sides(r, s, p);
 	check_at_least_once(r, s, p);
+	warn_of_partitions(r, s, p);
 	if (p->guarantee == RFL_EXACTLY_ONCE)
 		check_exactly_once(r, s, p);
 }

@@ -274,9 +274,14 @@ question_unref(struct question *q)
 static void
 answer(struct question *q, const struct rfl_conf *conf, struct rfl_processor_status *one)
 {
-	for (size_t i = 0; i < conf->processor_count; i++)
-		if (strcmp(conf->processors[i]->name, one->name) == 0)
-			q->status->processors[i] = *one;
+	for (size_t i = 0; i < conf->processor_count; i++) {
+		struct rfl_processor_status *slot = &q->status->processors[i];
+		if (strcmp(conf->processors[i]->name, one->name) != 0)
+			continue;
+		free(slot->name);
+		free(slot->function);
+		*slot = *one;
+	}
 }
 
 static void
@@ -313,6 +318,11 @@ ask(struct rfl_runtime *rt)
 	q->status->processor_count = rt->conf->processor_count;
 	q->status->processors =
 		rfl_zalloc((rt->conf->processor_count + 1) * sizeof *q->status->processors);
+	/* What no worker answers for, before the start, is starting. */
+	for (size_t i = 0; i < rt->conf->processor_count; i++)
+		q->status->processors[i] = (struct rfl_processor_status){
+			.name = rfl_strdup(rt->conf->processors[i]->name),
+			.function = rfl_strdup(rt->conf->processors[i]->function->name)};
 	q->refs = 1;
 	pthread_mutex_lock(&q->lock);
 	for (uint32_t i = 0; i < rt->worker_count; i++) {
