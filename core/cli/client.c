@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include "base/error.h"
+#include "cli/cli.h"
 
 #include <poll.h>
 
@@ -66,4 +67,23 @@ rfl_client_wait(int fd, int64_t timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	return poll(&p, 1, timeout_ms > 1000 ? 1000 : (int)timeout_ms) != 0;
+}
+
+int
+rfl_client_run(const char *verb, struct rfl_common *common, const char *stream, rfl_client_fn *fn,
+	void *ctx)
+{
+	struct riffle_error err = {0};
+	struct rfl_client client;
+	int status = rfl_common_load(common, 1);
+	if (status == 0) {
+		int rc = rfl_client_open(&client, common, stream, &err);
+		if (rc == RIFFLE_OK) {
+			rc = fn(ctx, &client, &err);
+			rfl_client_close(&client);
+		}
+		status = rc < 0 ? rfl_failed_err(verb, &err) : RFL_EXIT_DONE;
+	}
+	rfl_common_fini(common);
+	return status;
 }

@@ -20,6 +20,10 @@ int rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, con
 int rfl_client_open(struct rfl_client *c, const struct rfl_common *common, const char *stream,
 	struct riffle_error *reterr);
 void rfl_client_close(struct rfl_client *c);
+typedef int rfl_client_fn(void *ctx, struct rfl_client *client, struct riffle_error *reterr);
+/* A verb on one stream: loads the configuration, opens the stream, runs fn; the exit status. */
+int rfl_client_run(const char *verb, struct rfl_common *common, const char *stream,
+	rfl_client_fn *fn, void *ctx);
 /* Waits until fd is readable or the time has passed; 0 = it passed. A signal counts as readable. */
 int rfl_client_wait(int fd, int64_t timeout_ms);
 

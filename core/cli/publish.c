@@ -236,8 +236,9 @@ send_one(const struct publish *p, struct outlet *o, const char *type)
 }
 
 static int
-publish(const struct publish *p, struct rfl_client *client, struct riffle_error *reterr)
+publish(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 {
+	const struct publish *p = ctx;
 	struct outlet o = {.client = client};
 	const struct riffle_stream *stream = &client->stream->stream;
 	const struct riffle_sink_spec spec = {.size = sizeof spec,
@@ -285,19 +286,8 @@ rfl_verb_publish(int argc, char **argv)
 		.args_doc = "STREAM",
 		.doc = doc,
 		.children = children};
-	struct riffle_error err = {0};
-	struct rfl_client client;
 	argp_parse(&argp, argc, argv, 0, NULL, &p);
-	int status = rfl_common_load(&p.common, 1);
-	if (status == 0) {
-		int rc = rfl_client_open(&client, &p.common, p.stream, &err);
-		if (rc == RIFFLE_OK) {
-			rc = publish(&p, &client, &err);
-			rfl_client_close(&client);
-		}
-		status = rc < 0 ? rfl_failed_err("publish", &err) : RFL_EXIT_DONE;
-	}
+	int status = rfl_client_run("publish", &p.common, p.stream, publish, &p);
 	free(p.headers);
-	rfl_common_fini(&p.common);
 	return status;
 }

@@ -212,8 +212,9 @@ read_all(struct reader *r, struct riffle_error *reterr)
 }
 
 static int
-subscribe(const struct subscribe *s, struct rfl_client *client, struct riffle_error *reterr)
+subscribe(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 {
+	const struct subscribe *s = ctx;
 	struct reader r = {.options = s, .client = client};
 	const struct riffle_source_stream stream = {.size = sizeof stream,
 		.flags = RIFFLE_SOURCE_HEADERS,
@@ -251,20 +252,8 @@ rfl_verb_subscribe(int argc, char **argv)
 		.doc = doc,
 		.children = children};
 	const struct sigaction action = {.sa_handler = on_signal};
-	struct riffle_error err = {0};
-	struct rfl_client client;
 	argp_parse(&argp, argc, argv, 0, NULL, &s);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	int status = rfl_common_load(&s.common, 1);
-	if (status == 0) {
-		int rc = rfl_client_open(&client, &s.common, s.stream, &err);
-		if (rc == RIFFLE_OK) {
-			rc = subscribe(&s, &client, &err);
-			rfl_client_close(&client);
-		}
-		status = rc < 0 ? rfl_failed_err("subscribe", &err) : RFL_EXIT_DONE;
-	}
-	rfl_common_fini(&s.common);
-	return status;
+	return rfl_client_run("subscribe", &s.common, s.stream, subscribe, &s);
 }
