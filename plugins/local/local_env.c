@@ -66,10 +66,14 @@ local_mdb_err(struct riffle_error *err, int rc, const char *fmt, ...)
 {
 	va_list ap;
 	uint32_t flags;
-	char why[96];
+	char why[128];
 	int code = code_of(rc, &flags);
-	snprintf(why, sizeof why, ": %s%s", mdb_strerror(rc),
-		rc == MDB_MAP_FULL ? " (map-size of the provider is used up)" : "");
+	const char *hint = "";
+	if (rc == MDB_MAP_FULL)
+		hint = " (map-size of the provider is used up)";
+	else if (rc == ENOMEM)
+		hint = " (map-size of the provider may be more than this process can map)";
+	snprintf(why, sizeof why, ": %s%s", mdb_strerror(rc), hint);
 	va_start(ap, fmt);
 	fill(err, code, flags, fmt, ap);
 	va_end(ap);

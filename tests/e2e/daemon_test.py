@@ -83,7 +83,7 @@ def several_inputs_and_outputs_with_aliases():
 
 
 def inputs_on_two_providers_are_read_together():
-    text = (LOCAL + "[provider other]\ntype = local\ndir = other\n" + stream("in", partitions=2, **TEXT) +
+    text = (LOCAL + "[provider other]\ntype = local\ndir = other\nmap-size = 1GiB\n" + stream("in", partitions=2, **TEXT) +
             stream("more", provider="other", partitions=2, **TEXT) + stream("out", **TEXT) +
             section("function echo", {"invoker": "passthrough"}) +
             section("processor join", {"function": "echo", "input": "in@earliest, more@earliest",

@@ -15,7 +15,8 @@ RIFFLE = os.path.join(BUILD, "riffle")
 PLUGINS = ":".join(os.path.join(BUILD, d) for d in
                    ("plugins/local/.libs", "plugins/invoker-command/.libs", "bench/.libs"))
 
-LOCAL = "[provider local]\ntype = local\n"
+# The default map of a terabyte is more than ThreadSanitizer leaves room for.
+LOCAL = "[provider local]\ntype = local\nmap-size = 1GiB\n"
 
 
 def stream(name, **keys):
