@@ -35,10 +35,11 @@ rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, const c
 	int rc = rfl_plugins_find(common->plugins, RIFFLE_KIND_PROVIDER, p->type,
 		common->conf->runtime.plugin_dirs, &plugin, reterr);
 	if (rc == RIFFLE_OK)
-		rc = rfl_instance_create(plugin, &p->config, &c->clock, &c->instance, reterr);
+		rc = rfl_instance_create(plugin, &p->config, &c->clock, common->conf->runtime.guard,
+			&c->instance, reterr);
 	if (rc < 0)
 		return rc;
-	c->ops = &plugin->ops.provider;
+	c->ops = c->instance->provider;
 	return RIFFLE_OK;
 }
 

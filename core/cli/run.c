@@ -157,7 +157,9 @@ static int
 status_of(void *ctx, struct rfl_status **ret_status, struct riffle_error *reterr)
 {
 	struct daemon *d = ctx;
-	return rfl_runtime_status(d->runtime, ret_status, reterr);
+	(void)reterr;
+	*ret_status = rfl_runtime_status(d->runtime);
+	return RIFFLE_OK;
 }
 
 /* The first windows of a processor on the clock close by the wall, whether anything came or not. */
@@ -214,12 +216,9 @@ tell_start(
 static int
 tell_when_running(struct daemon *d)
 {
-	struct rfl_status *s;
-	struct riffle_error err;
 	const struct rfl_conf *c = d->common.conf;
 	size_t told = 0;
-	if (rfl_runtime_status(d->runtime, &s, &err) < 0)
-		return 0;
+	struct rfl_status *s = rfl_runtime_status(d->runtime);
 	for (size_t i = 0; i < c->processor_count; i++) {
 		if (!d->told[i] && s->processors[i].state == RFL_RUNNING) {
 			tell_start(d, c->processors[i], &s->processors[i]);

@@ -10,6 +10,7 @@
 
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const formats[] = {"auto", "logfmt", "json", NULL};
+static const char *const guards[] = {"off", "normal", "debug", NULL};
 static const char *const provisions[] = {"create", "verify", NULL};
 static const char *const guarantees[] = {"at-most-once", "at-least-once", "exactly-once", NULL};
 static const char *const outputs[] = {"as-they-come", "at-status", NULL};
@@ -46,6 +47,12 @@ static const struct riffle_option runtime_keys[] = {
 		"The least serious messages that are logged."},
 	{"log-format", RIFFLE_OPT_ENUM, 0, "auto", 0, 0, formats,
 		"auto is logfmt on a terminal and JSON elsewhere."},
+	{"guard", RIFFLE_OPT_ENUM, 0, "normal", 0, 0, guards,
+		"How plugins are watched: debug lends copies and poisons them afterwards; off is "
+		"for measuring."},
+	{"plugin-timeout", DURATION, 0, "10s", 0, 86400000, NULL,
+		"A call into a plugin that takes longer ends the instance it was made to; 0 = "
+		"never."},
 };
 
 static const struct riffle_option provider_keys[] = {

@@ -297,6 +297,8 @@ resolve_runtime(struct rfl_resolve *r)
 	c->shutdown_timeout_ms = rfl_resolve_key(r, s, "shutdown-timeout").u.i;
 	c->log_level = levels[rfl_resolve_key(r, s, "log-level").u.i];
 	c->log_format = formats[rfl_resolve_key(r, s, "log-format").u.i];
+	c->guard = (enum rfl_guard_mode)rfl_resolve_key(r, s, "guard").u.i;
+	c->plugin_timeout_ms = rfl_resolve_key(r, s, "plugin-timeout").u.i;
 	rfl_entry_of(s, "include");
 }
 

@@ -19,6 +19,9 @@ struct rfl_place {
 	uint32_t line, column;
 };
 
+/* How plugins are watched while they run: `guard` of [runtime]. */
+enum rfl_guard_mode { RFL_GUARD_OFF, RFL_GUARD_NORMAL, RFL_GUARD_DEBUG };
+
 struct rfl_runtime_conf {
 	char *namespace;      /* "default" */
 	char *instance;       /* stable id; NULL = not written: kept in the state directory */
@@ -31,6 +34,8 @@ struct rfl_runtime_conf {
 	int64_t shutdown_timeout_ms; /* default 30s */
 	int log_level;               /* RIFFLE_LOG_* */
 	int log_format;              /* enum rfl_log_format */
+	enum rfl_guard_mode guard;
+	int64_t plugin_timeout_ms; /* what a call into a plugin may take; default 10s, 0 = for ever */
 };
 
 struct rfl_provider_conf {

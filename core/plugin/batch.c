@@ -25,6 +25,7 @@ struct own_batch {
 	const char **types;            /* same */
 	struct chunk *chunks;
 	struct riffle_batch *from; /* what a view looks at */
+	int is_poisoned;
 };
 
 struct rfl_builder {
@@ -161,15 +162,51 @@ rfl_builder_bytes(const struct rfl_builder *b)
 }
 
 static void
-own_release(struct riffle_batch *batch)
+own_free(struct own_batch *own)
 {
-	struct own_batch *own = rfl_container(batch, struct own_batch, abi);
 	free(own->records);
 	free(own->headers);
 	free(own->types);
 	free_chunks(own->chunks);
 	rfl_batch_unref(own->from);
 	free(own);
+}
+
+#define POISON 0xdb
+#define GRAVES 64
+
+/* The oldest of the last ones is freed for good; whoever reads the others reads poison. */
+static void
+bury(struct own_batch *own)
+{
+	static struct own_batch *graves[GRAVES];
+	static uint32_t next;
+	for (struct chunk *c = own->chunks; c != NULL; c = c->next)
+		memset(c->bytes, POISON, c->size);
+	memset(own->records, POISON, own->abi.record_count * sizeof *own->records);
+	if (own->headers != NULL)
+		memset(own->headers, POISON, own->abi.header_count * sizeof *own->headers);
+	uint32_t at = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % GRAVES;
+	own = __atomic_exchange_n(&graves[at], own, __ATOMIC_ACQ_REL);
+	if (own != NULL)
+		own_free(own);
+}
+
+static void
+own_release(struct riffle_batch *batch)
+{
+	struct own_batch *own = rfl_container(batch, struct own_batch, abi);
+	if (own->is_poisoned)
+		bury(own);
+	else
+		own_free(own);
+}
+
+void
+rfl_batch_poison(struct riffle_batch *b)
+{
+	rfl_assert(b->release == own_release);
+	rfl_container(b, struct own_batch, abi)->is_poisoned = 1;
 }
 
 static struct own_batch *

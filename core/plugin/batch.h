@@ -28,6 +28,8 @@ struct riffle_batch *rfl_builder_finish(struct rfl_builder *b);
  * which it keeps references. NULL-safe in from.
  */
 struct riffle_batch *rfl_batch_view(struct riffle_batch *from, uint32_t first, uint32_t count);
+/* When its last reference goes, a batch made here is overwritten and kept for a while: for finding who still reads it. */
+void rfl_batch_poison(struct riffle_batch *b);
 /* The records of a batch made here, to be changed before anybody else sees it. */
 struct riffle_record *rfl_batch_records(struct riffle_batch *b);
 

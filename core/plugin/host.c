@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "plugin/guard.h"
 
 #include <riffle/abi.h>
 #include <stdlib.h>
@@ -30,18 +31,45 @@ host_mono_ns(const struct riffle_host *host)
 	return rfl_clock_mono_ns(h->clock);
 }
 
+static int
+may_count(const struct riffle_host *host, const struct riffle_batch *batch, const char *function)
+{
+	const struct rfl_host *h = host->ctx;
+	if (h->guard == NULL)
+		return 1;
+	if (h->is_creating)
+		rfl_guard_breach(h->guard, "G11", function, "was called in create");
+	else if (batch == NULL)
+		rfl_guard_breach(h->guard, "G10", function, "was given no batch");
+	else
+		return 1;
+	return 0;
+}
+
 static void
 host_batch_ref(const struct riffle_host *host, struct riffle_batch *batch)
 {
-	(void)host;
+	if (!may_count(host, batch, "batch_ref"))
+		return;
+	__atomic_add_fetch(&batch->host[1], 1, __ATOMIC_RELAXED);
 	rfl_batch_ref(batch);
 }
 
 static void
 host_batch_unref(const struct riffle_host *host, struct riffle_batch *batch)
 {
-	(void)host;
-	rfl_batch_unref(batch);
+	const struct rfl_host *h = host->ctx;
+	if (!may_count(host, batch, "batch_unref"))
+		return;
+	if (__atomic_fetch_sub(&batch->host[1], 1, __ATOMIC_RELAXED) != 0) {
+		rfl_batch_unref(batch);
+		return;
+	}
+	__atomic_add_fetch(&batch->host[1], 1, __ATOMIC_RELAXED);
+	if (h->guard != NULL)
+		rfl_guard_breach(h->guard, "G10", "batch_unref",
+			"let go of a batch of %u records that no plugin holds",
+			batch->record_count);
 }
 
 static const void *
@@ -83,10 +111,11 @@ rfl_host_fini(struct rfl_host *h)
 	h->what = NULL;
 }
 
-/* host[0] is the count. A relaxed increment is enough: who increments holds a reference already. */
+/* A relaxed increment is enough: who increments holds a reference already. */
 void
 rfl_batch_take(struct riffle_batch *b)
 {
+	__atomic_store_n(&b->host[1], 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&b->host[0], 1, __ATOMIC_RELAXED);
 }
 

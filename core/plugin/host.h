@@ -9,9 +9,13 @@
 
 #include <riffle/host.h>
 
+struct rfl_guard;
+
 struct rfl_host {
-	struct riffle_host abi; /* what the plugin gets */
-	char *what;             /* "provider local": in front of each of its log lines */
+	struct riffle_host abi;  /* what the plugin gets */
+	struct rfl_guard *guard; /* NULL = none */
+	int is_creating;         /* in create, where batches are not for the plugin yet */
+	char *what;              /* "provider local": in front of each of its log lines */
 	const struct rfl_clock *clock;
 };
 
@@ -19,7 +23,8 @@ void rfl_host_init(struct rfl_host *h, const char *what, const struct rfl_clock 
 void rfl_host_fini(struct rfl_host *h);
 
 /*
- * Batches are counted in their host words. take claims the one reference a fresh batch comes with;
+ * Batches are counted in their host words: all references in the first, those that plugins hold by
+ * batch_ref in the second, so that one unref too many is found before it takes somebody else's. take claims the one reference a fresh batch comes with;
  * ref and unref may be called on any thread; the last unref runs release.
  */
 void rfl_batch_take(struct riffle_batch *b);

@@ -61,7 +61,7 @@ set_task_spec(struct rfl_processor *p)
 		.conf = c,
 		.clock = p->setup.clock,
 		.what = p->what,
-		.callee = {.ops = &p->setup.function->plugin->ops.invoker,
+		.callee = {.ops = p->setup.function->invoker,
 			.self = p->setup.function->self,
 			.mailbox = &p->worker->mailbox,
 			.spec = &p->call_spec},
@@ -311,11 +311,64 @@ begin_close(struct rfl_processor *p)
 	p->phase = RFL_PHASE_TASKS;
 }
 
+/* The instance of it that broke the contract, if there is one; the processor cannot run without. */
+static int
+is_quarantined(const struct rfl_processor *p, struct riffle_error *ret_fault)
+{
+	const struct rfl_processor_conf *c = p->setup.processor;
+	if (rfl_instance_is_quarantined(p->setup.function, ret_fault))
+		return 1;
+	for (size_t i = 0; i < c->input_count; i++)
+		if (rfl_instance_is_quarantined(p->setup.input_providers[i], ret_fault))
+			return 1;
+	for (size_t i = 0; i < c->output_count; i++)
+		if (rfl_instance_is_quarantined(p->setup.output_providers[i], ret_fault))
+			return 1;
+	return 0;
+}
+
+/* For good: nothing is opened again. */
+static void
+stop_quarantined(struct rfl_processor *p, const struct riffle_error *fault)
+{
+	p->is_over = 1;
+	free(p->why);
+	p->why = rfl_strdup(fault->text);
+	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", fault->text);
+	begin_close(p);
+}
+
+void
+rfl_processor_lose(struct rfl_processor *p)
+{
+	struct riffle_error fault = {0};
+	is_quarantined(p, &fault);
+	free(p->why);
+	p->why = rfl_strdup(fault.text);
+	p->phase = RFL_PHASE_LOST;
+	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", fault.text);
+	if (p->own_sink != NULL)
+		rfl_list_remove(&p->own_sink->link);
+	for (size_t k = 0; k < p->setup.processor->output_count; k++) {
+		struct rfl_sink *s = p->sinks[k];
+		for (size_t i = k; s != NULL && i < p->setup.processor->output_count; i++)
+			if (p->sinks[i] == s)
+				p->sinks[i] = NULL;
+		if (s != NULL && s != p->own_sink && --s->users == 0)
+			rfl_sink_close(s);
+	}
+}
+
 void
 rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 {
+	struct riffle_error fault;
 	if (p->phase >= RFL_PHASE_TASKS)
 		return;
+	if (is_quarantined(p, &fault)) {
+		stop_quarantined(p, &fault);
+		return;
+	}
 	p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_MIN_MS : p->backoff_ms * 2;
 	if (p->backoff_ms > BACKOFF_MAX_MS)
 		p->backoff_ms = BACKOFF_MAX_MS;
@@ -335,6 +388,8 @@ run_idle(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *prog
 		p->phase = RFL_PHASE_CLOSED;
 		return;
 	}
+	if (p->is_over)
+		return;
 	if (now_ns < p->retry_at_ns) {
 		progress->next_ns = p->retry_at_ns;
 		return;
@@ -443,9 +498,12 @@ rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress)
 	int64_t now_ns = rfl_clock_mono_ns(p->setup.clock);
 	progress->moved = 0;
 	progress->next_ns = INT64_MAX;
-	const struct riffle_error *broken = broken_sink(p);
+	struct riffle_error fault;
+	const struct riffle_error *broken = p->phase == RFL_PHASE_LOST ? NULL : broken_sink(p);
 	if (broken != NULL)
 		rfl_processor_fail(p, broken);
+	if (p->phase < RFL_PHASE_TASKS && !p->is_over && is_quarantined(p, &fault))
+		stop_quarantined(p, &fault);
 	switch (p->phase) {
 	case RFL_PHASE_IDLE:
 		run_idle(p, now_ns, progress);
@@ -466,6 +524,7 @@ rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress)
 		run_close_handles(p, progress);
 		break;
 	case RFL_PHASE_CLOSED:
+	case RFL_PHASE_LOST:
 		break;
 	}
 }
@@ -475,7 +534,7 @@ rfl_processor_drain(struct rfl_processor *p)
 {
 	RFL_CHECK(p, RFL_PROCESSOR_MAGIC);
 	p->draining = 1;
-	for (size_t i = 0; i < p->task_count; i++)
+	for (size_t i = 0; p->phase != RFL_PHASE_LOST && i < p->task_count; i++)
 		rfl_task_drain(p->tasks[i]);
 }
 
@@ -491,13 +550,13 @@ rfl_processor_abandon(struct rfl_processor *p)
 int
 rfl_processor_is_closed(const struct rfl_processor *p)
 {
-	return p->phase == RFL_PHASE_CLOSED;
+	return p->phase == RFL_PHASE_CLOSED || p->phase == RFL_PHASE_LOST;
 }
 
 void
 rfl_processor_fds(const struct rfl_processor *p, struct pollfd **fds, size_t *room, size_t *count)
 {
-	for (uint32_t i = 0; i < p->source_count; i++) {
+	for (uint32_t i = 0; p->phase != RFL_PHASE_LOST && i < p->source_count; i++) {
 		const struct rfl_source *s = &p->sources[i];
 		if (s->source == NULL || s->is_closed)
 			continue;
@@ -572,6 +631,8 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 static enum rfl_state
 own_state(const struct rfl_processor *p)
 {
+	if (p->phase == RFL_PHASE_LOST || p->is_over)
+		return RFL_STOPPED;
 	if (p->phase == RFL_PHASE_CLOSED)
 		return RFL_DRAINED;
 	if (p->draining)
@@ -593,7 +654,7 @@ starting_why(const struct rfl_processor *p)
 static void
 judge_function(const struct rfl_processor *p, struct rfl_processor_status *out)
 {
-	const struct riffle_invoker_ops *ops = &p->setup.function->plugin->ops.invoker;
+	const struct riffle_invoker_ops *ops = p->setup.function->invoker;
 	struct riffle_error err = {0};
 	if (out->state != RFL_RUNNING || ops->ready == NULL ||
 		ops->ready(p->setup.function->self, &err) >= 0)
@@ -610,14 +671,16 @@ rfl_processor_status(const struct rfl_processor *p, struct rfl_processor_status 
 		.name = rfl_strdup(p->setup.processor->name),
 		.function = rfl_strdup(p->setup.processor->function->name),
 		.state = own_state(p),
-		.task_count = p->task_count,
-		.tasks = rfl_zalloc((p->task_count + 1) * sizeof *ret_status->tasks),
 	};
+	/* In a lost one a thread may still read what would have to be asked here. */
+	if (p->phase != RFL_PHASE_LOST)
+		ret_status->task_count = p->task_count;
+	ret_status->tasks = rfl_zalloc((ret_status->task_count + 1) * sizeof *ret_status->tasks);
 	if (p->why != NULL)
 		ret_status->why = rfl_strdup(p->why);
 	else if (ret_status->state == RFL_STARTING)
 		ret_status->why = rfl_strdup(starting_why(p));
-	for (size_t i = 0; i < p->task_count; i++) {
+	for (size_t i = 0; i < ret_status->task_count; i++) {
 		struct rfl_task_status *t = &ret_status->tasks[i];
 		task_status(p, p->tasks[i], t);
 		if (t->state != RFL_STOPPED || ret_status->state == RFL_STOPPED)

@@ -29,6 +29,11 @@ void rfl_processor_destroy(struct rfl_processor *p); /* rfl_processor_is_closed,
 /* The rest is the worker's. */
 void rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress);
 void rfl_processor_drain(struct rfl_processor *p);
+/*
+ * Its thread is in a plugin's call that does not return: nothing of it is touched any more, and what it
+ * shares with others goes on without it. On no other processor's account.
+ */
+void rfl_processor_lose(struct rfl_processor *p);
 void rfl_processor_abandon(struct rfl_processor *p); /* draining took too long */
 int rfl_processor_is_closed(
 	const struct rfl_processor *p); /* drained, and all handles are closed */

@@ -15,7 +15,8 @@ enum rfl_phase {
 	RFL_PHASE_RUNNING, /* sources are open; lanes come and go */
 	RFL_PHASE_TASKS,   /* closing: waits for the calls of its tasks */
 	RFL_PHASE_HANDLES, /* closing: waits for sources, then sinks */
-	RFL_PHASE_CLOSED   /* drained: does not come back */
+	RFL_PHASE_CLOSED,  /* drained: does not come back */
+	RFL_PHASE_LOST     /* a thread is in it and does not come out */
 };
 
 enum rfl_txn_phase { RFL_TXN_NONE, RFL_TXN_OPEN, RFL_TXN_ENDING };
@@ -27,6 +28,7 @@ struct rfl_processor {
 	uint32_t magic;
 	enum rfl_phase phase;
 	int draining;
+	int is_over; /* an instance it needs is quarantined: it is not opened again */
 	struct rfl_processor_setup setup; /* arrays copied */
 	struct rfl_worker *worker;
 	char *what;

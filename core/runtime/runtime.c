@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <riffle/host.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -34,6 +35,10 @@ struct rfl_runtime {
 	uint32_t worker_count, started;
 	int done_fd;
 	int lost; /* a worker did not come back: nothing may be freed */
+	pthread_t watch;
+	pthread_mutex_t watch_lock;
+	pthread_cond_t watch_end;
+	int is_watching, watch_ends;
 };
 
 static int
@@ -47,7 +52,8 @@ make_instance(struct rfl_runtime *rt, uint32_t kind, const char *type,
 		rt->plugins, kind, type, rt->conf->runtime.plugin_dirs, &plugin, reterr);
 	if (rc < 0)
 		return rc;
-	return rfl_instance_create(plugin, config, rt->clock, slot, reterr);
+	return rfl_instance_create(
+		plugin, config, rt->clock, rt->conf->runtime.guard, slot, reterr);
 }
 
 static size_t
@@ -77,7 +83,7 @@ static int
 provision(
 	const struct rfl_instance *i, const struct rfl_stream_conf *s, struct riffle_error *reterr)
 {
-	const struct riffle_provider_ops *ops = &i->plugin->ops.provider;
+	const struct riffle_provider_ops *ops = i->provider;
 	struct riffle_stream_info info = {.size = sizeof info};
 	int rc = RIFFLE_OK;
 	if (s->provision == RFL_PROVISION_CREATE && ops->provision != NULL) {
@@ -164,6 +170,66 @@ rfl_runtime_create(const struct rfl_conf *conf, struct rfl_plugins *plugins,
 	return RIFFLE_OK;
 }
 
+static void
+replace_worker(void *ctx, void *owner)
+{
+	struct rfl_worker *w = owner;
+	(void)ctx;
+	if (rfl_worker_replace(w) != 0)
+		rfl_log(RIFFLE_LOG_ERROR, "S007", NULL,
+			"worker %u has no thread any more: its processors stand still", w->index);
+}
+
+/* Ticks once a second: a thread that spends so many in one call of a plugin is given up. */
+static void *
+watch(void *arg)
+{
+	struct rfl_runtime *rt = arg;
+	uint32_t limit = (uint32_t)((rt->conf->runtime.plugin_timeout_ms + 999) / 1000);
+	struct timespec next;
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	pthread_mutex_lock(&rt->watch_lock);
+	while (!rt->watch_ends) {
+		next.tv_sec++;
+		if (pthread_cond_timedwait(&rt->watch_end, &rt->watch_lock, &next) == ETIMEDOUT)
+			rfl_guard_tick(limit, replace_worker, rt);
+		clock_gettime(CLOCK_MONOTONIC, &next);
+	}
+	pthread_mutex_unlock(&rt->watch_lock);
+	return NULL;
+}
+
+static int
+start_watch(struct rfl_runtime *rt)
+{
+	pthread_condattr_t attr;
+	if (rt->conf->runtime.guard == RFL_GUARD_OFF || rt->conf->runtime.plugin_timeout_ms == 0)
+		return 0;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&rt->watch_lock, NULL);
+	pthread_cond_init(&rt->watch_end, &attr);
+	pthread_condattr_destroy(&attr);
+	int rc = pthread_create(&rt->watch, NULL, watch, rt);
+	rt->is_watching = rc == 0;
+	return rc;
+}
+
+static void
+stop_watch(struct rfl_runtime *rt)
+{
+	if (!rt->is_watching)
+		return;
+	pthread_mutex_lock(&rt->watch_lock);
+	rt->watch_ends = 1;
+	pthread_cond_signal(&rt->watch_end);
+	pthread_mutex_unlock(&rt->watch_lock);
+	pthread_join(rt->watch, NULL);
+	pthread_cond_destroy(&rt->watch_end);
+	pthread_mutex_destroy(&rt->watch_lock);
+	rt->is_watching = 0;
+}
+
 int
 rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr)
 {
@@ -176,7 +242,9 @@ rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr)
 				reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(-rc));
 		rt->started += (uint32_t)rt->workers[i].is_running;
 	}
-	return RIFFLE_OK;
+	int rc = start_watch(rt);
+	return rc == 0 ? RIFFLE_OK
+		       : rfl_err(reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(rc));
 }
 
 struct order {
@@ -247,7 +315,8 @@ struct question {
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
 	uint32_t refs, open;
-	struct rfl_status *status;
+	struct rfl_status *status;   /* NULL once whoever asked has taken it */
+	unsigned char *answered_for; /* by processor */
 };
 
 struct question_mail {
@@ -266,21 +335,23 @@ question_unref(struct question *q)
 	if (left > 0)
 		return;
 	rfl_status_free(q->status);
+	free(q->answered_for);
 	pthread_cond_destroy(&q->answered);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
 }
 
+/* Nobody waits any more for an answer that comes too late. */
 static void
 answer(struct question *q, const struct rfl_conf *conf, struct rfl_processor_status *one)
 {
-	for (size_t i = 0; i < conf->processor_count; i++) {
-		struct rfl_processor_status *slot = &q->status->processors[i];
+	for (size_t i = 0; q->status != NULL && i < conf->processor_count; i++) {
+		struct rfl_processor_status *slot = &q->status->processors[i], empty = *slot;
 		if (strcmp(conf->processors[i]->name, one->name) != 0)
 			continue;
-		free(slot->name);
-		free(slot->function);
 		*slot = *one;
+		*one = empty;
+		q->answered_for[i] = 1;
 	}
 }
 
@@ -295,6 +366,7 @@ deliver_question(struct rfl_mail *mail)
 		pthread_mutex_lock(&q->lock);
 		answer(q, m->conf, &one);
 		pthread_mutex_unlock(&q->lock);
+		rfl_status_fini_processor(&one);
 	}
 	pthread_mutex_lock(&q->lock);
 	q->open--;
@@ -318,6 +390,7 @@ ask(struct rfl_runtime *rt)
 	q->status->processor_count = rt->conf->processor_count;
 	q->status->processors =
 		rfl_zalloc((rt->conf->processor_count + 1) * sizeof *q->status->processors);
+	q->answered_for = rfl_zalloc(rt->conf->processor_count + 1);
 	/* What no worker answers for, before the start, is starting. */
 	for (size_t i = 0; i < rt->conf->processor_count; i++)
 		q->status->processors[i] = (struct rfl_processor_status){
@@ -340,9 +413,8 @@ ask(struct rfl_runtime *rt)
 	return q;
 }
 
-int
-rfl_runtime_status(
-	struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr)
+struct rfl_status *
+rfl_runtime_status(struct rfl_runtime *rt)
 {
 	RFL_CHECK(rt, RUNTIME_MAGIC);
 	struct timespec until;
@@ -352,18 +424,20 @@ rfl_runtime_status(
 	int late = 0;
 	while (q->open > 0 && !late)
 		late = pthread_cond_timedwait(&q->answered, &q->lock, &until) == ETIMEDOUT;
-	struct rfl_status *status = NULL;
-	if (q->open == 0) {
-		status = q->status;
-		q->status = NULL;
+	struct rfl_status *status = q->status;
+	q->status = NULL;
+	for (size_t i = 0; late && i < status->processor_count; i++) {
+		if (q->answered_for[i])
+			continue;
+		status->processors[i].state = RFL_FAILED;
+		status->processors[i].why = rfl_sprintf(
+			"its thread has not answered for %d s: it is in a call of a plugin, or "
+			"overloaded",
+			STATUS_WAIT_S);
 	}
 	pthread_mutex_unlock(&q->lock);
 	question_unref(q);
-	if (status == NULL)
-		return rfl_err_retriable(reterr, RIFFLE_E_TIMEOUT,
-			"a worker did not tell its status within %d s", STATUS_WAIT_S);
-	*ret_status = status;
-	return RIFFLE_OK;
+	return status;
 }
 
 static void
@@ -380,6 +454,9 @@ rfl_runtime_destroy(struct rfl_runtime *rt)
 	if (rt == NULL)
 		return;
 	RFL_CHECK(rt, RUNTIME_MAGIC);
+	stop_watch(rt);
+	for (uint32_t i = 0; i < rt->worker_count; i++)
+		rt->lost |= rt->workers[i].has_lost;
 	/* A thread of ours may still use all of it; the process is about to end. */
 	if (rt->lost)
 		return;

@@ -29,9 +29,8 @@ int rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr);
  * be read again). kick_fd, or -1: when it becomes readable, draining is given up at once.
  */
 int rfl_runtime_stop(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd);
-/* A fresh picture, asked of the workers; E_TIMEOUT when one does not answer within a second. */
-int rfl_runtime_status(
-	struct rfl_runtime *rt, struct rfl_status **ret_status, struct riffle_error *reterr);
+/* A fresh picture, asked of the workers; what one of them does not tell within a second says so. */
+struct rfl_status *rfl_runtime_status(struct rfl_runtime *rt);
 void rfl_runtime_destroy(struct rfl_runtime *rt); /* after stop, or never started */
 
 #endif

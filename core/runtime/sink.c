@@ -38,7 +38,7 @@ rfl_sink_open(struct rfl_instance *instance, const struct riffle_stream *const *
 	};
 	s->magic = SINK_MAGIC;
 	s->instance = instance;
-	s->ops = &instance->plugin->ops.provider;
+	s->ops = instance->provider;
 	rfl_list_init(&s->link);
 	int rc = s->ops->sink_open(instance->self, &spec, &s->sink, reterr);
 	if (rc < 0) {

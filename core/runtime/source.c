@@ -16,7 +16,7 @@ rfl_source_init(struct rfl_source *s, struct rfl_instance *instance, const uint3
 	*s = (struct rfl_source){
 		.magic = SOURCE_MAGIC,
 		.instance = instance,
-		.ops = &instance->plugin->ops.provider,
+		.ops = instance->provider,
 		.is_closed = 1,
 		.inputs = inputs,
 		.input_count = input_count,

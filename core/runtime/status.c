@@ -23,19 +23,23 @@ free_task(struct rfl_task_status *t)
 }
 
 void
+rfl_status_fini_processor(struct rfl_processor_status *p)
+{
+	for (size_t k = 0; k < p->task_count; k++)
+		free_task(&p->tasks[k]);
+	free(p->tasks);
+	free(p->name);
+	free(p->function);
+	free(p->why);
+}
+
+void
 rfl_status_free(struct rfl_status *s)
 {
 	if (s == NULL)
 		return;
-	for (size_t i = 0; i < s->processor_count; i++) {
-		struct rfl_processor_status *p = &s->processors[i];
-		for (size_t k = 0; k < p->task_count; k++)
-			free_task(&p->tasks[k]);
-		free(p->tasks);
-		free(p->name);
-		free(p->function);
-		free(p->why);
-	}
+	for (size_t i = 0; i < s->processor_count; i++)
+		rfl_status_fini_processor(&s->processors[i]);
 	free(s->processors);
 	free(s);
 }

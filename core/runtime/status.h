@@ -47,6 +47,7 @@ struct rfl_status {
 };
 
 const char *rfl_state_name(enum rfl_state s); /* "running" */
-void rfl_status_free(struct rfl_status *s);   /* NULL is a no-op */
+void rfl_status_fini_processor(struct rfl_processor_status *p);
+void rfl_status_free(struct rfl_status *s); /* NULL is a no-op */
 
 #endif

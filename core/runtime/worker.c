@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "plugin/guard.h"
 #include "runtime/processor.h"
 #include "runtime/sink.h"
 
@@ -57,7 +58,9 @@ run_processors(struct rfl_worker *w, int64_t *next_ns)
 	int moved = 0;
 	for (size_t i = 0; i < w->processor_count; i++) {
 		struct rfl_task_progress one;
+		w->current = w->processors[i];
 		rfl_processor_run(w->processors[i], &one);
+		w->current = NULL;
 		moved |= one.moved;
 		if (one.next_ns < *next_ns)
 			*next_ns = one.next_ns;
@@ -118,6 +121,7 @@ static void *
 run(void *arg)
 {
 	struct rfl_worker *w = arg;
+	rfl_guard_thread_owner(w);
 	while (!rfl_worker_is_closed(w)) {
 		int64_t next_ns;
 		if (!rfl_worker_turn(w, &next_ns))
@@ -139,10 +143,22 @@ rfl_worker_start(struct rfl_worker *w)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc != 0)
 		return -rc;
-	char name[16] = "rfl-worker";
-	pthread_setname_np(w->thread, name);
+	pthread_setname_np(w->thread, "rfl-worker");
 	w->is_running = 1;
 	return 0;
+}
+
+int
+rfl_worker_replace(struct rfl_worker *w)
+{
+	RFL_CHECK(w, WORKER_MAGIC);
+	struct rfl_processor *lost = w->current;
+	w->current = NULL;
+	w->has_lost = 1;
+	pthread_detach(w->thread);
+	if (lost != NULL)
+		rfl_processor_lose(lost);
+	return rfl_worker_start(w);
 }
 
 void
@@ -152,6 +168,8 @@ rfl_worker_fini(struct rfl_worker *w)
 	if (w->is_running)
 		pthread_join(w->thread, NULL);
 	rfl_mailbox_deliver(&w->mailbox);
+	if (w->has_lost)
+		return;
 	RFL_RETIRE(w);
 	for (size_t i = 0; i < w->processor_count; i++)
 		rfl_processor_destroy(w->processors[i]);

@@ -18,6 +18,8 @@ struct rfl_worker {
 	uint32_t index;
 	pthread_t thread;
 	int is_running;
+	struct rfl_processor *current; /* the one that runs just now, or NULL */
+	int has_lost; /* a thread, with a processor, in a plugin that does not return */
 	const struct rfl_clock *clock;
 	struct rfl_mailbox mailbox;
 	char *member; /* "<instance>.<index>" */
@@ -39,6 +41,11 @@ int rfl_worker_start(struct rfl_worker *w);
  * thread does; a test does it by hand.
  */
 int rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns);
+/*
+ * The thread sits in a plugin's call that does not return, and was given up (rfl_guard_tick): a new one
+ * goes on with everything but the processor that made the call. On the watch's thread.
+ */
+int rfl_worker_replace(struct rfl_worker *w);
 int rfl_worker_is_closed(const struct rfl_worker *w); /* drained, with every handle closed */
 void rfl_worker_fini(struct rfl_worker *w);           /* joins; the processors are destroyed */
 

@@ -347,12 +347,14 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 {
 	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
 	int away = err->code == RIFFLE_E_UNAVAILABLE;
+	/* The invoker is finished, which says nothing about the window: no policy may skip it. */
+	int finished = err->code == RIFFLE_E_FATAL;
 	if (away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries)) {
 		p->failures += away ? 0 : 1;
 		wait_for_retry(t, p, err);
 		return;
 	}
-	if (policy->then == RFL_ON_ERROR_SKIP) {
+	if (policy->then == RFL_ON_ERROR_SKIP && !finished) {
 		rfl_log(RIFFLE_LOG_WARNING, "T004", t->spec->what,
 			"partition %d, window %" PRId64 ": skipped after attempt %u: %s",
 			t->partition, p->window.start_ms, p->attempt, err->text);

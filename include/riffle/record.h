@@ -53,7 +53,7 @@ struct riffle_batch {
 	void *owner; /* the maker's; nobody else looks */
 	/*
 	 * Runs once, on any thread, when the last reference is gone. It must not block and may not
-	 * call the host except for log.
+	 * call the host except for log and batch_unref.
 	 */
 	void (*release)(struct riffle_batch *batch);
 	uint64_t host[2]; /* the host's: the maker sets 0 and never looks again */

@@ -346,6 +346,8 @@ call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_
 	return RIFFLE_OK;
 }
 
+static int push_returns; /* what call_push says in place of the truth */
+
 static int
 call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 	struct riffle_error *reterr)
@@ -357,7 +359,7 @@ call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 		rfl_builder_copy(out, b, i);
 	c->events->output(c->data, rfl_builder_finish(out));
 	rfl_builder_destroy(out);
-	return (int)count;
+	return push_returns ? push_returns : (int)count;
 }
 
 static int
@@ -396,7 +398,12 @@ call_destroy(void *call)
 	free(call);
 }
 
+static char word_x[] = "x", word_default[] = "default", group_x[] = "default.x",
+	    canonical[] = "none", version[] = "1";
+
 static struct rfl_plugin provider = {.kind = RIFFLE_KIND_PROVIDER,
+	.name = word_x,
+	.version = version,
 	.capabilities = UINT64_MAX,
 	.ops.provider = {.create = create,
 		.destroy = destroy,
@@ -419,6 +426,8 @@ static struct rfl_plugin provider = {.kind = RIFFLE_KIND_PROVIDER,
 		.sink_close = sink_close,
 		.sink_destroy = sink_destroy}};
 static struct rfl_plugin invoker = {.kind = RIFFLE_KIND_INVOKER,
+	.name = word_x,
+	.version = version,
 	.ops.invoker = {.create = create,
 		.destroy = destroy,
 		.capabilities = capabilities,
@@ -441,9 +450,6 @@ struct bed {
 	struct rfl_worker worker;
 	struct rfl_processor *p;
 };
-
-static char word_x[] = "x", word_default[] = "default", group_x[] = "default.x",
-	    canonical[] = "none";
 
 static void
 start(struct bed *b, enum rfl_guarantee guarantee)
@@ -477,8 +483,12 @@ start(struct bed *b, enum rfl_guarantee guarantee)
 		.max_outputs_bytes = 1 << 20,
 		.calls = 4,
 		.max_records = 10};
-	assert_int_equal(rfl_instance_create(&provider, &config, &b->clock, &b->broker, &err), 0);
-	assert_int_equal(rfl_instance_create(&invoker, &config, &b->clock, &b->callee, &err), 0);
+	assert_int_equal(rfl_instance_create(
+				 &provider, &config, &b->clock, RFL_GUARD_NORMAL, &b->broker, &err),
+		0);
+	assert_int_equal(rfl_instance_create(
+				 &invoker, &config, &b->clock, RFL_GUARD_NORMAL, &b->callee, &err),
+		0);
 	assert_int_equal(rfl_worker_init(&b->worker, 0, "me", &b->clock, -1), 0);
 	const struct rfl_processor_setup setup = {.conf = &b->conf,
 		.processor = &b->processor,
@@ -526,9 +536,11 @@ finish(struct bed *b)
 	rfl_processor_drain(b->p);
 	settle(b);
 	assert_true(rfl_worker_is_closed(&b->worker));
-	assert_int_equal(sources_open, 0);
-	assert_int_equal(sinks_open, 0);
-	assert_int_equal(txns_open, 0);
+	if (!rfl_instance_is_quarantined(b->broker, NULL)) {
+		assert_int_equal(sources_open, 0);
+		assert_int_equal(sinks_open, 0);
+		assert_int_equal(txns_open, 0);
+	}
 	rfl_worker_fini(&b->worker);
 	rfl_instance_destroy(b->broker);
 	rfl_instance_destroy(b->callee);
@@ -676,13 +688,56 @@ test_a_broken_sink_is_opened_again(void **state)
 	struct bed b;
 	start(&b, RFL_AT_LEAST_ONCE);
 	settle(&b);
-	queue(1, (struct riffle_event){.type = RIFFLE_EV_SENT, .tag = 999, .count = 1});
+	queue(1, (struct riffle_event){.type = RIFFLE_EV_ERROR,
+			 .status = RIFFLE_E_FATAL,
+			 .error = {.code = RIFFLE_E_FATAL, .text = "gone"}});
 	settle(&b);
 	log_end[0] = 1;
 	advance(&b, 200);
 	assert_int_equal(opened, 2);
 	assert_string_equal(written, "0.0 ");
 	finish(&b);
+}
+
+/* The guard found it out; the processor is closed in order, and stays so. */
+static void
+test_a_confused_provider_stops_its_processor(void **state)
+{
+	(void)state;
+	struct bed b;
+	char why[300];
+	start(&b, RFL_AT_LEAST_ONCE);
+	settle(&b);
+	queue(1, (struct riffle_event){.type = RIFFLE_EV_SENT, .tag = 999, .count = 1});
+	settle(&b);
+	advance(&b, 60000);
+	assert_int_equal(opened, 1);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_STOPPED);
+	assert_non_null(strstr(why, "provider x: sink_poll gave a status for 1 records"));
+	finish(&b);
+	/* The plugin was not asked to close its source: what it holds is left to it. */
+	assert_int_equal(sources_open, 1);
+	sources_open = sinks_open = 0;
+}
+
+/* No policy may skip windows because the invoker is finished. */
+static void
+test_a_confused_invoker_loses_no_window(void **state)
+{
+	(void)state;
+	struct bed b;
+	char why[300];
+	start(&b, RFL_AT_LEAST_ONCE);
+	b.processor.on_error.then = RFL_ON_ERROR_SKIP;
+	push_returns = 7;
+	log_end[0] = 1;
+	settle(&b);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_STOPPED);
+	assert_non_null(strstr(why, "function x: call_push took 7, 1 were offered"));
+	assert_int_equal(committed[0], 0);
+	assert_int_equal(sources_open, 0);
+	finish(&b);
+	push_returns = 0;
 }
 
 static void
@@ -725,6 +780,8 @@ main(void)
 		cmocka_unit_test(test_an_unknown_transaction_is_settled_by_reading_back),
 		cmocka_unit_test(test_a_broken_source_is_opened_again),
 		cmocka_unit_test(test_a_broken_sink_is_opened_again),
+		cmocka_unit_test(test_a_confused_provider_stops_its_processor),
+		cmocka_unit_test(test_a_confused_invoker_loses_no_window),
 		cmocka_unit_test(test_a_revoked_lane_is_given_back),
 	};
 	return RUN("runtime", tests);

@@ -1,0 +1,78 @@
+/* The guard from inside, for its own files. */
+#ifndef RFL_PLUGIN_GUARD_PRIVATE_H
+#define RFL_PLUGIN_GUARD_PRIVATE_H
+
+#include "base/check.h"
+#include "plugin/guard.h"
+
+#include <pthread.h>
+
+#define RFL_GUARD_MAGIC 0x47415244u
+
+/* No single key, value or header is larger: a length beyond it is a length gone wrong. */
+#define RFL_GUARD_BYTES_MAX ((size_t)1 << 31)
+
+struct rfl_guard_calls;
+
+struct rfl_guard {
+	uint32_t magic;
+	enum rfl_guard_mode mode;
+	const struct rfl_plugin *plugin;
+	char *what;
+	void *self; /* the plugin's */
+	int quarantined;
+	pthread_mutex_t lock; /* of fault, and of calls' free list */
+	struct riffle_error fault;
+	union {
+		struct riffle_provider_ops provider;
+		struct riffle_invoker_ops invoker;
+	} ops; /* what the core calls */
+	const struct riffle_transactions *plugin_transactions;
+	struct riffle_transactions transactions;
+	struct rfl_guard_calls *calls; /* invokers: open calls, by number */
+};
+
+static inline int
+rfl_guard_is_open(const struct rfl_guard *g)
+{
+	return !__atomic_load_n(&g->quarantined, __ATOMIC_ACQUIRE);
+}
+
+/* Refuses a call to a quarantined instance; the fault is what it says. */
+int rfl_guard_refuse(const struct rfl_guard *g, struct riffle_error *reterr);
+
+/* Around every call of the plugin by the core. batch is what it borrows meanwhile, or NULL. */
+void rfl_guard_enter(struct rfl_guard *g, const char *function, struct riffle_batch *batch);
+void rfl_guard_leave(void);
+
+/*
+ * The status a function returned: 0 to most, or a known code; an error's text is ended and never empty.
+ * What it returns is what the core gets: rc, or E_FATAL after a breach.
+ */
+int rfl_guard_status(struct rfl_guard *g, const char *function, int rc, int64_t most,
+	struct riffle_error *reterr);
+
+/* guard_batch.c */
+struct rfl_guard_expect {
+	uint32_t most;      /* records */
+	uint32_t streams;   /* record.stream is below */
+	int32_t stream;     /* >= 0: all records are of this one */
+	int32_t partition;  /* and of this partition */
+	int rising_offsets; /* offsets grow from record to record */
+};
+/* NULL = the batch is sound; else what it is not, until the thread's next check. */
+const char *rfl_guard_batch_fault(
+	const struct riffle_batch *b, const struct rfl_guard_expect *expect);
+/* For the length of a call: the batch itself, or in debug mode a copy of these records as [0, count). */
+struct riffle_batch *rfl_guard_lend(
+	struct rfl_guard *g, struct riffle_batch *b, uint32_t *first, uint32_t count);
+void rfl_guard_lend_end(struct riffle_batch *own, struct riffle_batch *lent);
+
+/* guard_provider.c, guard_invoker.c: fill ops with what the plugin has. */
+void rfl_guard_wrap_provider(struct rfl_guard *g);
+void rfl_guard_wrap_invoker(struct rfl_guard *g);
+/* guard_invoker.c: every open call ends with the fault. */
+void rfl_guard_end_calls(struct rfl_guard *g);
+void rfl_guard_free_calls(struct rfl_guard *g);
+
+#endif

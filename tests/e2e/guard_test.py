@@ -1,0 +1,57 @@
+"""A plugin that misbehaves stops its own processors; the others, on the same thread, go on."""
+import os
+
+from rig import BUILD, LOCAL, PLUGINS, Instance, main, section, stream
+
+PLUGINS_HERE = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")
+TEXT = {"content_type": "text/plain"}
+
+
+def config(how, runtime=""):
+    return ("[runtime]\nworkers = 1\nplugin-timeout = 1s\n" + runtime + LOCAL +
+            stream("in", **TEXT) + stream("other", **TEXT) + stream("out", **TEXT) +
+            section("function bad", {"invoker": "rude", "how": how}) +
+            section("function good", {"invoker": "passthrough"}) +
+            section("processor bad", {"function": "bad", "input": "in@earliest", "output": "out",
+                                      "window": "none", "max-records": "1", "calls": "1", "on-error": "skip"}) +
+            section("processor good", {"function": "good", "input": "other@earliest", "output": "out",
+                                       "window": "none"}))
+
+
+def misbehaves(how, said, runtime=""):
+    with Instance(config(how, runtime), plugins=PLUGINS_HERE) as i:
+        i.start()
+        i.publish("other", ["before"])
+        assert [r["payload"] for r in i.read("out", 1)] == ["before"]
+        i.publish("in", ["a", "b", "c"])
+        i.wait_for("it is found out", lambda: i.status("bad")["state"] == "stopped")
+        why = i.status("bad")["why"]
+        assert why.startswith('plugin "rude" 1.2 misbehaved: function bad: ' + said), why
+        assert i.logged().count('"code":"G') == 1, i.logged()
+        i.publish("other", ["after"])
+        assert [r["payload"] for r in i.read("out", 2)] == ["before", "after"]
+        assert i.status("good")["state"] == "running"
+        status, body = i.get("/readyz")
+        assert status == 503 and "misbehaved" in body, body
+        # A policy that skips what fails does not skip what a plugin broke.
+        assert i.stop() == 0, i.logged()
+        assert "skipped" not in i.logged(), i.logged()
+
+
+def a_call_that_does_not_return():
+    misbehaves("hang", "call_push has not returned for 1 s")
+
+
+def done_twice():
+    misbehaves("done-twice", "done ")
+
+
+def more_taken_than_offered():
+    misbehaves("take-too-much", "call_push took 2, 1 were offered")
+
+
+def under_debug_too():
+    misbehaves("take-too-much", "call_push took 2, 1 were offered", "guard = debug\n")
+
+
+main([a_call_that_does_not_return, done_twice, more_taken_than_offered, under_debug_too])
