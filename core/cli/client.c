@@ -33,7 +33,7 @@ rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, const c
 			"stream \"%s\" is not in the configuration", stream);
 	const struct rfl_provider_conf *p = c->stream->provider;
 	int rc = rfl_plugins_find(common->plugins, RIFFLE_KIND_PROVIDER, p->type,
-		common->conf->runtime.plugin_dirs, &plugin, reterr);
+		&common->conf->runtime.plugins, &plugin, reterr);
 	if (rc == RIFFLE_OK)
 		rc = rfl_instance_create(plugin, &p->config, &c->clock, common->conf->runtime.guard,
 			&c->instance, reterr);

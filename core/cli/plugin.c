@@ -70,7 +70,8 @@ load_dir(struct rfl_plugins *plugins, const char *dir)
 		for (size_t i = 0; i < found.gl_pathc; i++) {
 			struct riffle_error err = {0};
 			if (is_loaded(plugins, found.gl_pathv[i]) ||
-				rfl_plugins_load(plugins, found.gl_pathv[i], &err) == RIFFLE_OK)
+				rfl_plugins_load(plugins, NULL, found.gl_pathv[i], &err) ==
+					RIFFLE_OK)
 				continue;
 			fprintf(stderr, "%s\n", err.text);
 			refused = 1;
@@ -122,7 +123,7 @@ rfl_verb_plugin(int argc, char **argv)
 			rfl_common_fini(&a.common);
 			return status;
 		}
-		for (char **dir = a.common.conf->runtime.plugin_dirs; *dir != NULL; dir++)
+		for (char **dir = a.common.conf->runtime.plugins.dirs; *dir != NULL; dir++)
 			refused |= load_dir(a.common.plugins, *dir);
 	}
 	print_plugins(a.common.plugins);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <riffle/invoker.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct rfl_entry *
@@ -151,9 +152,86 @@ walk(struct rfl_resolve *r, size_t at, unsigned char *state)
 	state[at] = 2;
 }
 
+static int
+is_used(const struct rfl_conf *c, const struct rfl_stream_conf *s)
+{
+	for (size_t i = 0; i < c->processor_count; i++) {
+		const struct rfl_processor_conf *p = c->processors[i];
+		for (size_t k = 0; k < p->input_count; k++)
+			if (p->inputs[k].stream == s)
+				return 1;
+		for (size_t k = 0; k < p->output_count; k++)
+			if (p->outputs[k].stream == s)
+				return 1;
+	}
+	return 0;
+}
+
+/* What stands there for nothing is often a name that was meant to be used. */
+static void
+warn_of_unused(struct rfl_resolve *r)
+{
+	const struct rfl_conf *c = r->conf;
+	if (c->processor_count == 0 || r->doc.diags->errors > 0)
+		return;
+	for (size_t i = 0; i < c->stream_count; i++)
+		if (!is_used(c, c->streams[i]))
+			rfl_section_warning(&r->doc,
+				rfl_doc_section(&r->doc, "stream", c->streams[i]->name), "C132",
+				NULL, "no processor reads or writes stream '%s'",
+				c->streams[i]->name);
+	for (size_t i = 0; i < c->function_count; i++) {
+		size_t k = 0;
+		while (k < c->processor_count && c->processors[k]->function != c->functions[i])
+			k++;
+		if (k == c->processor_count)
+			rfl_section_warning(&r->doc,
+				rfl_doc_section(&r->doc, "function", c->functions[i]->name), "C132",
+				NULL, "no processor calls function '%s'", c->functions[i]->name);
+	}
+	for (size_t i = 0; i < c->provider_count; i++) {
+		size_t k = 0;
+		while (k < c->stream_count && c->streams[k]->provider != c->providers[i])
+			k++;
+		if (k == c->stream_count)
+			rfl_section_warning(&r->doc,
+				rfl_doc_section(&r->doc, "provider", c->providers[i]->name), "C132",
+				NULL, "no stream lies on provider '%s'", c->providers[i]->name);
+	}
+}
+
+/* By topic within a provider, so that equal ones stand next to each other. */
+static int
+by_topic(const void *a, const void *b)
+{
+	const struct rfl_stream_conf *x = *(const struct rfl_stream_conf *const *)a;
+	const struct rfl_stream_conf *y = *(const struct rfl_stream_conf *const *)b;
+	int order = strcmp(x->provider->name, y->provider->name);
+	return order ? order : strcmp(x->stream.topic, y->stream.topic);
+}
+
+static void
+warn_of_shared_topics(struct rfl_resolve *r)
+{
+	const struct rfl_conf *c = r->conf;
+	const struct rfl_stream_conf **list =
+		rfl_arena_alloc(r->arena, (c->stream_count + 1) * sizeof *list);
+	for (size_t i = 0; i < c->stream_count; i++)
+		list[i] = c->streams[i];
+	qsort(list, c->stream_count, sizeof *list, by_topic);
+	for (size_t i = 1; i < c->stream_count; i++)
+		if (by_topic(&list[i - 1], &list[i]) == 0)
+			rfl_section_warning(&r->doc,
+				rfl_doc_section(&r->doc, "stream", list[i]->name), "C133", NULL,
+				"streams '%s' and '%s' are the same topic, '%s'", list[i - 1]->name,
+				list[i]->name, list[i]->stream.topic);
+}
+
 void
 rfl_resolve_check(struct rfl_resolve *r)
 {
+	warn_of_unused(r);
+	warn_of_shared_topics(r);
 	unsigned char *state = rfl_arena_alloc(r->arena, r->conf->processor_count + 1);
 	for (size_t i = 0; i < r->conf->processor_count; i++)
 		if (state[i] == 0)

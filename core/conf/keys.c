@@ -28,6 +28,11 @@ static const struct riffle_option runtime_keys[] = {
 		"beside the file."},
 	{"plugin-dir", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
 		"Directories in which plugins are looked for, first to last."},
+	{"plugin-sha256", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
+		"name:checksum of plugin files, as local:9f86d0..., that are loaded only with that "
+		"content."},
+	{"insecure-plugins", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
+		"yes loads plugins that others may write, for development."},
 	{"include", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
 		"Files to read after this one; patterns, relative to it."},
 	{"admin", STRING, 0, NULL, 0, 0, NULL,

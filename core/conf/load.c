@@ -7,6 +7,7 @@
 #include "conf/resolve.h"
 #include "conf/value.h"
 
+#include <ctype.h>
 #include <glob.h>
 #include <libgen.h>
 #include <limits.h>
@@ -114,6 +115,8 @@ rfl_resolve_value(struct rfl_resolve *r, struct rfl_entry *e, const struct riffl
 	struct riffle_value *ret)
 {
 	*ret = (struct riffle_value){.is_set = e != NULL, .line = e ? e->place.line : 0};
+	if (e != NULL && e->broken)
+		return -1;
 	const char *written = e == NULL ? NULL : o->type == RIFFLE_OPT_ARGV ? e->quoted : e->value;
 	char *text = e ? rfl_expand(&r->doc, e, written) : rfl_arena_strdup(r->arena, o->def);
 	if (text == NULL)
@@ -242,6 +245,27 @@ plugin_dirs(struct rfl_resolve *r, struct rfl_section *s)
 	return list;
 }
 
+static char **
+plugin_pins(struct rfl_resolve *r, struct rfl_section *s)
+{
+	struct rfl_entry *e = rfl_entry_of(s, "plugin-sha256");
+	struct riffle_value v = rfl_resolve_key(r, s, "plugin-sha256");
+	size_t count = 0;
+	while (v.u.list != NULL && v.u.list[count] != NULL)
+		count++;
+	char **list = rfl_arena_alloc(r->arena, (count + 1) * sizeof *list);
+	for (size_t i = 0; i < count; i++) {
+		list[i] = rfl_arena_strdup(r->arena, v.u.list[i]);
+		size_t name = strcspn(list[i], ":");
+		size_t hex = strspn(list[i] + name + (list[i][name] != '\0'), "0123456789abcdef");
+		if (name == 0 || hex != 64 || list[i][name + 1 + hex] != '\0')
+			rfl_entry_error(&r->doc, e, "C102",
+				"name:checksum, 64 hexadecimal digits as sha256sum prints them",
+				"'%s' is no pin of a plugin", list[i]);
+	}
+	return list;
+}
+
 static char *
 admin_path(struct rfl_resolve *r, struct rfl_section *s)
 {
@@ -288,7 +312,9 @@ resolve_runtime(struct rfl_resolve *r)
 	c->instance = rfl_arena_strdup(r->arena, rfl_resolve_key(r, s, "instance").u.s);
 	v = rfl_resolve_key(r, s, "state-dir");
 	c->state_dir = v.u.s ? rfl_arena_strdup(r->arena, v.u.s) : default_state_dir(r);
-	c->plugin_dirs = plugin_dirs(r, s);
+	c->plugins.dirs = plugin_dirs(r, s);
+	c->plugins.pins = plugin_pins(r, s);
+	c->plugins.insecure = (int)rfl_resolve_key(r, s, "insecure-plugins").u.i;
 	c->admin = admin_path(r, s);
 	c->workers = (uint32_t)rfl_resolve_key(r, s, "workers").u.i;
 	c->memory_bytes = rfl_resolve_key(r, s, "memory").u.i;
@@ -416,6 +442,39 @@ resolve_function(struct rfl_resolve *r, struct rfl_section *s)
 	r->conf->functions[r->conf->function_count++] = f;
 }
 
+/* A near word is the likely one; else the key may stand in the wrong section. */
+void
+rfl_unknown_key(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
+	const char *const *words, size_t count)
+{
+	size_t kinds;
+	const char *const *names = rfl_section_kinds(&kinds);
+	const char *near = rfl_value_nearest(e->key, words, count);
+	char *hint = near ? rfl_arena_sprintf(r->arena, "did you mean '%s'?", near) : NULL;
+	for (size_t i = 0; i < kinds && hint == NULL; i++) {
+		const struct rfl_keys *other = rfl_keys_of(names[i]);
+		if (other != NULL && rfl_key_find(other, e->key) != NULL)
+			hint = rfl_arena_sprintf(r->arena, "'%s' is a key of [%s%s]", e->key,
+				names[i], strcmp(names[i], "runtime") == 0 ? "" : " ...");
+	}
+	rfl_key_error(&r->doc, e, "C103", hint, "unknown key '%s' in [%s%s%s]", e->key, s->kind,
+		s->name[0] ? " " : "", s->name);
+}
+
+/* How the name would have to be written, where that is only a matter of case and dashes. */
+static const char *
+name_hint(struct rfl_resolve *r, const struct rfl_section *s)
+{
+	char *name = rfl_arena_strdup(r->arena, s->name);
+	if (name[0] == '\0')
+		return rfl_arena_sprintf(r->arena, "[%s NAME]", s->kind);
+	for (char *p = name; *p != '\0'; p++)
+		*p = *p == '_' || *p == ' ' || *p == '.' ? '-' : (char)tolower((unsigned char)*p);
+	if (!rfl_value_is_label(name))
+		return "a-z, 0-9 and '-', at most 63";
+	return rfl_arena_sprintf(r->arena, "did you mean [%s %s]?", s->kind, name);
+}
+
 /* Kinds and names of sections; keys of the sections that are the core's alone, or not offered yet. */
 static void
 check_section(struct rfl_resolve *r, struct rfl_section *s)
@@ -431,8 +490,7 @@ check_section(struct rfl_resolve *r, struct rfl_section *s)
 	}
 	int is_runtime = strcmp(s->kind, "runtime") == 0;
 	if (is_runtime ? s->name[0] != '\0' : !rfl_value_is_label(s->name))
-		rfl_section_error(&r->doc, s, "C106",
-			is_runtime ? "[runtime]" : "a-z, 0-9 and '-', at most 63",
+		rfl_section_error(&r->doc, s, "C106", is_runtime ? "[runtime]" : name_hint(r, s),
 			"'%s' is no name for a [%s]", s->name, s->kind);
 	int has_plugin = strcmp(s->kind, "processor") != 0 && !is_runtime;
 	for (size_t i = 0; i < s->entry_count && k->keys != NULL; i++) {
@@ -445,11 +503,7 @@ check_section(struct rfl_resolve *r, struct rfl_section *s)
 			const char *names[64];
 			for (size_t n = 0; n < k->count; n++)
 				names[n] = k->keys[n].name;
-			const char *near = rfl_value_nearest(e->key, names, k->count);
-			char *hint = near ? rfl_arena_sprintf(r->arena, "did you mean '%s'?", near)
-					  : NULL;
-			rfl_key_error(&r->doc, e, "C103", hint, "unknown key '%s' in [%s%s%s]",
-				e->key, s->kind, s->name[0] ? " " : "", s->name);
+			rfl_unknown_key(r, s, e, names, k->count);
 		}
 	}
 }

@@ -22,13 +22,14 @@ struct rfl_conf_plugin {
 
 /*
  * How plugins are found, handed in so that this room need not know the loader. kind is
- * RIFFLE_KIND_*; dirs are the plugin directories in their order. E_NOTFOUND: no such plugin, reterr
+ * RIFFLE_KIND_*. E_NOTFOUND: no such plugin, reterr
  * lists where it was looked for. Another failure: refused, reterr says why.
  */
 struct rfl_conf_finder {
 	void *ctx;
-	int (*find)(void *ctx, uint32_t kind, const char *name, char *const *dirs,
-		struct rfl_conf_plugin *ret_plugin, struct riffle_error *reterr);
+	int (*find)(void *ctx, uint32_t kind, const char *name,
+		const struct rfl_plugin_places *places, struct rfl_conf_plugin *ret_plugin,
+		struct riffle_error *reterr);
 };
 
 struct rfl_conf_request {

@@ -22,11 +22,18 @@ struct rfl_place {
 /* How plugins are watched while they run: `guard` of [runtime]. */
 enum rfl_guard_mode { RFL_GUARD_OFF, RFL_GUARD_NORMAL, RFL_GUARD_DEBUG };
 
+/* Where plugins come from, and under which conditions. */
+struct rfl_plugin_places {
+	char **dirs;  /* NULL-terminated, absolute, searched first to last */
+	char **pins;  /* "invoker-grpc:<sha256 in hex>", NULL-terminated; NULL = none */
+	int insecure; /* who may write the files is not looked at */
+};
+
 struct rfl_runtime_conf {
-	char *namespace;      /* "default" */
-	char *instance;       /* stable id; NULL = not written: kept in the state directory */
-	char *state_dir;      /* absolute */
-	char **plugin_dirs;   /* NULL-terminated, absolute, searched first to last */
+	char *namespace; /* "default" */
+	char *instance;  /* stable id; NULL = not written: kept in the state directory */
+	char *state_dir; /* absolute */
+	struct rfl_plugin_places plugins;
 	char *admin;          /* absolute path of the Unix socket; NULL = none ("admin = none") */
 	uint32_t workers;     /* threads; default 1 */
 	int64_t memory_bytes; /* per task; default 64MiB */

@@ -12,7 +12,7 @@ rfl_resolve_plugin(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entr
 {
 	struct riffle_error err = {0};
 	int rc = r->finder->find(
-		r->finder->ctx, kind, type, r->conf->runtime.plugin_dirs, ret_plugin, &err);
+		r->finder->ctx, kind, type, &r->conf->runtime.plugins, ret_plugin, &err);
 	(void)s;
 	if (rc >= 0)
 		return 0;
@@ -78,11 +78,8 @@ find_unknown(struct rfl_resolve *r, struct rfl_section *s, const struct riffle_o
 		struct rfl_entry *e = &s->entries[i];
 		if (e->used || rfl_key_find(k, e->key) != NULL)
 			continue;
-		const char *near = rfl_value_nearest(e->key, words, n);
-		char *hint = near ? rfl_arena_sprintf(r->arena, "did you mean '%s'?", near) : NULL;
 		e->used = 1;
-		rfl_key_error(&r->doc, e, "C103", hint, "unknown key '%s' in [%s %s]", e->key,
-			s->kind, s->name);
+		rfl_unknown_key(r, s, e, words, n);
 	}
 }
 

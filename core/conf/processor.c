@@ -57,6 +57,11 @@ find_stream(struct rfl_resolve *r, struct rfl_entry *e, const char *name)
 		words[i] = r->conf->streams[i]->name;
 	const char *near = rfl_value_nearest(name, words, r->conf->stream_count);
 	s = near ? rfl_conf_stream(r->conf, near) : NULL;
+	if (strchr(name, ' ') != NULL) {
+		rfl_entry_error(&r->doc, e, "C105", "several are separated by commas",
+			"stream '%s' is not defined", name);
+		return NULL;
+	}
 	char *hint = s ? rfl_arena_sprintf(r->arena, "did you mean '%s' (%s:%u)?", near,
 				 s->place.file, s->place.line)
 		       : NULL;

@@ -1,6 +1,7 @@
 /* Lines, sections and entries of INI files. */
 #include "conf/reader.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -82,16 +83,19 @@ ENTRY_FINDING(rfl_entry_error, RFL_ERROR, e->place, e->value)
 ENTRY_FINDING(rfl_entry_warning, RFL_WARNING, e->place, e->value)
 ENTRY_FINDING(rfl_key_error, RFL_ERROR, e->key_place, e->key)
 
-void
-rfl_section_error(struct rfl_doc *doc, const struct rfl_section *s, const char *code,
-	const char *hint, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	finding(doc, RFL_ERROR, s->place, (uint32_t)strlen(s->source ? s->source : ""), s->source,
-		code, hint, fmt, ap);
-	va_end(ap);
-}
+#define SECTION_FINDING(name, severity)                                                            \
+	void name(struct rfl_doc *doc, const struct rfl_section *s, const char *code,              \
+		const char *hint, const char *fmt, ...)                                            \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		va_start(ap, fmt);                                                                 \
+		finding(doc, severity, s->place, (uint32_t)strlen(s->source ? s->source : ""),     \
+			s->source, code, hint, fmt, ap);                                           \
+		va_end(ap);                                                                        \
+	}
+
+SECTION_FINDING(rfl_section_error, RFL_ERROR)
+SECTION_FINDING(rfl_section_warning, RFL_WARNING)
 
 struct rfl_section *
 rfl_doc_section(struct rfl_doc *doc, const char *kind, const char *name)
@@ -299,6 +303,23 @@ take_continuation(struct file *f, const char *first)
 	return value;
 }
 
+/* Where a word begins with a quote that a word processor made of a plain one; else the end. */
+static size_t
+typographic_quote(const char *s)
+{
+	static const char *const quotes[] = {
+		"\xe2\x80\x98", "\xe2\x80\x99", "\xe2\x80\x9c", "\xe2\x80\x9d"};
+	size_t i;
+	if (s[0] == '"' || s[0] == '\'')
+		return strlen(s);
+	for (i = 0; s[i] != '\0'; i++)
+		for (size_t q = 0; q < RFL_COUNT(quotes); q++)
+			if ((i == 0 || isspace((unsigned char)s[i - 1])) &&
+				strncmp(s + i, quotes[q], 3) == 0)
+				return i;
+	return i;
+}
+
 static int
 take_key(struct file *f, const struct line *l)
 {
@@ -313,21 +334,28 @@ take_key(struct file *f, const struct line *l)
 		return -1;
 	}
 	if (!f->in_section) {
-		line_error(f, l, 1, "C006", NULL, "a key before the first section");
+		line_error(f, l, 1, "C006", "a section header such as [runtime] comes first",
+			"a key before the first section");
 		return -1;
 	}
 	const char *from = skip_blanks(eq + 1);
 	char *value = rfl_arena_strdup(a, from);
-	if (cut_comment(value) < 0) {
+	size_t curly = typographic_quote(value);
+	int broken = 1;
+	if (value[curly] != '\0')
+		line_error(f, l, (uint32_t)(from + curly - l->text) + 1, "C010",
+			"a plain \" or ' is meant", "a typographic quote, which quotes nothing");
+	else if (cut_comment(value) < 0)
 		line_error(f, l, (uint32_t)(from - l->text) + 1, "C010", NULL,
 			"a quote is not closed");
-		return -1;
-	}
+	else
+		broken = 0;
 	char *quoted = rfl_arena_strdup(a, value);
 	unquote(value);
 	rfl_grow(&f->keys, &f->key_room, f->key_count + 1, sizeof *f->keys);
 	value = take_continuation(f, value);
 	f->keys[f->key_count++] = (struct rfl_entry){
+		.broken = broken,
 		.key = rfl_arena_strndup(a, l->text, len),
 		.value = value,
 		.quoted = quoted[0] != '\0' ? quoted : value,

@@ -24,6 +24,7 @@ struct rfl_entry {
 	char *source; /* the line, for findings */
 	char *dir;    /* of the file: relative paths begin there */
 	int secret, used;
+	int broken; /* its value could not be read, and a finding says so */
 	unsigned file_number;
 };
 
@@ -60,6 +61,8 @@ void rfl_entry_warning(struct rfl_doc *doc, const struct rfl_entry *e, const cha
 void rfl_key_error(struct rfl_doc *doc, const struct rfl_entry *e, const char *code,
 	const char *hint, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void rfl_section_error(struct rfl_doc *doc, const struct rfl_section *s, const char *code,
+	const char *hint, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void rfl_section_warning(struct rfl_doc *doc, const struct rfl_section *s, const char *code,
 	const char *hint, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 #endif

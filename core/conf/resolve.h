@@ -36,6 +36,10 @@ int rfl_resolve_window(
 int rfl_resolve_on_error(struct rfl_resolve *r, struct rfl_entry *e, const char *text,
 	struct rfl_on_error_conf *ret);
 
+/* load.c: a key that no table of its section has; words are those that would be right there. */
+void rfl_unknown_key(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
+	const char *const *words, size_t count);
+
 /* processor.c */
 void rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s);
 /* check.c: what only shows when everything is there: guarantees, cycles. */

@@ -4,8 +4,10 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "conf/value.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,8 @@
 #define TEXT_MAX 4096u
 #define STRUCT_MAX 65536u
 #define PLUGINS_MAX 64u
+#define TABLES_MAX 3u
+#define OPTIONS_MAX 1024u
 
 const char *
 rfl_kind_name(uint32_t kind)
@@ -52,15 +56,20 @@ rfl_module_check(const struct riffle_module *m, const void *base, struct riffle_
 			"bad magic 0x%08x; damaged, or byte order [R06]", m->magic);
 	if (m->abi_major != RIFFLE_ABI_MAJOR || m->abi_minor != RIFFLE_ABI_MINOR)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"needs plugin ABI %u.%u, this program provides %u.%u [R07]", m->abi_major,
-			m->abi_minor, RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
+			"needs plugin ABI %u.%u, this program provides %u.%u: rebuild it against "
+			"this "
+			"version's headers [R07]",
+			m->abi_major, m->abi_minor, RIFFLE_ABI_MAJOR, RIFFLE_ABI_MINOR);
 	int rc = size_fails("module", m->size, sizeof *m, reterr);
 	if (rc < 0)
 		return rc;
-	if (m->plugin_count < 1 || m->plugin_count > PLUGINS_MAX || !in_object(m->plugins, base))
+	if (m->plugin_count < 1 || m->plugin_count > PLUGINS_MAX)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 			"plugin list of %u entries is not one of 1 to %u [R09]", m->plugin_count,
 			PLUGINS_MAX);
+	if (!in_object(m->plugins, base))
+		return rfl_err(
+			reterr, RIFFLE_E_UNSUPPORTED, "plugin list is outside the plugin [R09]");
 	for (uint32_t i = 0; i < m->plugin_count; i++)
 		if (!in_object(m->plugins[i], base))
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
@@ -93,6 +102,12 @@ name_is_legal(const char *s, size_t max, const char *more)
 	return 1;
 }
 
+int
+rfl_plugin_name_is_legal(const char *name)
+{
+	return name_is_legal(name, 31, "-");
+}
+
 static int
 texts_fail(const struct riffle_plugin *d, const void *base, struct riffle_error *reterr)
 {
@@ -105,7 +120,7 @@ texts_fail(const struct riffle_plugin *d, const void *base, struct riffle_error 
 		rc = text_fails("license", d->license, base, reterr);
 	if (rc < 0)
 		return rc;
-	if (!name_is_legal(d->name, 31, "-"))
+	if (!rfl_plugin_name_is_legal(d->name))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 			"plugin name \"%s\" is not allowed [R10]", d->name);
 	if (d->kind != RIFFLE_KIND_PROVIDER && d->kind != RIFFLE_KIND_INVOKER)
@@ -225,22 +240,61 @@ option_at(const struct riffle_option_table *t, uint32_t i)
 	return (const void *)((const char *)t->options + (size_t)i * t->option_size);
 }
 
+/* A default is what the file would say, so it passes what the file's would. */
 static const char *
-option_fault(const struct riffle_option_table *t, uint32_t i)
+default_fault(const struct riffle_option *o, char *text, size_t room)
+{
+	static const char *const types[] = {[RIFFLE_OPT_BOOL] = "a yes or no",
+		[RIFFLE_OPT_INT] = "a number",
+		[RIFFLE_OPT_DURATION] = "a duration",
+		[RIFFLE_OPT_SIZE] = "a size",
+		[RIFFLE_OPT_ENUM] = "one of its choices"};
+	int64_t value = 0;
+	const char *why;
+	int rc = 0;
+	if (o->type == RIFFLE_OPT_BOOL)
+		rc = rfl_value_bool(o->def, &value, &why);
+	else if (o->type == RIFFLE_OPT_INT)
+		rc = rfl_value_int(o->def, &value, &why);
+	else if (o->type == RIFFLE_OPT_DURATION)
+		rc = rfl_value_duration(o->def, &value, &why);
+	else if (o->type == RIFFLE_OPT_SIZE)
+		rc = rfl_value_size(o->def, &value, &why);
+	else if (o->type == RIFFLE_OPT_ENUM) {
+		rc = -1;
+		for (size_t n = 0; o->choices[n] != NULL; n++)
+			rc = strcmp(o->choices[n], o->def) == 0 ? 0 : rc;
+	} else
+		return NULL;
+	if (rc < 0)
+		snprintf(text, room, "default \"%.40s\" is not %s", o->def, types[o->type]);
+	else if ((o->min != 0 || o->max != 0) && (value < o->min || value > o->max))
+		snprintf(text, room, "default \"%.40s\" is out of its bounds", o->def);
+	else
+		return NULL;
+	return text;
+}
+
+static const char *
+option_fault(
+	const struct riffle_option_table *t, uint32_t i, const void *base, char *text, size_t room)
 {
 	const struct riffle_option *o = option_at(t, i);
 	if (o->type < RIFFLE_OPT_STRING || o->type > RIFFLE_OPT_ARGV)
 		return "its type is not known";
-	if (o->doc == NULL || o->doc[0] == '\0')
+	if (o->doc == NULL || !in_object(o->doc, base) || o->doc[0] == '\0')
 		return "it has no doc";
 	if (o->min > o->max)
 		return "min is above max";
-	if (o->type == RIFFLE_OPT_ENUM && (o->choices == NULL || o->choices[0] == NULL))
+	if (o->type == RIFFLE_OPT_ENUM &&
+		(o->choices == NULL || !in_object(o->choices, base) || o->choices[0] == NULL))
 		return "it has no choices";
 	for (uint32_t k = 0; k < i; k++)
 		if (strcmp(option_at(t, k)->name, o->name) == 0)
 			return "it is there twice";
-	return NULL;
+	if (o->def != NULL && !in_object(o->def, base))
+		return "its default is outside the plugin";
+	return o->def ? default_fault(o, text, room) : NULL;
 }
 
 static int
@@ -252,11 +306,18 @@ table_fails(const struct rfl_plugin *p, const struct riffle_option_table *t, con
 		rc = size_fails("option", t->option_size, sizeof(struct riffle_option), reterr);
 	if (rc < 0)
 		return rc;
-	if (t->section < RIFFLE_SECTION_PROVIDER || t->section > RIFFLE_SECTION_FUNCTION ||
-		t->option_count > 1024 || (t->option_count > 0 && !in_object(t->options, base)))
+	if (t->section < RIFFLE_SECTION_PROVIDER || t->section > RIFFLE_SECTION_FUNCTION)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"%s \"%s\": option table for section %u with %u options cannot be [R12]",
-			rfl_kind_name(p->kind), p->name, t->section, t->option_count);
+			"%s \"%s\": an option table is for section %u, which there is not [R12]",
+			rfl_kind_name(p->kind), p->name, t->section);
+	if (t->option_count > OPTIONS_MAX)
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s \"%s\": an option table holds %u options, at most %u [R12]",
+			rfl_kind_name(p->kind), p->name, t->option_count, OPTIONS_MAX);
+	if (t->option_count > 0 && !in_object(t->options, base))
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s \"%s\": its options are outside the plugin [R12]",
+			rfl_kind_name(p->kind), p->name);
 	for (uint32_t i = 0; i < t->option_count; i++) {
 		const char *name = option_at(t, i)->name;
 		if (name == NULL || !in_object(name, base) || strnlen(name, 64) == 64 ||
@@ -264,7 +325,8 @@ table_fails(const struct rfl_plugin *p, const struct riffle_option_table *t, con
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 				"%s \"%s\": the name of option %u is not allowed [R12]",
 				rfl_kind_name(p->kind), p->name, i + 1);
-		const char *fault = option_fault(t, i);
+		char text[96];
+		const char *fault = option_fault(t, i, base, text, sizeof text);
 		if (fault != NULL)
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 				"%s \"%s\": option \"%s\": %s [R12]", rfl_kind_name(p->kind),
@@ -276,10 +338,14 @@ table_fails(const struct rfl_plugin *p, const struct riffle_option_table *t, con
 static int
 tables_fail(const struct rfl_plugin *p, const void *base, struct riffle_error *reterr)
 {
-	if (p->table_count > 3 || (p->table_count > 0 && !in_object(p->tables, base)))
+	if (p->table_count > TABLES_MAX)
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"%s \"%s\": %u option tables cannot be [R12]", rfl_kind_name(p->kind),
-			p->name, p->table_count);
+			"%s \"%s\": %u option tables, at most %u [R12]", rfl_kind_name(p->kind),
+			p->name, p->table_count, TABLES_MAX);
+	if (p->table_count > 0 && !in_object(p->tables, base))
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"%s \"%s\": its option tables are outside the plugin [R12]",
+			rfl_kind_name(p->kind), p->name);
 	for (uint32_t i = 0; i < p->table_count; i++) {
 		const struct riffle_option_table *t =
 			(const void *)((const char *)p->tables + (size_t)i * p->table_size);

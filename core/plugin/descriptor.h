@@ -7,6 +7,7 @@
 
 #include "plugin/plugin.h"
 
+int rfl_plugin_name_is_legal(const char *name); /* [a-z][a-z0-9-]{0,30} */
 /* Refusals R06 to R09: the module as a whole. base is where its object lies in memory. */
 int rfl_module_check(const struct riffle_module *m, const void *base, struct riffle_error *reterr);
 /* Refusals R08, R10 to R12: plugin i of a module that passed; copies it into a fresh struct. */

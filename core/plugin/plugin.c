@@ -7,13 +7,12 @@
 #include "base/mem.h"
 #include "plugin/descriptor.h"
 #include "plugin/loader.h"
+#include "plugin/place.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PLUGINS_MAGIC 0x504c4753u
 
@@ -71,21 +70,9 @@ lookup(const struct rfl_plugins *p, uint32_t kind, const char *name)
 	return NULL;
 }
 
-/* Code that others may write is code that others may run as us. */
 static int
-file_fails(struct rfl_plugins *p, const char *path, struct stat *st, struct riffle_error *reterr)
+is_loaded(const struct rfl_plugins *p, const struct stat *st, struct riffle_error *reterr)
 {
-	if (stat(path, st) < 0)
-		return rfl_err(reterr, errno == ENOENT ? RIFFLE_E_NOTFOUND : RIFFLE_E_UNSUPPORTED,
-			"%s [R01]", strerror(errno));
-	if (!S_ISREG(st->st_mode))
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "not a regular file [R01]");
-	if (st->st_mode & (S_IWGRP | S_IWOTH))
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"not a safe file to load: writable by others [R01]");
-	if (st->st_uid != 0 && st->st_uid != geteuid())
-		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"not a safe file to load: owned by user %ld [R01]", (long)st->st_uid);
 	for (size_t i = 0; i < p->file_count; i++)
 		if (p->files[i].dev == st->st_dev && p->files[i].ino == st->st_ino)
 			return rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "already loaded as %s [R02]",
@@ -172,13 +159,13 @@ accept_all(struct rfl_plugins *p, struct rfl_plugin *list, const char *path, con
 		(struct loaded){.dev = st->st_dev, .ino = st->st_ino, .path = rfl_strdup(path)};
 }
 
+/* path is resolved and may be loaded. */
 static int
-load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr)
+load(struct rfl_plugins *p, const char *path, const struct stat *st, struct riffle_error *reterr)
 {
-	struct stat st;
 	struct rfl_object *o;
 	struct rfl_plugin *list = NULL;
-	int rc = file_fails(p, path, &st, reterr);
+	int rc = is_loaded(p, st, reterr);
 	if (rc == RIFFLE_OK)
 		rc = rfl_loader_init(reterr);
 	if (rc < 0)
@@ -193,46 +180,42 @@ load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr)
 		rfl_object_close(o);
 		return rc;
 	}
-	accept_all(p, list, path, &st);
+	accept_all(p, list, path, st);
 	rfl_object_keep(o);
 	return RIFFLE_OK;
 }
 
 int
-rfl_plugins_load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr)
+rfl_plugins_load(struct rfl_plugins *p, const struct rfl_plugin_places *places, const char *path,
+	struct riffle_error *reterr)
 {
 	RFL_CHECK(p, PLUGINS_MAGIC);
 	struct riffle_error why;
-	int rc = load(p, path, &why);
+	struct stat st;
+	char *resolved = NULL;
+	int rc = rfl_place_check(places, path, &resolved, &st, &why);
+	if (rc == RIFFLE_OK)
+		rc = load(p, resolved, &st, &why);
+	free(resolved);
 	return rc < 0 ? rfl_err(reterr, rc, "plugin refused: %s: %s", path, why.text) : rc;
 }
 
 static int
-exists(const char *path)
+not_found(uint32_t kind, const char *name, char *const *dirs, struct riffle_error *reterr)
 {
-	return access(path, F_OK) == 0;
-}
-
-/* DIR/local.so, or DIR/local.la as libtool leaves it in a build tree. The caller frees. */
-static char *
-file_for(uint32_t kind, const char *name, char *const *dirs)
-{
-	const char *prefix = kind == RIFFLE_KIND_INVOKER ? "invoker-" : "";
-	for (; *dirs != NULL; dirs++) {
-		static const char *const endings[] = {"so", "la"};
-		for (size_t i = 0; i < RFL_COUNT(endings); i++) {
-			char *path = rfl_sprintf("%s/%s%s.%s", *dirs, prefix, name, endings[i]);
-			if (exists(path))
-				return path;
-			free(path);
-		}
-	}
-	return NULL;
+	struct rfl_buf where = RFL_BUF_INIT;
+	for (; *dirs != NULL; dirs++)
+		rfl_buf_printf(&where, "%s%s", where.len ? ", " : "", *dirs);
+	rfl_err(reterr, RIFFLE_E_NOTFOUND, "no %s \"%s\" in %s", rfl_kind_name(kind), name,
+		where.len ? rfl_buf_str(&where) : "any plugin directory (none is set)");
+	rfl_buf_fini(&where);
+	return RIFFLE_E_NOTFOUND;
 }
 
 int
-rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *const *dirs,
-	const struct rfl_plugin **ret_plugin, struct riffle_error *reterr)
+rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name,
+	const struct rfl_plugin_places *places, const struct rfl_plugin **ret_plugin,
+	struct riffle_error *reterr)
 {
 	RFL_CHECK(p, PLUGINS_MAGIC);
 	const struct rfl_plugin *found = lookup(p, kind, name);
@@ -240,17 +223,10 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *c
 		*ret_plugin = found;
 		return RIFFLE_OK;
 	}
-	char *path = file_for(kind, name, dirs);
-	if (path == NULL) {
-		struct rfl_buf where = RFL_BUF_INIT;
-		for (; *dirs != NULL; dirs++)
-			rfl_buf_printf(&where, "%s%s", where.len ? ", " : "", *dirs);
-		rfl_err(reterr, RIFFLE_E_NOTFOUND, "no %s \"%s\" in %s", rfl_kind_name(kind), name,
-			where.len ? rfl_buf_str(&where) : "any plugin directory (none is set)");
-		rfl_buf_fini(&where);
-		return RIFFLE_E_NOTFOUND;
-	}
-	int rc = rfl_plugins_load(p, path, reterr);
+	char *path = rfl_place_find(places, kind, name);
+	if (path == NULL)
+		return not_found(kind, name, places->dirs, reterr);
+	int rc = rfl_plugins_load(p, places, path, reterr);
 	found = rc < 0 ? NULL : lookup(p, kind, name);
 	if (rc == RIFFLE_OK && found == NULL)
 		rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
@@ -264,11 +240,11 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *c
 }
 
 static int
-find_for_conf(void *ctx, uint32_t kind, const char *name, char *const *dirs,
+find_for_conf(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
 	struct rfl_conf_plugin *ret_plugin, struct riffle_error *reterr)
 {
 	const struct rfl_plugin *p;
-	int rc = rfl_plugins_find(ctx, kind, name, dirs, &p, reterr);
+	int rc = rfl_plugins_find(ctx, kind, name, places, &p, reterr);
 	if (rc < 0)
 		return rc;
 	*ret_plugin = (struct rfl_conf_plugin){

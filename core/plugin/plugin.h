@@ -1,8 +1,7 @@
 /*
  * Plugins as the core sees them: found in the plugin directories, checked, copied, kept for good.
  *
- * A provider named x lives in DIR/x.so (or x.la in a build tree), an invoker named x in
- * DIR/invoker-x.so. Everything is loaded on the main thread before others start.
+ * Which file a name stands for, and which may be loaded: plugin/place.h. Everything is loaded on the main thread before others start.
  */
 #ifndef RFL_PLUGIN_PLUGIN_H
 #define RFL_PLUGIN_PLUGIN_H
@@ -37,13 +36,15 @@ void rfl_plugins_destroy(struct rfl_plugins *p);
 
 /*
  * The plugin of that kind and name, loaded now if it was not before. E_NOTFOUND: no file in any of
- * dirs (NULL-terminated). Other failures: refused; reterr begins with the file and ends with the refusal's code,
+ * the directories. Other failures: refused; reterr begins with the file and ends with the refusal's code,
  * "[R07]".
  */
-int rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name, char *const *dirs,
-	const struct rfl_plugin **ret_plugin, struct riffle_error *reterr);
-/* Load one file; all plugins in it are checked and added. */
-int rfl_plugins_load(struct rfl_plugins *p, const char *path, struct riffle_error *reterr);
+int rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name,
+	const struct rfl_plugin_places *places, const struct rfl_plugin **ret_plugin,
+	struct riffle_error *reterr);
+/* Load one file; all plugins in it are checked and added. places NULL: no directories, no pins. */
+int rfl_plugins_load(struct rfl_plugins *p, const struct rfl_plugin_places *places,
+	const char *path, struct riffle_error *reterr);
 /* All that are loaded, newest first. */
 const struct rfl_plugin *rfl_plugins_first(const struct rfl_plugins *p);
 /* The finder that conf is handed; valid as long as p. */

@@ -49,7 +49,7 @@ make_instance(struct rfl_runtime *rt, uint32_t kind, const char *type,
 	if (*slot != NULL)
 		return RIFFLE_OK;
 	int rc = rfl_plugins_find(
-		rt->plugins, kind, type, rt->conf->runtime.plugin_dirs, &plugin, reterr);
+		rt->plugins, kind, type, &rt->conf->runtime.plugins, &plugin, reterr);
 	if (rc < 0)
 		return rc;
 	return rfl_instance_create(

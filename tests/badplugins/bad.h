@@ -44,6 +44,51 @@
 		.doc = "How long to wait."                                                         \
 	}
 #endif
+#ifndef BAD_SUMMARY
+#define BAD_SUMMARY "wrong in one thing"
+#endif
+#ifndef BAD_VERSION
+#define BAD_VERSION "1"
+#endif
+#ifndef BAD_LICENSE
+#define BAD_LICENSE "none"
+#endif
+#ifndef BAD_BUILD
+#define BAD_BUILD "test"
+#endif
+#ifndef BAD_OPS
+#define BAD_OPS &ops
+#endif
+#ifndef BAD_CAPABILITIES
+#define BAD_CAPABILITIES 0
+#endif
+#ifndef BAD_TABLES
+#define BAD_TABLES tables
+#endif
+#ifndef BAD_TABLE_STRIDE
+#define BAD_TABLE_STRIDE sizeof tables[0]
+#endif
+#ifndef BAD_TABLE_COUNT
+#define BAD_TABLE_COUNT 1
+#endif
+#ifndef BAD_TABLE_SIZE
+#define BAD_TABLE_SIZE sizeof tables[0]
+#endif
+#ifndef BAD_SECTION
+#define BAD_SECTION RIFFLE_SECTION_FUNCTION
+#endif
+#ifndef BAD_OPTION_SIZE
+#define BAD_OPTION_SIZE sizeof options[0]
+#endif
+#ifndef BAD_OPTION_COUNT
+#define BAD_OPTION_COUNT sizeof options / sizeof options[0]
+#endif
+#ifndef BAD_OPTION_LIST
+#define BAD_OPTION_LIST options
+#endif
+#ifndef BAD_PLUGINS
+#define BAD_PLUGINS plugins
+#endif
 #ifndef BAD_RESULT
 #define BAD_RESULT &module
 #endif
@@ -111,7 +156,7 @@ call_destroy(void *call)
 	(void)call;
 }
 
-static const struct riffle_invoker_ops ops = {
+__attribute__((unused)) static const struct riffle_invoker_ops ops = {
 	.size = (uint32_t)(BAD_OPS_SIZE),
 	.create = create,
 	.destroy = destroy,
@@ -124,30 +169,45 @@ static const struct riffle_invoker_ops ops = {
 	.call_destroy = call_destroy,
 };
 
-static const struct riffle_option options[] = {BAD_OPTIONS};
+#ifdef BAD_PROVIDER
+static int
+never(void)
+{
+	return RIFFLE_E_UNSUPPORTED;
+}
+#define NEVER(member) (__typeof__(((struct riffle_provider_ops *)0)->member))(void (*)(void))never
+static const struct riffle_provider_ops provider_ops = {.size = sizeof provider_ops,
+	.create = create,
+	.destroy = destroy,
+	.capabilities = capabilities,
+	BAD_PROVIDER};
+#endif
 
-static const struct riffle_option_table tables[] = {{
-	.size = sizeof tables[0],
-	.section = RIFFLE_SECTION_FUNCTION,
-	.option_size = sizeof options[0],
-	.option_count = sizeof options / sizeof options[0],
-	.options = options,
+__attribute__((unused)) static const struct riffle_option options[] = {BAD_OPTIONS};
+
+__attribute__((unused)) static const struct riffle_option_table tables[] = {{
+	.size = (uint32_t)(BAD_TABLE_SIZE),
+	.section = BAD_SECTION,
+	.option_size = (uint32_t)(BAD_OPTION_SIZE),
+	.option_count = BAD_OPTION_COUNT,
+	.options = BAD_OPTION_LIST,
 }};
 
 static const struct riffle_plugin plugin = {
 	.size = (uint32_t)(BAD_PLUGIN_SIZE),
 	.kind = BAD_KIND,
 	.name = BAD_NAME,
-	.summary = "wrong in one thing",
-	.version = "1",
-	.license = "none",
-	.table_size = sizeof tables[0],
-	.table_count = 1,
-	.tables = tables,
-	.ops = &ops,
+	.summary = BAD_SUMMARY,
+	.version = BAD_VERSION,
+	.license = BAD_LICENSE,
+	.capabilities = BAD_CAPABILITIES,
+	.table_size = (uint32_t)(BAD_TABLE_STRIDE),
+	.table_count = BAD_TABLE_COUNT,
+	.tables = BAD_TABLES,
+	.ops = BAD_OPS,
 };
 
-static const struct riffle_plugin *const plugins[] = {BAD_ENTRY, &plugin};
+__attribute__((unused)) static const struct riffle_plugin *const plugins[] = {BAD_ENTRY, &plugin};
 
 __attribute__((unused)) static const struct riffle_module module = {
 	.magic = BAD_MAGIC,
@@ -155,8 +215,8 @@ __attribute__((unused)) static const struct riffle_module module = {
 	.abi_minor = BAD_MINOR,
 	.size = (uint32_t)(BAD_MODULE_SIZE),
 	.plugin_count = BAD_COUNT,
-	.build = "test",
-	.plugins = plugins,
+	.build = BAD_BUILD,
+	.plugins = BAD_PLUGINS,
 };
 
 #ifndef BAD_SYMBOL

@@ -38,10 +38,10 @@ def the_template_builds_with_pkg_config_alone_and_runs():
 
 def a_refused_plugin_is_told_with_its_reason():
     with Instance(LOCAL) as instance:
-        bad = os.path.join(BUILD, "tests/badplugins/.libs")
+        bad = os.path.join(BUILD, "tests/badplugins")
         done = instance.run("plugin", "list", "--plugin-dir", bad)
         assert done.returncode == 3, done
-        assert "needs plugin ABI 0.9, this program provides 0.1 [R07]" in done.stderr, done.stderr
+        assert "needs plugin ABI 0.9, this program provides 0.1: rebuild" in done.stderr, done.stderr
         shutil.copy(os.path.join(bad, "minor-9.so"), os.path.join(instance.dir, "invoker-bad.so"))
         os.chmod(os.path.join(instance.dir, "invoker-bad.so"), 0o644)
         instance.env["RIFFLE_PLUGIN_DIR"] = instance.dir

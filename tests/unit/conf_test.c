@@ -71,10 +71,10 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 
 /* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes. Invokers: "fake". */
 static int
-find(void *ctx, uint32_t kind, const char *name, char *const *dirs, struct rfl_conf_plugin *ret,
-	struct riffle_error *reterr)
+find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
+	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
 {
-	(void)ctx, (void)dirs;
+	(void)ctx, (void)places;
 	int is_provider = kind == RIFFLE_KIND_PROVIDER;
 	*ret = (struct rfl_conf_plugin){.name = name};
 	if (strcmp(name, "refused") == 0) {

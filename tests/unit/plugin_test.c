@@ -112,7 +112,7 @@ static char *
 bad_plugin(const char *name)
 {
 	const char *build = getenv("RIFFLE_BUILD");
-	return rfl_sprintf("%s/tests/badplugins/.libs/%s.so", build ? build : ".", name);
+	return rfl_sprintf("%s/tests/badplugins/%s.so", build ? build : ".", name);
 }
 
 static void
@@ -122,35 +122,87 @@ test_each_fault_is_refused_by_its_text(void **state)
 	static const struct {
 		const char *name, *says;
 	} cases[] = {
-		{"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
-		{"no-symbol", "not a riffle plugin [R04]"},
-		{"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
-		{"null-module", "entry function returned a pointer outside the plugin [R05]"},
-		{"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
-		{"major-9", "needs plugin ABI 9.1, this program provides 0.1 [R07]"},
-		{"minor-9", "needs plugin ABI 0.9, this program provides 0.1 [R07]"},
-		{"module-small", "module too small: 8 bytes, at least 32 [R08]"},
-		{"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
-		{"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
+		{"build-null", "build is NULL [R10]"},
 		{"count-0", "plugin list of 0 entries is not one of 1 to 64 [R09]"},
-		{"null-entry", "plugin list entry 1 is NULL [R09]"},
-		{"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
-		{"name-twice", "invoker \"bad\" is there already [R10]"},
+		{"count-65", "plugin list of 65 entries is not one of 1 to 64 [R09]"},
+		{"entry-outside", "plugin list entry 1 is outside the plugin [R09]"},
+		{"half-sink", "provider \"bad\": sink_fd is missing [R11]"},
+		{"half-source", "provider \"bad\": source_destroy is missing [R11]"},
 		{"kind-77", "plugin \"bad\": kind 77 is not known [R10]"},
+		{"license-null", "license is NULL [R10]"},
+		{"list-outside", "plugin list is outside the plugin [R09]"},
+		{"major-9", "needs plugin ABI 9.1, this program provides 0.1: rebuild it against "
+			    "this version's headers [R07]"},
+		{"minor-9", "needs plugin ABI 0.9, this program provides 0.1: rebuild it against "
+			    "this version's headers [R07]"},
+		{"module-huge", "module too large: 70000 bytes, at most 65536 [R08]"},
+		{"module-small", "module too small: 8 bytes, at least 32 [R08]"},
+		{"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
+		{"name-long",
+			"plugin name \"abcdefghijklmnopqrstuvwxyzabcdef\" is not allowed [R10]"},
+		{"name-null", "plugin name is NULL [R10]"},
+		{"name-twice", "invoker \"bad\" is there already [R10]"},
+		{"neither-half", "provider \"bad\": offers neither a source nor a sink [R11]"},
+		{"no-extension", "provider \"bad\": extension is missing [R11]"},
+		{"no-symbol", "not a riffle plugin [R04]"},
+		{"null-entry", "plugin list entry 1 is NULL [R09]"},
+		{"null-module", "entry function returned a pointer outside the plugin [R05]"},
 		{"op-missing", "invoker \"bad\": call_push is missing [R11]"},
+		{"ops-null", "invoker \"bad\": ops is outside the plugin [R11]"},
+		{"ops-outside", "invoker \"bad\": ops is outside the plugin [R11]"},
+		{"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
+		{"opt-default-bool", "invoker \"bad\": option \"a\": default \"maybe\" is not a "
+				     "yes or no [R12]"},
+		{"opt-default-bounds",
+			"invoker \"bad\": option \"a\": default \"9\" is out of its bounds [R12]"},
+		{"opt-default-duration",
+			"invoker \"bad\": option \"a\": default \"5q\" is not a duration [R12]"},
+		{"opt-default-enum", "invoker \"bad\": option \"a\": default \"three\" is not one "
+				     "of its choices [R12]"},
+		{"opt-default-int",
+			"invoker \"bad\": option \"a\": default \"many\" is not a number [R12]"},
+		{"opt-default-outside",
+			"invoker \"bad\": option \"a\": its default is outside the plugin [R12]"},
+		{"opt-default-size",
+			"invoker \"bad\": option \"a\": default \"12\" is not a size [R12]"},
+		{"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
+		{"opt-name", "invoker \"bad\": the name of option 1 is not allowed [R12]"},
+		{"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
 		{"opt-no-doc", "invoker \"bad\": option \"linger\": it has no doc [R12]"},
 		{"opt-twice", "invoker \"bad\": option \"a\": it is there twice [R12]"},
-		{"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
-		{"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
+		{"opt-type", "invoker \"bad\": option \"a\": its type is not known [R12]"},
+		{"option-stride", "option too small: 8 bytes, at least 56 [R08]"},
+		{"options-many",
+			"invoker \"bad\": an option table holds 1025 options, at most 1024 [R12]"},
+		{"options-outside", "invoker \"bad\": its options are outside the plugin [R12]"},
+		{"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
+		{"plugin-small", "descriptor too small: 24 bytes, at least 72 [R08]"},
+		{"result-odd", "entry function returned a pointer outside the plugin [R05]"},
+		{"result-outside", "entry function returned a pointer outside the plugin [R05]"},
+		{"section-9", "invoker \"bad\": an option table is for section 9, which there is "
+			      "not [R12]"},
+		{"summary-long", "summary is not a text of the plugin below 4096 bytes [R10]"},
+		{"summary-null", "summary is NULL [R10]"},
+		{"summary-outside", "summary is not a text of the plugin below 4096 bytes [R10]"},
+		{"table-small", "option table too small: 8 bytes, at least 24 [R08]"},
+		{"table-stride", "option table too small: 8 bytes, at least 24 [R08]"},
+		{"tables-many", "invoker \"bad\": 4 option tables, at most 3 [R12]"},
+		{"tables-outside",
+			"invoker \"bad\": its option tables are outside the plugin [R12]"},
+		{"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
+		{"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
+		{"version-null", "version is NULL [R10]"},
+		{"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct rfl_plugins *p = rfl_plugins_create();
 		struct riffle_error err = {0};
 		char *path = bad_plugin(cases[i].name);
-		int rc = rfl_plugins_load(p, path, &err);
+		int rc = rfl_plugins_load(p, NULL, path, &err);
 		char *front = rfl_sprintf("plugin refused: %s: ", path);
-		if (rc >= 0 || strncmp(err.text, front, strlen(front)) != 0 ||
-			strstr(err.text, cases[i].says) == NULL)
+		size_t end = strlen(err.text), len = strlen(cases[i].says);
+		if (rc >= 0 || strncmp(err.text, front, strlen(front)) != 0 || end < len ||
+			strcmp(err.text + end - len, cases[i].says) != 0)
 			fail_msg("%s: %d, %s", cases[i].name, rc, err.text);
 		assert_null(rfl_plugins_first(p));
 		free(front);
@@ -176,7 +228,7 @@ refused_file(char *path, const char *says)
 {
 	struct rfl_plugins *p = rfl_plugins_create();
 	struct riffle_error err = {0};
-	if (rfl_plugins_load(p, path, &err) >= 0 || strstr(err.text, says) == NULL)
+	if (rfl_plugins_load(p, NULL, path, &err) >= 0 || strstr(err.text, says) == NULL)
 		fail_msg("%s: %s", says, err.text);
 	rfl_plugins_destroy(p);
 }
@@ -186,6 +238,7 @@ test_files_that_are_no_plugin(void **state)
 {
 	(void)state;
 	/* An ELF header of a machine that is none of ours. */
+	unsetenv("RIFFLE_INSECURE_PLUGINS");
 	char other[64] = "\x7f"
 			 "ELF\x02\x01\x01";
 	other[18] = 21;
@@ -215,6 +268,150 @@ test_files_that_are_no_plugin(void **state)
 	refused_file(none, "No such file or directory [R01]");
 }
 
+/* A directory of our own with a copy of the good plugin, as good.so and as invoker-good.so. */
+static char *
+scratch_place(void)
+{
+	char *dir = rfl_strdup("/tmp/riffle-place-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	char *good = bad_plugin("good");
+	char *command = rfl_sprintf("cp %s %s/good.so && chmod 644 %s/good.so", good, dir, dir);
+	assert_int_equal(system(command), 0);
+	free(command);
+	free(good);
+	return dir;
+}
+
+static void
+load_from(const struct rfl_plugin_places *places, const char *path, const char *says)
+{
+	struct rfl_plugins *p = rfl_plugins_create();
+	struct riffle_error err = {0};
+	int rc = rfl_plugins_load(p, places, path, &err);
+	if (says == NULL ? rc != RIFFLE_OK : rc >= 0 || strstr(err.text, says) == NULL)
+		fail_msg("%s: %d, %s", says ? says : "loads", rc, err.text);
+	rfl_plugins_destroy(p);
+}
+
+static void
+test_who_may_write_a_plugin(void **state)
+{
+	(void)state;
+	char *dir = scratch_place(), *path = rfl_sprintf("%s/good.so", dir), text[400];
+	char *dirs[] = {dir, NULL};
+	struct rfl_plugin_places places = {.dirs = dirs};
+	unsetenv("RIFFLE_INSECURE_PLUGINS");
+	load_from(&places, path, NULL);
+	chmod(path, 0664);
+	load_from(&places, path, "not a safe file to load: writable by others [R01]");
+	chmod(path, 0644);
+	chmod(dir, 0777);
+	snprintf(text, sizeof text,
+		"not a safe file to load: its folder %s is writable by others [R01]", dir);
+	load_from(&places, path, text);
+	places.insecure = 1;
+	load_from(&places, path, NULL);
+	places.insecure = 0;
+	setenv("RIFFLE_INSECURE_PLUGINS", "yes", 1);
+	load_from(&places, path, NULL);
+	unsetenv("RIFFLE_INSECURE_PLUGINS");
+	chmod(dir, 01777);
+	load_from(&places, path, NULL);
+	chmod(dir, 0755);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(path, 12345, 0), 0);
+		load_from(&places, path, "not a safe file to load: owned by user 12345 [R01]");
+		assert_int_equal(chown(path, 0, 0), 0);
+		assert_int_equal(chown(dir, 12345, 0), 0);
+		load_from(&places, path, "is owned by user 12345 [R01]");
+		assert_int_equal(chown(dir, 0, 0), 0);
+	}
+	unlink(path);
+	rmdir(dir);
+	free(path);
+	free(dir);
+}
+
+static void
+test_links_stay_in_their_directory(void **state)
+{
+	(void)state;
+	char *dir = scratch_place(), *other = scratch_place();
+	char *path = rfl_sprintf("%s/good.so", dir), *inside = rfl_sprintf("%s/a.so", dir);
+	char *out = rfl_sprintf("%s/b.so", dir), *target = rfl_sprintf("%s/good.so", other);
+	char *dirs[] = {dir, NULL};
+	const struct rfl_plugin_places places = {.dirs = dirs};
+	char text[400];
+	assert_int_equal(symlink("good.so", inside), 0);
+	assert_int_equal(symlink(target, out), 0);
+	load_from(&places, inside, NULL);
+	snprintf(text, sizeof text,
+		"not a safe file to load: it is a link out of its directory, to %s [R01]", target);
+	load_from(&places, out, text);
+	const char *const files[] = {path, inside, out, target};
+	for (int i = 0; i < 4; i++)
+		unlink(files[i]);
+	rmdir(dir);
+	rmdir(other);
+	free(path);
+	free(inside);
+	free(out);
+	free(target);
+	free(dir);
+	free(other);
+}
+
+static void
+test_pinned_content(void **state)
+{
+	(void)state;
+	char *dir = scratch_place(), *path = rfl_sprintf("%s/good.so", dir), sum[65], pin[80];
+	char *dirs[] = {dir, NULL}, *pins[] = {pin, NULL};
+	const struct rfl_plugin_places places = {.dirs = dirs, .pins = pins};
+	/* The figure of another program, so that ours is not compared with itself. */
+	char *command = rfl_sprintf("sha256sum %s", path);
+	FILE *in = popen(command, "re");
+	assert_non_null(in);
+	assert_non_null(fgets(sum, sizeof sum, in));
+	pclose(in);
+	snprintf(pin, sizeof pin, "good:%s", sum);
+	load_from(&places, path, NULL);
+	pin[5] = pin[5] == '0' ? '1' : '0';
+	load_from(&places, path, ", plugin-sha256 says ");
+	snprintf(pin, sizeof pin, "other:%s", sum);
+	load_from(&places, path, NULL);
+	unlink(path);
+	rmdir(dir);
+	free(command);
+	free(path);
+	free(dir);
+}
+
+static void
+test_names_are_no_paths(void **state)
+{
+	(void)state;
+	struct rfl_plugins *p = rfl_plugins_create();
+	struct riffle_error err = {0};
+	const struct rfl_plugin *found;
+	char *dir = scratch_place();
+	char *sub = rfl_sprintf("%s/sub", dir);
+	char *dirs[] = {sub, NULL};
+	const struct rfl_plugin_places places = {.dirs = dirs};
+	assert_int_equal(mkdir(sub, 0755), 0);
+	assert_int_equal(
+		rfl_plugins_find(p, RIFFLE_KIND_PROVIDER, "../good", &places, &found, &err),
+		RIFFLE_E_NOTFOUND);
+	rfl_plugins_destroy(p);
+	rmdir(sub);
+	char *path = rfl_sprintf("%s/good.so", dir);
+	unlink(path);
+	rmdir(dir);
+	free(path);
+	free(sub);
+	free(dir);
+}
+
 static void
 test_good_plugin_loads_once_and_is_found(void **state)
 {
@@ -222,20 +419,21 @@ test_good_plugin_loads_once_and_is_found(void **state)
 	struct rfl_plugins *p = rfl_plugins_create();
 	struct riffle_error err = {0};
 	char *path = bad_plugin("good");
-	assert_int_equal(rfl_plugins_load(p, path, &err), RIFFLE_OK);
+	assert_int_equal(rfl_plugins_load(p, NULL, path, &err), RIFFLE_OK);
 	const struct rfl_plugin *first = rfl_plugins_first(p);
 	assert_string_equal(first->name, "bad");
 	assert_string_equal(first->build, "test");
-	assert_int_equal(rfl_plugins_load(p, path, &err), RIFFLE_E_UNSUPPORTED);
+	assert_int_equal(rfl_plugins_load(p, NULL, path, &err), RIFFLE_E_UNSUPPORTED);
 	assert_non_null(strstr(err.text, "already loaded as"));
 
 	const struct rfl_plugin *found;
 	char dir[] = "/nowhere";
-	char *const dirs[] = {dir, NULL};
+	char *dirs[] = {dir, NULL};
+	const struct rfl_plugin_places places = {.dirs = dirs};
 	assert_int_equal(
-		rfl_plugins_find(p, RIFFLE_KIND_INVOKER, "bad", dirs, &found, &err), RIFFLE_OK);
+		rfl_plugins_find(p, RIFFLE_KIND_INVOKER, "bad", &places, &found, &err), RIFFLE_OK);
 	assert_ptr_equal(found, first);
-	assert_int_equal(rfl_plugins_find(p, RIFFLE_KIND_PROVIDER, "bad", dirs, &found, &err),
+	assert_int_equal(rfl_plugins_find(p, RIFFLE_KIND_PROVIDER, "bad", &places, &found, &err),
 		RIFFLE_E_NOTFOUND);
 	assert_string_equal(err.text, "no provider \"bad\" in /nowhere");
 	free(path);
@@ -252,6 +450,10 @@ main(void)
 		cmocka_unit_test(test_each_fault_is_refused_by_its_text),
 		cmocka_unit_test(test_files_that_are_no_plugin),
 		cmocka_unit_test(test_good_plugin_loads_once_and_is_found),
+		cmocka_unit_test(test_who_may_write_a_plugin),
+		cmocka_unit_test(test_links_stay_in_their_directory),
+		cmocka_unit_test(test_pinned_content),
+		cmocka_unit_test(test_names_are_no_paths),
 	};
 	return RUN("plugin", tests);
 }

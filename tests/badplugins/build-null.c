@@ -1,0 +1,3 @@
+/* No build. R10. */
+#define BAD_BUILD NULL
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* More plugins than a file may hold. R09. */
+#define BAD_COUNT 65
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* No license. R10. */
+#define BAD_LICENSE NULL
+#include "bad.h"

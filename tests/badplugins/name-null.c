@@ -1,0 +1,3 @@
+/* No name. R10. */
+#define BAD_NAME NULL
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* No operations. R11. */
+#define BAD_OPS NULL
+#include "bad.h"

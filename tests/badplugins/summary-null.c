@@ -1,0 +1,3 @@
+/* No summary. R10. */
+#define BAD_SUMMARY NULL
+#include "bad.h"

@@ -1,0 +1,3 @@
+/* No version. R10. */
+#define BAD_VERSION NULL
+#include "bad.h"
