@@ -8,8 +8,8 @@
  * it take nothing any more, whether they were handed out yet or not. So the result does not depend on
  * how records come in batches.
  *
- *   none, count   the open window of a key takes what comes; it is over when it is full, or size_ms
- *                 after its first record. `none` is over as soon as it is asked for.
+ *   count         the open window of a key takes what comes; it is over when it is full, or size_ms
+ *                 after its first record
  *   tumbling      panes of equal length, each a window
  *   hopping       panes of the greatest common divisor of size and slide; a record is kept once, in its
  *                 pane, and a window is put together from its panes when it is over
@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 enum rfl_window_shape {
-	RFL_SHAPE_NONE,
+	RFL_SHAPE_NONE, /* what arrived together is the window: needs no engine */
 	RFL_SHAPE_COUNT,
 	RFL_SHAPE_TUMBLING,
 	RFL_SHAPE_HOPPING,
@@ -67,7 +67,7 @@ struct rfl_window_record {
 
 /* A window that is over, or an early look at one that is not. */
 struct rfl_window_fired {
-	int64_t start_ms, end_ms; /* of a count window without `or`: of its records' times */
+	int64_t start_ms, end_ms; /* count: from its first record's time; without `or` to its largest + 1 */
 	const void *key;          /* valid until the next call on the engine */
 	uint32_t key_len;
 	int is_merged; /* items are not in the order of their adding */
@@ -101,7 +101,8 @@ uint32_t rfl_window_hash(const void *key, size_t len);
  */
 uint64_t rfl_window_room(const struct rfl_window *w);
 /*
- * Adds records in their order. Of `none` and `count` nothing is ever missed. A count window that is
+ * Adds records in their order. Hopping: before a record that misses windows, fire has fetched all that
+ * is over at its closed_ms. Of `count` nothing is ever missed. A count window that is
  * full waits to be fetched; the next record of its key opens another.
  */
 void rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
@@ -116,7 +117,10 @@ int rfl_window_fire(struct rfl_window *w, int64_t closed_ms, struct rfl_window_f
  * closed_ms. RFL_BEFORE_MS before the first.
  */
 int64_t rfl_window_frontier(const struct rfl_window *w);
-/* Open windows change once for an early look: 1 and one that changed since its last, else 0. */
+/*
+ * An early look at the open windows that changed since the last one: 1 and the next of them, 0 at the end
+ * of the pass. The calls of one pass follow each other.
+ */
 int rfl_window_early(
 	struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_window_items *items);
 /* From here on windows are known (emit_empty): those from t on, if they turn out to be empty. */
