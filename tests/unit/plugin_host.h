@@ -65,7 +65,7 @@ static const struct riffle_host host = {
 };
 
 /* The first plugin of an object in the build tree. */
-static const struct riffle_plugin *
+static inline const struct riffle_plugin *
 load_plugin(const char *path)
 {
 	char full[4096];
