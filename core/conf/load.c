@@ -318,6 +318,7 @@ resolve_runtime(struct rfl_resolve *r)
 	c->admin = admin_path(r, s);
 	c->workers = (uint32_t)rfl_resolve_key(r, s, "workers").u.i;
 	c->memory_bytes = rfl_resolve_key(r, s, "memory").u.i;
+	c->spill_bytes = rfl_resolve_key(r, s, "spill").u.i;
 	v = rfl_resolve_key(r, s, "commit-interval");
 	c->commit_interval_ms = v.is_set ? v.u.i : -1;
 	c->shutdown_timeout_ms = rfl_resolve_key(r, s, "shutdown-timeout").u.i;

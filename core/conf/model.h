@@ -40,6 +40,7 @@ struct rfl_runtime_conf {
 	char *admin;          /* absolute path of the Unix socket; NULL = none ("admin = none") */
 	uint32_t workers;     /* threads; default 1 */
 	int64_t memory_bytes; /* per task; default 64MiB */
+	int64_t spill_bytes;  /* per task, beyond that; default 0 */
 	int64_t commit_interval_ms;  /* -1 = not written: 1s, under exactly-once 100ms */
 	int64_t shutdown_timeout_ms; /* default 30s */
 	int log_level;               /* RIFFLE_LOG_* */

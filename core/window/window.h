@@ -22,7 +22,7 @@
 #ifndef RFL_WINDOW_WINDOW_H
 #define RFL_WINDOW_WINDOW_H
 
-#include "window/zone.h"
+#include "base/zone.h"
 
 #include <stddef.h>
 #include <stdint.h>

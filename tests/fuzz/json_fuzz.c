@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "wire/json_path.h"
+#include "base/json_path.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 
 #include "base/utf8.h"
 #include "wire/content_type.h"
-#include "wire/json_path.h"
+#include "base/json_path.h"
 #include "wire/tuple.h"
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* A path to one value of a JSON document: its grammar, and a scanner that checks all and keeps one. */
-#include "wire/json_path.h"
+#include "base/json_path.h"
 
 #include "base/check.h"
 #include "base/error.h"

@@ -14,8 +14,8 @@
  * UTF-8, no byte order mark, no half of a surrogate pair, at most RFL_JSON_DEPTH deep) is E_DATA,
  * wherever the fault is, so that no key is taken from half a record.
  */
-#ifndef RFL_WIRE_JSON_PATH_H
-#define RFL_WIRE_JSON_PATH_H
+#ifndef RFL_BASE_JSON_PATH_H
+#define RFL_BASE_JSON_PATH_H
 
 #include "base/buf.h"
 
