@@ -1106,6 +1106,17 @@ rfs_source_free(struct rfs_source *s)
 }
 
 static inline int
+rfs_source_add_lane(struct rfs_source *s, const struct rfs_self *owner,
+	const struct riffle_source_stream *in, struct riffle_error *reterr)
+{
+	struct rfs_lane *l = &s->lanes[s->lane_count++];
+	l->spec = *in;
+	l->spec.partitions = NULL;
+	l->last = &l->first;
+	return rfs_check_source_stream(owner, in, reterr);
+}
+
+static inline int
 rfs_source_open(void *self, const struct riffle_source_spec *spec, void **ret_source,
 	struct riffle_error *reterr)
 {
@@ -1119,14 +1130,9 @@ rfs_source_open(void *self, const struct riffle_source_spec *spec, void **ret_so
 	s->commits_last = &s->commits;
 	s->lanes = (struct rfs_lane *)rfs_alloc((spec->stream_count + 1) * sizeof *s->lanes);
 	for (uint32_t i = 0; i < spec->stream_count && rc == RIFFLE_OK; i++) {
-		const struct riffle_source_stream *in = (const struct riffle_source_stream
-				*)(const void *)((const char *)spec->streams +
-						 (size_t)i * spec->stream_size);
-		struct rfs_lane *l = &s->lanes[s->lane_count++];
-		l->spec = *in;
-		l->spec.partitions = NULL;
-		l->last = &l->first;
-		rc = rfs_check_source_stream(owner, in, reterr);
+		const char *in = (const char *)spec->streams + (size_t)i * spec->stream_size;
+		rc = rfs_source_add_lane(
+			s, owner, (const struct riffle_source_stream *)(const void *)in, reterr);
 	}
 	if (rc == RIFFLE_OK && spec->group != NULL)
 		rc = rfs_group_create(owner->author.config, spec->group, &s->group, reterr);
