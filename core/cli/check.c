@@ -1,6 +1,7 @@
 /* riffle check: finds every mistake of a configuration, starts nothing. */
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/verb.h"
 
 #include "base/buf.h"
 
@@ -34,13 +35,11 @@ check_json(struct rfl_common *c)
 					  : RFL_EXIT_DONE;
 }
 
-int
-rfl_verb_check(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct rfl_common c = {.file = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.doc = doc, .children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &c);
+	rfl_verb_parse(&rfl_verb_check, argc, argv, &c);
 	int status = c.format == RFL_FORMAT_TABLE ? rfl_common_load(&c, 0) : check_json(&c);
 	if (status == 0 && c.format == RFL_FORMAT_TABLE)
 		printf("%s: fine: provider sections %zu, stream %zu, function %zu, processor %zu\n",
@@ -49,3 +48,10 @@ rfl_verb_check(int argc, char **argv)
 	rfl_common_fini(&c);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_check = {
+	.name = "check",
+	.summary = "check a configuration and start nothing",
+	.doc = doc,
+	.run = run,
+};

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/verb.h"
 #include "plugin/descriptor.h"
 
 #include <glob.h>
@@ -22,9 +23,15 @@ static const struct argp_option options[] = {
 	{0},
 };
 
+static const struct rfl_word words[] = {
+	{"list", NULL, "shows the plugins in the plugin directories"},
+	{0},
+};
+
 struct args {
 	struct rfl_common common;
-	const char *verb, *dir;
+	struct rfl_chosen chosen;
+	const char *dir;
 };
 
 static error_t
@@ -35,18 +42,11 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_DIR:
 		a->dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		a->verb = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (a->verb == NULL || strcmp(a->verb, "list") != 0 || state->arg_num > 1)
-			argp_error(state, "list is meant");
-		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &a->common;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return rfl_word_parse(words, key, arg, state, &a->chosen);
 	}
 }
 
@@ -102,18 +102,12 @@ print_plugins(const struct rfl_plugins *plugins)
 	free(cells);
 }
 
-int
-rfl_verb_plugin(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
-	struct args a = {.verb = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "list",
-		.doc = doc,
-		.children = children};
+	struct args a = {.dir = NULL};
 	int refused = 0;
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	rfl_verb_parse(&rfl_verb_plugin, argc, argv, &a);
 	if (a.dir != NULL) {
 		a.common.plugins = rfl_plugins_create();
 		refused = load_dir(a.common.plugins, a.dir);
@@ -130,3 +124,13 @@ rfl_verb_plugin(int argc, char **argv)
 	rfl_common_fini(&a.common);
 	return refused ? RFL_EXIT_REFUSED : RFL_EXIT_DONE;
 }
+
+const struct rfl_verb rfl_verb_plugin = {
+	.name = "plugin",
+	.summary = "list and explain plugins",
+	.doc = doc,
+	.words = words,
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/payload.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/host.h"
 
@@ -241,19 +242,23 @@ subscribe(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 	return rc;
 }
 
-int
-rfl_verb_subscribe(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct subscribe s = {.encoding = RFL_ENCODING_AUTO};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "STREAM",
-		.doc = doc,
-		.children = children};
 	const struct sigaction action = {.sa_handler = on_signal};
-	argp_parse(&argp, argc, argv, 0, NULL, &s);
+	rfl_verb_parse(&rfl_verb_subscribe, argc, argv, &s);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	return rfl_client_run("subscribe", &s.common, s.stream, subscribe, &s);
 }
+
+const struct rfl_verb rfl_verb_subscribe = {
+	.name = "subscribe",
+	.summary = "print the records of a stream",
+	.doc = doc,
+	.args = "STREAM",
+	.options = options,
+	.parse = parse,
+	.run = run,
+};
