@@ -39,7 +39,4 @@ int rfl_admin_get(
 int rfl_failed(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int rfl_failed_err(const char *verb, const struct riffle_error *err);
 
-/* A table of texts: columns are NULL-terminated, cells row by row; NULL cells show as <unknown>. */
-void rfl_print_table(const char *const *columns, const char *const *cells, size_t rows);
-
 #endif

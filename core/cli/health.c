@@ -67,7 +67,10 @@ ask(struct health *h)
 		char *body = NULL;
 		int status = rfl_admin_get(&h->common, "/readyz", &body, &err);
 		int late = rfl_clock_mono_ns(&clock) >= end_ns;
-		if (status == 200)
+		int is_json = h->common.format != RFL_FORMAT_TABLE;
+		if (is_json && (status == 200 || (late && status > 0)))
+			printf("%s\n", body);
+		else if (status == 200)
 			printf("ready\n");
 		else if (late && status > 0)
 			print_reasons(body);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/rows.h"
 #include "cli/verb.h"
 #include "plugin/descriptor.h"
 
@@ -82,8 +83,9 @@ load_dir(struct rfl_plugins *plugins, const char *dir)
 }
 
 static void
-print_plugins(const struct rfl_plugins *plugins)
+print_plugins(const struct rfl_common *common)
 {
+	const struct rfl_plugins *plugins = common->plugins;
 	static const char *const columns[] = {"NAME", "KIND", "VERSION", "SUMMARY", "FILE", NULL};
 	size_t n = 0;
 	for (const struct rfl_plugin *p = rfl_plugins_first(plugins); p != NULL; p = p->next)
@@ -95,10 +97,7 @@ print_plugins(const struct rfl_plugins *plugins)
 			p->name, rfl_kind_name(p->kind), p->version, p->summary, p->file};
 		memcpy(cells + 5 * --at, row, sizeof row);
 	}
-	if (n == 0)
-		printf("No plugins found.\n");
-	else
-		rfl_print_table(columns, cells, n);
+	rfl_print_rows(common, "plugins", columns, cells, n);
 	free(cells);
 }
 
@@ -120,7 +119,7 @@ run(int argc, char **argv)
 		for (char **dir = a.common.conf->runtime.plugins.dirs; *dir != NULL; dir++)
 			refused |= load_dir(a.common.plugins, *dir);
 	}
-	print_plugins(a.common.plugins);
+	print_plugins(&a.common);
 	rfl_common_fini(&a.common);
 	return refused ? RFL_EXIT_REFUSED : RFL_EXIT_DONE;
 }

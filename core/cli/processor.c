@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/rows.h"
 #include "cli/verb.h"
 
 #include <jansson.h>
@@ -78,11 +79,17 @@ state_of(const json_t *list, const char *name)
 }
 
 static void
-print_list(const struct rfl_conf *c, const char *body)
+print_list(const struct rfl_common *common, const char *body)
 {
+	const struct rfl_conf *c = common->conf;
+	json_t *list = json_loads(body, 0, NULL);
+	if (common->format != RFL_FORMAT_TABLE) {
+		rfl_print_json(common, list);
+		json_decref(list);
+		return;
+	}
 	static const char *const columns[] = {
 		"NAME", "FUNCTION", "INPUTS", "OUTPUTS", "STATUS", NULL};
-	json_t *list = json_loads(body, 0, NULL);
 	const char **cells = rfl_zalloc((c->processor_count * 5 + 1) * sizeof *cells);
 	char **texts = rfl_zalloc((c->processor_count * 2 + 1) * sizeof *texts);
 	for (size_t i = 0; i < c->processor_count; i++) {
@@ -93,7 +100,7 @@ print_list(const struct rfl_conf *c, const char *body)
 			state_of(list, p->name)};
 		memcpy(cells + 5 * i, row, sizeof row);
 	}
-	rfl_print_table(columns, cells, c->processor_count);
+	rfl_print_rows(common, "processors", columns, cells, c->processor_count);
 	for (size_t i = 0; i < c->processor_count * 2; i++)
 		free(texts[i]);
 	free(texts);
@@ -118,12 +125,10 @@ show(struct args *a)
 			name && status == 404 ? "there is no processor \"%s\"" : "%s",
 			name && status == 404 ? name : "the instance does not answer as it should");
 	}
-	if (name != NULL || a->common.format != RFL_FORMAT_TABLE)
+	if (name != NULL)
 		printf("%s\n", body);
-	else if (a->common.conf->processor_count == 0)
-		printf("No processors found.\n");
 	else
-		print_list(a->common.conf, body);
+		print_list(&a->common, body);
 	free(body);
 	return RFL_EXIT_DONE;
 }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/rows.h"
 #include "cli/verb.h"
 #include "conf/value.h"
 
@@ -25,8 +26,8 @@ static const char doc[] =
 enum { KEY_PROVIDER = 0x2000, KEY_GATEWAY, KEY_TYPE, KEY_PARTITIONS, KEY_DRY_RUN };
 
 static const struct argp_option options[] = {
-	{"provider", KEY_PROVIDER, "NAME", 0, "the provider it lies on", 0},
-	{"gateway", KEY_GATEWAY, "NAME", 0, "the same", 0},
+	{"provider", KEY_PROVIDER, "PROVIDER", 0, "the provider it lies on", 0},
+	{"gateway", KEY_GATEWAY, "PROVIDER", 0, "the same", 0},
 	{"content-type", KEY_TYPE, "TYPE", 0, "its content type", 0},
 	{"partitions", KEY_PARTITIONS, "N", 0, "how many partitions it has", 0},
 	{"dry-run", KEY_DRY_RUN, NULL, 0, "print the file, change nothing", 0},
@@ -83,10 +84,6 @@ list(struct args *a)
 	static const char *const columns[] = {
 		"NAME", "PROVIDER", "CONTENT-TYPE", "STATUS", "AGE", NULL};
 	const struct rfl_conf *c = a->common.conf;
-	if (c->stream_count == 0) {
-		printf("No streams found.\n");
-		return RFL_EXIT_DONE;
-	}
 	const char **cells = rfl_zalloc((c->stream_count * 5 + 1) * sizeof *cells);
 	for (size_t i = 0; i < c->stream_count; i++) {
 		const struct rfl_stream_conf *s = c->streams[i];
@@ -105,7 +102,7 @@ list(struct args *a)
 			s->name, s->provider->name, s->stream.content_type, status, NULL};
 		memcpy(cells + 5 * i, row, sizeof row);
 	}
-	rfl_print_table(columns, cells, c->stream_count);
+	rfl_print_rows(&a->common, "streams", columns, cells, c->stream_count);
 	free(cells);
 	return RFL_EXIT_DONE;
 }
