@@ -88,6 +88,7 @@ rfl_common_fini(struct rfl_common *c)
 	rfl_conf_free(c->conf);
 	rfl_plugins_destroy(c->plugins);
 	free(c->found_file);
+	free(c->only_dir[0]);
 	free(c->sets);
 	*c = (struct rfl_common){.file = NULL};
 }

@@ -17,6 +17,7 @@ struct rfl_common {
 	enum rfl_format format;
 	int no_color;
 	char *found_file;
+	char *only_dir[2]; /* --plugin-dir, where it takes the place of the configuration's */
 	struct rfl_plugins *plugins;
 	struct rfl_conf *conf;
 };
