@@ -19,6 +19,7 @@ static const struct rfl_verb *const verbs[] = {
 	&rfl_verb_plugin,
 	&rfl_verb_health,
 	&rfl_verb_manual,
+	&rfl_verb_completion,
 };
 
 const struct rfl_verb *const *

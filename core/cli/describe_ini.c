@@ -59,6 +59,13 @@ put_option(const struct riffle_option *o, struct rfl_buf *out)
 	rfl_buf_putc(out, '\n');
 }
 
+/* Both words at once are an error, so a sample offers one. */
+static int
+is_synonym(const struct riffle_option *o)
+{
+	return strcmp(o->name, "gateway") == 0;
+}
+
 static void
 put_section(const struct rfl_plugin *p, uint32_t section, const char *name, const char *key,
 	const char *value, struct rfl_buf *out)
@@ -67,7 +74,7 @@ put_section(const struct rfl_plugin *p, uint32_t section, const char *name, cons
 	const struct riffle_option_table *t = rfl_plugin_table(p, section);
 	rfl_buf_printf(out, "[%s %s]\n%s = %s\n", rfl_section_word(section), name, key, value);
 	for (size_t i = 0; i < k->count; i++)
-		if (!(k->keys[i].flags & RIFFLE_OPT_REQUIRED))
+		if (!(k->keys[i].flags & RIFFLE_OPT_REQUIRED) && !is_synonym(&k->keys[i]))
 			put_option(&k->keys[i], out);
 	for (uint32_t i = 0; t != NULL && i < t->option_count; i++)
 		put_option(rfl_table_option(t, i), out);
