@@ -117,8 +117,8 @@ no_such(struct rfl_common *c, const char *name, struct riffle_error *reterr)
 	while (names[count] != NULL)
 		count++;
 	char *hint = rfl_did_you_mean(name, (const char *const *)names, count);
-	rfl_err_fill(reterr, RIFFLE_E_NOTFOUND, 0, "there is no plugin \"%s\" in %s%s", name,
-		rfl_buf_str(&dirs), hint);
+	rfl_err_fill(reterr, RIFFLE_E_NOTFOUND, 0, "there is no plugin \"%s\"%s (looked in %s)",
+		name, hint, rfl_buf_str(&dirs));
 	free(hint);
 	rfl_names_free(names);
 	rfl_buf_fini(&dirs);

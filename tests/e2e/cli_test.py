@@ -152,7 +152,7 @@ def the_page_of_a_plugin_comes_from_its_tables():
         assert part in page, (part, page)
     assert riffle("manual", "invoker-command") == riffle("manual", "command")
     err = riffle("manual", "mut", status=1)[1]
-    assert "there is no plugin \"mut\" in " in err and err.endswith("did you mean 'mute'?\n"), err
+    assert err.startswith("riffle manual: there is no plugin \"mut\"; did you mean 'mute'? (looked in "), err
 
 
 def built_pages_are_what_the_program_prints():
@@ -199,8 +199,8 @@ def a_plugin_is_shown():
     assert told["options"]["provider"][1]["min"] == 1 and told["options"]["provider"][2]["secret"], told
     assert riffle("plugin", "show", "mute", "-o", "jsonl")[0].count("\n") == 1
     err = riffle("plugin", "show", "comand", status=1)[1]
-    assert err.endswith("; did you mean 'command'?\n"), err
-    assert riffle("plugin", "show", "local", "--plugin-dir", HERE, status=1)[1].count(HERE) == 1
+    assert "\"comand\"; did you mean 'command'? (looked in " in err, err
+    assert riffle("plugin", "show", "local", "--plugin-dir", "/empty", status=1)[1].endswith("(looked in /empty)\n")
 
 
 def a_broken_file_does_not_hide_the_plugins():
