@@ -23,7 +23,7 @@ int
 rfl_choice(const char *choices, const char *word)
 {
 	size_t len = strlen(word);
-	for (int i = 0; len > 0; i++) {
+	for (int i = 0; len > 0 && strchr(word, '|') == NULL; i++) {
 		if (strncmp(choices, word, len) == 0 &&
 			(choices[len] == '|' || choices[len] == '\0'))
 			return i;
