@@ -22,14 +22,11 @@ rfl_did_you_mean(const char *word, const char *const *words, size_t count)
 int
 rfl_choice(const char *choices, const char *word)
 {
-	size_t len = strlen(word);
-	for (int i = 0; len > 0 && strchr(word, '|') == NULL; i++) {
-		if (strncmp(choices, word, len) == 0 &&
-			(choices[len] == '|' || choices[len] == '\0'))
+	for (int i = 0; *choices != '\0'; i++) {
+		size_t len = strcspn(choices, "|");
+		if (strlen(word) == len && strncmp(choices, word, len) == 0)
 			return i;
-		choices = strchr(choices, '|');
-		if (choices++ == NULL)
-			return -1;
+		choices += len + (choices[len] == '|');
 	}
 	return -1;
 }
