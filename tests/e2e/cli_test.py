@@ -173,6 +173,8 @@ def sample_sections_are_accepted_once_filled():
             assert re.search(r"^#?%s(NAME)? =" % re.escape(key), sample, re.M), (key, sample)
         for line in sample.splitlines():
             assert line == "" or line[0] in ";#[" or " =" in line and len(line) <= 78, line
+        assert "gateway" not in re.sub("^;.*", "", sample, flags=re.M), sample
+        assert name != "mute" or '#note = "none ; yet"\n' in sample, sample
         with Instance(sample, plugins=PLUGINS + ":" + HERE) as i:
             done = i.run("check")
             assert (done.returncode == 0) == (not fill), done.stderr
@@ -338,6 +340,7 @@ SHELL_CASES = (
     ("riffle plugin sh", ["show"]),
     ("riffle publish ", ["in", "out"]),
     ("riffle subscribe o", ["out"]),
+    ("riffle publish -c other.ini ", ["elsewhere"]),
     ("riffle processor status ", ["copy"]),
     ("riffle stream create x --provider ", ["local"]),
     ("riffle publish in --payl", ["--payload", "--payload-base64"]),
@@ -380,6 +383,8 @@ def complete(shell, argv):
     needed(shell)
     with Instance(text) as i:
         open(os.path.join(i.dir, "FILE-here"), "w").close()
+        with open(os.path.join(i.dir, "other.ini"), "w") as other:
+            other.write(LOCAL + stream("elsewhere"))
         i.env.update(PATH=os.path.abspath(BUILD) + ":" + i.env["PATH"], HOME=i.dir)
         for line, want in SHELL_CASES:
             done = subprocess.run([*argv, line], cwd=i.dir, env=i.env, capture_output=True, text=True, timeout=60)
