@@ -32,7 +32,7 @@ put_values(const char *args, struct rfl_buf *out)
 		const char *names = rfl_completion_names(args, len);
 		is_path |= strncmp(args, "FILE", len) == 0 || strncmp(args, "DIR", len) == 0;
 		if (names != NULL)
-			rfl_buf_printf(&words, "(riffle completion %s 2>/dev/null) ", names);
+			rfl_buf_printf(&words, "(__riffle_names %s) ", names);
 		else if (islower((unsigned char)args[0]))
 			rfl_buf_printf(&words, "%.*s ", (int)len, args);
 		args += len;
@@ -87,17 +87,28 @@ put_words(const struct rfl_verb *v, struct rfl_buf *out)
 	rfl_buf_fini(&all);
 }
 
+static const char functions[] =
+	"function __riffle_verb\n"
+	"\tset -l words (commandline -opc)\n"
+	"\ttest (count $words) -gt 1; and test $words[2] = $argv[1]\n"
+	"end\n"
+	"function __riffle_names\n"
+	"\tset -l words (commandline -opc)\n"
+	"\tset -l config\n"
+	"\tfor i in (seq 2 (math (count $words) - 1))\n"
+	"\t\tcontains -- $words[$i] -c --config; and set config -c $words[(math $i + 1)]\n"
+	"\tend\n"
+	"\t$words[1] completion $argv[1] $config 2>/dev/null\n"
+	"end\n";
+
 void
 rfl_completion_fish(struct rfl_buf *out)
 {
 	size_t count;
 	const struct rfl_verb *const *verbs = rfl_verbs(&count);
 	rfl_buf_puts(out, "# fish completion for riffle, printed by riffle completion fish\n"
-			  "function __riffle_verb\n"
-			  "\tset -l words (commandline -opc)\n"
-			  "\ttest (count $words) -gt 1; and test $words[2] = $argv[1]\n"
-			  "end\n"
 			  "complete -c riffle -f\n");
+	rfl_buf_puts(out, functions);
 	for (size_t i = 0; i < count; i++) {
 		const struct rfl_verb *v = verbs[i];
 		rfl_buf_printf(
