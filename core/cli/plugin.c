@@ -176,8 +176,12 @@ show(struct args *a)
 static int
 check(struct args *a)
 {
+	/* A name without a slash would be looked for where the system's libraries are. */
+	char *path = realpath(a->chosen.name, NULL);
 	a->common.plugins = rfl_plugins_create();
-	if (load_file(a->common.plugins, a->chosen.name))
+	int refused = load_file(a->common.plugins, path ? path : a->chosen.name);
+	free(path);
+	if (refused)
 		return RFL_EXIT_REFUSED;
 	for (const struct rfl_plugin *p = rfl_plugins_first(a->common.plugins); p != NULL;
 		p = p->next)

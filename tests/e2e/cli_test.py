@@ -14,12 +14,12 @@ VERBS = "run check publish subscribe stream processor plugin health manual compl
 WORDS = {"stream": ["create", "list"], "processor": ["list", "status"], "plugin": ["list", "show", "check"]}
 
 
-def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, **env):
+def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, cwd=None, **env):
     """The command without a configuration: (stdout, stderr)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RIFFLE_", "STATE_", "RUNTIME_"))}
     with tempfile.TemporaryDirectory(prefix="riffle-cli-") as empty:
         done = subprocess.run([os.path.abspath(RIFFLE), *arguments], capture_output=True, text=True, timeout=60,
-                              cwd=empty, env={**clean, "RIFFLE_PLUGIN_DIR": plugins, **env})
+                              cwd=cwd or empty, env={**clean, "RIFFLE_PLUGIN_DIR": plugins, **env})
     assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
     return done.stdout, done.stderr
 
@@ -218,6 +218,7 @@ def a_file_is_tried_where_it_can_do_no_harm():
     mute, early = os.path.join(HERE, "mute.so"), os.path.join(HERE, "early.so")
     out = riffle("plugin", "check", mute)[0]
     assert out.startswith("mute 0.7: says nothing\n"), out
+    assert riffle("plugin", "check", "mute.so", cwd=HERE)[0] == out
     assert json.loads(riffle("plugin", "check", mute, "-o", "json")[0])["name"] == "mute"
     for path, said, env in (
             (early, r": while it was loaded: killed by signal 6 \(Aborted\) \[R03\]", {}),
