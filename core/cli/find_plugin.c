@@ -61,7 +61,7 @@ rfl_plugin_dirs(struct rfl_common *c, const char *dir)
 	int status = c->found_file != NULL ? load_found(c) : load_nothing(c);
 	if (status == 0 && dir != NULL) {
 		c->only_dir[0] = rfl_strdup(dir);
-		c->conf->runtime.plugin_dirs = c->only_dir;
+		c->conf->runtime.plugins.dirs = c->only_dir;
 	}
 	return status;
 }
@@ -82,7 +82,7 @@ rfl_plugin_names(const struct rfl_common *c)
 {
 	char **names = NULL;
 	size_t count = 0, room = 0;
-	for (char **dir = c->conf->runtime.plugin_dirs; *dir != NULL; dir++) {
+	for (char **dir = c->conf->runtime.plugins.dirs; *dir != NULL; dir++) {
 		glob_t found;
 		char *pattern = rfl_sprintf("%s/*.so", *dir);
 		size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
@@ -112,7 +112,7 @@ no_such(struct rfl_common *c, const char *name, struct riffle_error *reterr)
 	struct rfl_buf dirs = RFL_BUF_INIT;
 	size_t count = 0;
 	char **names = rfl_plugin_names(c);
-	for (char **d = c->conf->runtime.plugin_dirs; *d != NULL; d++)
+	for (char **d = c->conf->runtime.plugins.dirs; *d != NULL; d++)
 		rfl_buf_printf(&dirs, "%s%s", dirs.len ? ", " : "", *d);
 	while (names[count] != NULL)
 		count++;
@@ -129,15 +129,15 @@ int
 rfl_plugin_by_name(struct rfl_common *c, const char *name, const struct rfl_plugin **ret_plugin,
 	struct riffle_error *reterr)
 {
-	char *const *dirs = c->conf->runtime.plugin_dirs;
+	const struct rfl_plugin_places *places = &c->conf->runtime.plugins;
 	size_t prefix = sizeof invoker_prefix - 1;
 	int is_invoker = strncmp(name, invoker_prefix, prefix) == 0;
 	int rc = RIFFLE_E_NOTFOUND;
 	if (!is_invoker)
 		rc = rfl_plugins_find(
-			c->plugins, RIFFLE_KIND_PROVIDER, name, dirs, ret_plugin, reterr);
+			c->plugins, RIFFLE_KIND_PROVIDER, name, places, ret_plugin, reterr);
 	if (rc == RIFFLE_E_NOTFOUND)
 		rc = rfl_plugins_find(c->plugins, RIFFLE_KIND_INVOKER,
-			name + (is_invoker ? prefix : 0), dirs, ret_plugin, reterr);
+			name + (is_invoker ? prefix : 0), places, ret_plugin, reterr);
 	return rc == RIFFLE_E_NOTFOUND ? no_such(c, name, reterr) : rc;
 }

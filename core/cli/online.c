@@ -121,8 +121,8 @@ create(struct question *q, struct riffle_error *reterr)
 	const struct rfl_plugin *plugin;
 	int rc = rfl_plugins_find(q->common->plugins,
 		q->provider ? RIFFLE_KIND_PROVIDER : RIFFLE_KIND_INVOKER,
-		q->provider ? q->provider->type : q->function->invoker, runtime->plugin_dirs,
-		&plugin, reterr);
+		q->provider ? q->provider->type : q->function->invoker, &runtime->plugins, &plugin,
+		reterr);
 	if (rc < 0)
 		return rc;
 	rfl_clock_init(&q->clock);

@@ -83,27 +83,29 @@ is_loaded(const struct rfl_plugins *plugins, const char *path)
 
 /* A file that survived the probe is loaded here too, which finds what it shares with others. */
 static int
-load_file(struct rfl_plugins *plugins, const char *path)
+load_file(struct rfl_plugins *plugins, const struct rfl_plugin_places *places, const char *path)
 {
 	struct riffle_error err = {0};
-	int rc = rfl_probe_plugin(path, &err);
+	int rc = rfl_probe_plugin(places, path, &err);
 	if (rc == RIFFLE_OK)
-		rc = rfl_plugins_load(plugins, path, &err);
+		rc = rfl_plugins_load(plugins, places, path, &err);
 	if (rc < 0)
 		fprintf(stderr, "%s\n", err.text);
 	return rc < 0;
 }
 
 static int
-load_dir(struct rfl_plugins *plugins, const char *dir)
+load_dir(struct rfl_common *c, const char *dir)
 {
+	struct rfl_plugins *plugins = c->plugins;
 	glob_t found;
 	int refused = 0;
 	char *pattern = rfl_sprintf("%s/*.so", dir);
 	if (glob(pattern, 0, NULL, &found) == 0)
 		for (size_t i = 0; i < found.gl_pathc; i++)
 			if (!is_loaded(plugins, found.gl_pathv[i]))
-				refused |= load_file(plugins, found.gl_pathv[i]);
+				refused |= load_file(
+					plugins, &c->conf->runtime.plugins, found.gl_pathv[i]);
 	globfree(&found);
 	free(pattern);
 	return refused;
@@ -133,8 +135,8 @@ static int
 list(struct args *a)
 {
 	int refused = 0;
-	for (char **dir = a->common.conf->runtime.plugin_dirs; *dir != NULL; dir++)
-		refused |= load_dir(a->common.plugins, *dir);
+	for (char **dir = a->common.conf->runtime.plugins.dirs; *dir != NULL; dir++)
+		refused |= load_dir(&a->common, *dir);
 	print_plugins(&a->common);
 	return refused ? RFL_EXIT_REFUSED : RFL_EXIT_DONE;
 }
@@ -173,30 +175,30 @@ show(struct args *a)
 					    : RFL_EXIT_FAILED;
 }
 
+/* As the instance would load it, by its own pins; in a table of its own, since the file may be loaded already. */
 static int
 check(struct args *a)
 {
 	/* A name without a slash would be looked for where the system's libraries are. */
 	char *path = realpath(a->chosen.name, NULL);
-	a->common.plugins = rfl_plugins_create();
-	int refused = load_file(a->common.plugins, path ? path : a->chosen.name);
-	free(path);
-	if (refused)
-		return RFL_EXIT_REFUSED;
-	for (const struct rfl_plugin *p = rfl_plugins_first(a->common.plugins); p != NULL;
-		p = p->next)
+	struct rfl_plugins *plugins = rfl_plugins_create();
+	int refused =
+		load_file(plugins, &a->common.conf->runtime.plugins, path ? path : a->chosen.name);
+	for (const struct rfl_plugin *p = rfl_plugins_first(plugins); p != NULL; p = p->next)
 		print_one(a, p);
-	return RFL_EXIT_DONE;
+	rfl_plugins_destroy(plugins);
+	free(path);
+	return refused ? RFL_EXIT_REFUSED : RFL_EXIT_DONE;
 }
 
 static int
 act(struct args *a)
 {
-	if (rfl_word_is(&a->chosen, "check"))
-		return check(a);
 	int status = rfl_plugin_dirs(&a->common, a->dir);
 	if (status != 0)
 		return status;
+	if (rfl_word_is(&a->chosen, "check"))
+		return check(a);
 	return rfl_word_is(&a->chosen, "show") ? show(a) : list(a);
 }
 

@@ -6,6 +6,7 @@
 #include "plugin/plugin.h"
 
 struct probe {
+	const struct rfl_plugin_places *places;
 	const char *path;
 };
 
@@ -15,17 +16,18 @@ load(void *ctx, struct rfl_buf *answer)
 	const struct probe *p = ctx;
 	struct riffle_error err = {0};
 	struct rfl_plugins *plugins = rfl_plugins_create();
-	int rc = rfl_plugins_load(plugins, p->path, &err);
+	int rc = rfl_plugins_load(plugins, p->places, p->path, &err);
 	if (rc < 0)
 		rfl_buf_puts(answer, err.text);
 	return rc < 0;
 }
 
 int
-rfl_probe_plugin(const char *path, struct riffle_error *reterr)
+rfl_probe_plugin(
+	const struct rfl_plugin_places *places, const char *path, struct riffle_error *reterr)
 {
 	struct rfl_child child;
-	struct probe probe = {.path = path};
+	struct probe probe = {.places = places, .path = path};
 	int rc = RIFFLE_OK;
 	rfl_child_start(&child, load, &probe);
 	rfl_children_wait(&child, 1, RFL_PROBE_TIMEOUT_MS);
