@@ -75,10 +75,13 @@ parse(int key, char *arg, struct argp_state *state)
 static int
 is_loaded(const struct rfl_plugins *plugins, const char *path)
 {
+	char *resolved = realpath(path, NULL);
+	int found = 0;
 	for (const struct rfl_plugin *p = rfl_plugins_first(plugins); p != NULL; p = p->next)
-		if (strcmp(p->file, path) == 0)
-			return 1;
-	return 0;
+		found |= strcmp(p->file, path) == 0 ||
+			 (resolved != NULL && strcmp(p->file, resolved) == 0);
+	free(resolved);
+	return found;
 }
 
 /* A file that survived the probe is loaded here too, which finds what it shares with others. */
@@ -179,15 +182,11 @@ show(struct args *a)
 static int
 check(struct args *a)
 {
-	/* A name without a slash would be looked for where the system's libraries are. */
-	char *path = realpath(a->chosen.name, NULL);
 	struct rfl_plugins *plugins = rfl_plugins_create();
-	int refused =
-		load_file(plugins, &a->common.conf->runtime.plugins, path ? path : a->chosen.name);
+	int refused = load_file(plugins, &a->common.conf->runtime.plugins, a->chosen.name);
 	for (const struct rfl_plugin *p = rfl_plugins_first(plugins); p != NULL; p = p->next)
 		print_one(a, p);
 	rfl_plugins_destroy(plugins);
-	free(path);
 	return refused ? RFL_EXIT_REFUSED : RFL_EXIT_DONE;
 }
 

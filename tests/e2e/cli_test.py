@@ -16,7 +16,7 @@ WORDS = {"stream": ["create", "list"], "processor": ["list", "status"], "plugin"
 
 def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, cwd=None, **env):
     """The command without a configuration: (stdout, stderr)."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RIFFLE_", "STATE_", "RUNTIME_"))}
+    clean = {k: v for k, v in os.environ.items() if k not in ("RIFFLE_CONFIG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")}
     with tempfile.TemporaryDirectory(prefix="riffle-cli-") as empty:
         done = subprocess.run([os.path.abspath(RIFFLE), *arguments], capture_output=True, text=True, timeout=60,
                               cwd=cwd or empty, env={**clean, "RIFFLE_PLUGIN_DIR": plugins, **env})
@@ -242,6 +242,9 @@ def a_bad_file_does_not_take_the_list_down():
     assert [json.loads(line)["name"] for line in lines] == list(rows)
     table = riffle("plugin", "list", status=3)[0].splitlines()
     assert table[0].split() == ["NAME", "KIND", "VERSION", "SUMMARY", "FILE"] and len(table) == len(rows) + 1
+    with Instance("[runtime]\nplugin-dir = plugins\n" + LOCAL) as i:
+        os.symlink(os.path.join(BUILD, "plugins/local/.libs"), os.path.join(i.dir, "plugins"))
+        assert [row["name"] for row in json.loads(i.cli("plugin", "list", "-o", "json"))] == ["local"]
     with tempfile.TemporaryDirectory() as empty:
         assert riffle("plugin", "list", "--plugin-dir", empty)[0] == "No plugins found.\n"
         assert riffle("plugin", "list", "--plugin-dir", empty, "-o", "json")[0] == "[]\n"
