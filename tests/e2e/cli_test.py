@@ -223,7 +223,7 @@ def a_file_is_tried_where_it_can_do_no_harm():
     for path, said, env in (
             (early, r": while it was loaded: killed by signal 6 \(Aborted\) \[R03\]", {}),
             (early, r": while it was loaded: ended with status 0 \[R03\]", {"RIFFLE_TEST_EARLY": "exit"}),
-            (os.path.join(BUILD, "tests/badplugins/.libs/wrong-magic.so"), r": .* \[R06\]", {}),
+            (os.path.join(BUILD, "tests/badplugins/wrong-magic.so"), r": .* \[R06\]", {}),
             (os.path.join(HERE, "absent.so"), r": No such file or directory \[R01\]", {}),
             ("/etc/passwd", r": .*invalid ELF header.* \[R03\]", {})):
         out, err = riffle("plugin", "check", path, status=3, **env)
