@@ -162,7 +162,9 @@ collect(const struct question *q, const struct rfl_child *child, json_t *all)
 		json_decref(answers);
 		return;
 	}
-	char *says = rfl_sprintf("its plugin was asked: %s", rfl_buf_str(&child->text));
+	char *says = child->end == RFL_CHILD_SILENT
+			     ? rfl_sprintf("no answer within %g s", (double)q->timeout_ms / 1000)
+			     : rfl_sprintf("its plugin was asked: %s", rfl_buf_str(&child->text));
 	json_array_append_new(all, answer(q, NULL, NOT_OK, says));
 	free(says);
 }
