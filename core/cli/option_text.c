@@ -57,7 +57,7 @@ rfl_section_word(uint32_t section)
 static void
 put_range(const struct riffle_option *o, struct rfl_buf *out)
 {
-	if (o->min == 0 && o->max == 0)
+	if (o->min == 0 && (o->max == 0 || o->max == INT64_MAX))
 		return;
 	rfl_buf_puts(out, "; ");
 	if (o->max == INT64_MAX) {

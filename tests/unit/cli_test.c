@@ -253,6 +253,7 @@ test_an_option_in_words(void **state)
 			"number; -1 to 1024"},
 		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 65536, .max = INT64_MAX},
 			"size; at least 64KiB"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .max = INT64_MAX}, "size"},
 		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 1, .max = INT64_C(1) << 41},
 			"size; 1B to 2TiB"},
 		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 0, .max = 1025}, "size; 0 to 1025B"},
