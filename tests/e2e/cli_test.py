@@ -137,7 +137,9 @@ def the_page_of_the_file_has_every_key():
         assert fact in page, fact
     for rule in ("byte order mark", "carriage return", "UTF-16", "NUL bytes", "65536 bytes", "Continuation", "Quotes",
                  "before the first section", "key twice", "${NAME:-text}", "${cred:NAME}", "--set SECTION.KEY=VALUE",
-                 "count N [or D]", "tumbling D", "retry N [backoff D..D] then stop|skip", "2026-01-02T03:04:05Z",
+                 "count N [or D]", "tumbling D", "hopping D every D", "session gap D max D", "align ZONE", "offset D",
+                 "json:PATH [unit]", "stream NAME", "dead-letter STREAM", "retry N [backoff D..D] then policy",
+                 "2026-01-02T03:04:05Z",
                  "1m30s", "64KiB", "messages.md"):
         assert rule in page, rule
 
