@@ -55,13 +55,33 @@ unknown(const char *word)
 	return RFL_EXIT_USAGE;
 }
 
+static int
+run_verb(const char *word, int argc, char **argv)
+{
+	for (size_t i = 0; i < RFL_COUNT(verbs); i++) {
+		if (strcmp(word, verbs[i]->name) != 0)
+			continue;
+		char *name = rfl_sprintf("riffle %s", verbs[i]->name);
+		argv[0] = name;
+		int status = verbs[i]->run(argc, argv);
+		free(name);
+		return status;
+	}
+	return unknown(word);
+}
+
 int
 rfl_cli_main(int argc, char **argv)
 {
+	static char to_help[] = "--help";
 	argp_err_exit_status = RFL_EXIT_USAGE;
 	if (argc < 2) {
 		help(stderr);
 		return RFL_EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "help") == 0 && argc > 2) {
+		char *asked[] = {NULL, to_help, NULL};
+		return run_verb(argv[2], 2, asked);
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 		strcmp(argv[1], "help") == 0) {
@@ -72,14 +92,5 @@ rfl_cli_main(int argc, char **argv)
 		printf("riffle " RFL_VERSION "\n");
 		return RFL_EXIT_DONE;
 	}
-	for (size_t i = 0; i < RFL_COUNT(verbs); i++) {
-		if (strcmp(argv[1], verbs[i]->name) != 0)
-			continue;
-		char *name = rfl_sprintf("riffle %s", verbs[i]->name);
-		argv[1] = name;
-		int status = verbs[i]->run(argc - 1, argv + 1);
-		free(name);
-		return status;
-	}
-	return unknown(argv[1]);
+	return run_verb(argv[1], argc - 1, argv + 1);
 }

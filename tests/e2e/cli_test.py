@@ -41,6 +41,7 @@ def help_lists_the_verbs_and_their_words():
     assert re.findall(r"^  (\w+) ", out, re.M) == VERBS, out
     for verb, words in WORDS.items():
         out = riffle(verb, "--help")[0]
+        assert riffle("help", verb)[0] == out
         assert re.findall(r"(?:Usage|  or):  ?riffle \w+ \[OPTION\.\.\.\] (\w+)", out) == words, out
 
 
@@ -48,6 +49,7 @@ def what_is_unknown_names_the_nearest():
     for arguments, said in (
             (["publsh"], "riffle: there is no verb 'publsh'; did you mean 'publish'?"),
             (["xyzzy"], "riffle: there is no verb 'xyzzy'; see riffle --help"),
+            (["help", "publsh"], "riffle: there is no verb 'publsh'; did you mean 'publish'?"),
             (["stream", "lst"], "riffle stream: there is no 'lst'; did you mean 'list'?"),
             (["stream", "xyzzy"], "riffle stream: create NAME or list is meant"),
             (["plugin"], "riffle plugin: list, show PLUGIN or check FILE is meant"),
@@ -262,6 +264,7 @@ def lists_come_in_three_forms():
         assert i.cli("processor", "list") == "No processors found.\n"
         assert i.cli("processor", "list", "-o", "json") == "[]\n"
         assert json.loads(i.cli("health", "-o", "json")) == {"ready": True, "reasons": []}
+        assert "provider local: stream in is " in i.cli("check", "--online")
 
 
 def on_a_terminal(*arguments, **env):
