@@ -29,7 +29,8 @@ struct riffle_batch *rfl_builder_finish(struct rfl_builder *b);
  */
 struct riffle_batch *rfl_batch_copy(
 	const struct riffle_batch *from, uint32_t first, uint32_t count, uint32_t stream);
-struct riffle_bytes rfl_batch_pack(const struct riffle_batch *copy); /* valid as long as the batch */
+struct riffle_bytes rfl_batch_pack(
+	const struct riffle_batch *copy);           /* valid as long as the batch */
 struct riffle_batch *rfl_batch_unpack(void *bytes); /* takes the bytes, which malloc gave */
 
 /*

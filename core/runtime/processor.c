@@ -127,8 +127,8 @@ rfl_processor_create(const struct rfl_processor_setup *setup, struct rfl_worker 
 	p->setup.input_providers = copy(setup->input_providers, c->input_count * sizeof(void *));
 	p->destinations = rfl_zalloc((c->output_count + 2) * sizeof *p->destinations);
 	p->destination_count = rfl_conf_destinations(c, p->destinations);
-	p->setup.destination_providers = copy(
-		setup->destination_providers, p->destination_count * sizeof(void *));
+	p->setup.destination_providers =
+		copy(setup->destination_providers, p->destination_count * sizeof(void *));
 	p->worker = worker;
 	p->what = rfl_sprintf("processor %s", c->name);
 	if (c->guarantee == RFL_EXACTLY_ONCE)
@@ -180,8 +180,7 @@ streams_to(struct rfl_processor *const *list, size_t list_count,
 		if ((p->txn_id != NULL) != exactly_once)
 			continue;
 		for (size_t k = 0; k < p->destination_count; k++) {
-			const struct riffle_stream *s =
-				&p->destinations[k]->stream;
+			const struct riffle_stream *s = &p->destinations[k]->stream;
 			uint32_t at = 0;
 			if (p->setup.destination_providers[k] != provider)
 				continue;

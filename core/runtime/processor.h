@@ -18,7 +18,7 @@ struct rfl_processor_setup {
 	const struct rfl_clock *clock;
 	const char *instance; /* stable id */
 	struct rfl_instance *function;
-	struct rfl_instance *const *input_providers;  /* by input */
+	struct rfl_instance *const *input_providers;       /* by input */
 	struct rfl_instance *const *destination_providers; /* as rfl_conf_destinations */
 };
 

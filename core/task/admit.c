@@ -76,7 +76,8 @@ memory_allows(struct rfl_task *t)
 	if (t->spec->spill_bytes > 0 && rfl_store_spill(t->store, limit - limit / 4, &err) == 0)
 		return 1;
 	if (t->spec->spill_bytes == 0)
-		rfl_err(&err, RIFFLE_E_FULL, "its windows need more than memory = %zu bytes", limit);
+		rfl_err(&err, RIFFLE_E_FULL, "its windows need more than memory = %zu bytes",
+			limit);
 	stop_for_memory(t, &err);
 	return 0;
 }
@@ -154,8 +155,7 @@ fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now
 	if (t->window == NULL && lane->at.stream == lane->at.input) {
 		lane->chunk = rfl_store_borrow(t->store, id, b);
 	} else {
-		lane->chunk =
-			rfl_store_copy(t->store, id, b, 0, b->record_count, lane->at.input);
+		lane->chunk = rfl_store_copy(t->store, id, b, 0, b->record_count, lane->at.input);
 		rfl_batch_unref(b);
 	}
 	/* In hand it holds the position, and its keys are pointed to. */

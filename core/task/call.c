@@ -21,9 +21,9 @@ struct rfl_call {
 	struct rfl_task *task;
 	struct rfl_pane *pane;
 	struct rfl_store *store;
-	void *call;     /* the plugin's */
-	size_t item;    /* of the pane: the next that is not yet in a piece */
-	uint32_t taken; /* records of it that are */
+	void *call;                 /* the plugin's */
+	size_t item;                /* of the pane: the next that is not yet in a piece */
+	uint32_t taken;             /* records of it that are */
 	struct riffle_batch *piece; /* what is being pushed: these records of it are left */
 	uint32_t piece_first, piece_count;
 	int64_t deadline_ns;
@@ -129,8 +129,8 @@ struct pane_headers {
 static void
 add_header(struct pane_headers *h, const char *name, const void *value, size_t len)
 {
-	h->list[h->count++] = (struct riffle_header){
-		.name = {name, strlen(name)}, .value = {value, len}};
+	h->list[h->count++] =
+		(struct riffle_header){.name = {name, strlen(name)}, .value = {value, len}};
 }
 
 static void

@@ -67,7 +67,8 @@ parse_time(struct riffle_bytes text, int64_t unit_ns, int64_t *ret_ms, struct ri
 		if (unit_ns >= 1000000) {
 			if (n > TIME_LIMIT_MS / (unit_ns / 1000000) ||
 				n < -TIME_LIMIT_MS / (unit_ns / 1000000))
-				return rfl_err(reterr, RIFFLE_E_DATA, "its time '%s' cannot be", copy);
+				return rfl_err(
+					reterr, RIFFLE_E_DATA, "its time '%s' cannot be", copy);
 			*ret_ms = n * (unit_ns / 1000000);
 			return RIFFLE_OK;
 		}
@@ -101,7 +102,8 @@ header_text(const struct door *d, const struct riffle_record *r, const char *nam
 /* The text of a JSON value lies in the record, or, where it had to be put together, in the buffer. */
 static int
 json_text(const struct door *d, const struct riffle_record *r, const struct rfl_json_path *path,
-	const char *name, struct rfl_buf *buf, struct riffle_bytes *ret, struct riffle_error *reterr)
+	const char *name, struct rfl_buf *buf, struct riffle_bytes *ret,
+	struct riffle_error *reterr)
 {
 	struct rfl_json_value v;
 	(void)d;
@@ -144,8 +146,8 @@ time_of(const struct door *d, const struct riffle_record *r, int64_t *ret_ms,
 		rc = rfl_err(reterr, RIFFLE_E_DATA, "its time, %" PRId64 " ms, cannot be", *ret_ms);
 	if (rc == RIFFLE_OK && *ret_ms - d->now_ms > d->conf->max_future_ms)
 		rc = rfl_err(reterr, RIFFLE_E_DATA,
-			"its time is %" PRId64 " ms ahead of the clock, more than max-future = %" PRId64
-			" ms",
+			"its time is %" PRId64
+			" ms ahead of the clock, more than max-future = %" PRId64 " ms",
 			*ret_ms - d->now_ms, d->conf->max_future_ms);
 	return rc;
 }

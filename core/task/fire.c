@@ -31,9 +31,8 @@ may_fire(const struct rfl_task *t)
 static struct rfl_group *
 last_group(struct rfl_task *t)
 {
-	return rfl_list_empty(&t->groups)
-		       ? NULL
-		       : rfl_container(t->groups.prev, struct rfl_group, link);
+	return rfl_list_empty(&t->groups) ? NULL
+					  : rfl_container(t->groups.prev, struct rfl_group, link);
 }
 
 static void

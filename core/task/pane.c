@@ -96,8 +96,7 @@ void
 rfl_pane_need(struct rfl_pane *p)
 {
 	for (size_t i = 0; i < p->items.count; i++)
-		rfl_store_need(
-			rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
+		rfl_store_need(rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
 	p->holds_items = 1;
 }
 

@@ -61,8 +61,9 @@ rfl_item_count(struct rfl_window_item i)
 struct rfl_pane {
 	uint32_t magic;
 	enum rfl_pane_state state;
-	struct rfl_list link; /* in the task's panes, in frontier order; or its streams, its early ones */
-	struct rfl_list work; /* in the task's waiting or calling ones */
+	struct rfl_list
+		link; /* in the task's panes, in frontier order; or its streams, its early ones */
+	struct rfl_list work;    /* in the task's waiting or calling ones */
 	struct rfl_group *group; /* NULL: streaming and not yet over, or early */
 	int is_early, is_open;   /* open: streaming, more records may come */
 	int holds_items;         /* its items need their chunks */
@@ -73,8 +74,8 @@ struct rfl_pane {
 	uint64_t record_count;
 	int64_t max_time_ms; /* `none`: of its records */
 
-	uint32_t attempt;  /* of the call under way, or the last one; 0 = none yet */
-	uint32_t failures; /* counted ones */
+	uint32_t attempt;   /* of the call under way, or the last one; 0 = none yet */
+	uint32_t failures;  /* counted ones */
 	int64_t backoff_ms; /* the last wait */
 	int64_t retry_at_ns;
 	struct rfl_call *call;

@@ -127,8 +127,8 @@ struct output_headers {
 static void
 add_header(struct output_headers *h, const char *name, const char *value, size_t len)
 {
-	h->list[h->count++] = (struct riffle_header){
-		.name = {name, strlen(name)}, .value = {value, len}};
+	h->list[h->count++] =
+		(struct riffle_header){.name = {name, strlen(name)}, .value = {value, len}};
 }
 
 static void

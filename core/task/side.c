@@ -110,8 +110,8 @@ rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_
 	const struct riffle_record *r = riffle_batch_at(lane->chunk->batch, record);
 	if (c->late == RFL_LATE_DROP)
 		return;
-	snprintf(text, sizeof text, "late: all windows of its time are over, the watermark is %" PRId64,
-		end_ms);
+	snprintf(text, sizeof text,
+		"late: all windows of its time are over, the watermark is %" PRId64, end_ms);
 	if (c->late == RFL_LATE_STREAM) {
 		add_side(t, lane, record, end_ms, &t->spec->late, "late", text);
 		return;
@@ -238,9 +238,8 @@ static int
 belongs(const struct rfl_task *t, const struct rfl_side *s)
 {
 	if (rfl_task_has_frontier(t))
-		return !t->is_replaying &&
-		       (s->missed_end_ms == RFL_BEFORE_MS ||
-			       s->missed_end_ms <= rfl_task_frontier(t));
+		return !t->is_replaying && (s->missed_end_ms == RFL_BEFORE_MS ||
+						   s->missed_end_ms <= rfl_task_frontier(t));
 	return s->offset < t->lanes[s->lane].settled;
 }
 

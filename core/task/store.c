@@ -28,8 +28,7 @@ struct rfl_store {
 };
 
 struct rfl_store *
-rfl_store_create(
-	size_t lane_count, const char *spill_dir, size_t memory_bytes, int64_t spill_bytes)
+rfl_store_create(size_t lane_count, const char *spill_dir, size_t memory_bytes, int64_t spill_bytes)
 {
 	struct rfl_store *s = rfl_zalloc(sizeof *s);
 	s->magic = STORE_MAGIC;
@@ -175,8 +174,8 @@ read_back(struct rfl_store *s, const struct rfl_chunk *c, struct riffle_batch **
 	char *bytes = rfl_alloc(c->bytes);
 	size_t done = 0;
 	while (done < c->bytes) {
-		ssize_t n = pread(s->fd, bytes + done, c->bytes - done,
-			c->spilled_at + (int64_t)done);
+		ssize_t n =
+			pread(s->fd, bytes + done, c->bytes - done, c->spilled_at + (int64_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
@@ -292,7 +291,8 @@ rfl_store_spill(struct rfl_store *s, size_t limit, struct riffle_error *reterr)
 	while (s->bytes > limit && (c = newest(s)) != NULL) {
 		if (s->spilled + (int64_t)c->bytes > s->spill_bytes)
 			return rfl_err(reterr, RIFFLE_E_FULL,
-				"its windows need more than memory = %zu and spill = %" PRId64 " bytes",
+				"its windows need more than memory = %zu and spill = %" PRId64
+				" bytes",
 				s->memory_bytes, s->spill_bytes);
 		int rc = open_file(s, reterr);
 		if (rc == RIFFLE_OK)

@@ -22,11 +22,12 @@ struct rfl_chunk {
 	int64_t first_offset;
 	uint32_t live, kept;
 	size_t bytes;
-	struct riffle_batch *batch; /* one reference; NULL while it is spilled or no longer needed */
-	int64_t spilled_at;         /* in the file; -1 = not */
-	int is_copy;                /* of ours; else borrowed from the provider */
-	int is_pinned;              /* not to be spilled: somebody points into it */
-	int is_dropped;             /* the bytes are gone for good: keep = no */
+	struct riffle_batch
+		*batch;     /* one reference; NULL while it is spilled or no longer needed */
+	int64_t spilled_at; /* in the file; -1 = not */
+	int is_copy;        /* of ours; else borrowed from the provider */
+	int is_pinned;      /* not to be spilled: somebody points into it */
+	int is_dropped;     /* the bytes are gone for good: keep = no */
 };
 
 struct rfl_store;
@@ -61,7 +62,7 @@ int rfl_store_batch(struct rfl_store *s, struct rfl_chunk *c, struct riffle_batc
 
 /* The first offset of the lane that is still needed; next when there is none. */
 int64_t rfl_store_low(const struct rfl_store *s, uint32_t lane, int64_t next);
-size_t rfl_store_bytes(const struct rfl_store *s);   /* in memory */
+size_t rfl_store_bytes(const struct rfl_store *s);    /* in memory */
 int64_t rfl_store_spilled(const struct rfl_store *s); /* in the file */
 /*
  * Writes the newest chunks of copies to the file until at most limit bytes are in memory. 0, or E_FULL

@@ -36,8 +36,8 @@ struct rfl_task_spec {
 	const char *what; /* "processor averager", for the log */
 	struct rfl_callee callee;
 	struct rfl_window_spec window;
-	uint64_t settings; /* fingerprint */
-	const struct rfl_route *routes; /* by output */
+	uint64_t settings;                  /* fingerprint */
+	const struct rfl_route *routes;     /* by output */
 	struct rfl_route late, dead_letter; /* of the streams that the configuration names */
 	size_t memory_bytes;
 	int64_t spill_bytes;

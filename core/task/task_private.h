@@ -37,9 +37,9 @@ struct rfl_admission {
 
 struct rfl_lane {
 	struct rfl_task_lane at;
-	int64_t next;      /* next offset to admit; also hw */
-	int64_t settled;   /* low of what is settled, where that is a cut */
-	int64_t asked;     /* low of the commit under way, or of the last one */
+	int64_t next;    /* next offset to admit; also hw */
+	int64_t settled; /* low of what is settled, where that is a cut */
+	int64_t asked;   /* low of the commit under way, or of the last one */
 	int64_t asked_hw;
 	int64_t committed; /* low that is committed for sure */
 	int64_t committed_hw;
@@ -64,7 +64,7 @@ struct rfl_lane {
 
 /* A record that goes to the late stream or is a dead letter by itself. */
 struct rfl_side {
-	uint32_t magic; /* first, as in a pane: a finished send tells by it whose it was */
+	uint32_t magic;       /* first, as in a pane: a finished send tells by it whose it was */
 	struct rfl_list link; /* in the task's sides, in the order of arrival */
 	uint32_t lane;
 	int64_t offset;
@@ -88,14 +88,14 @@ struct rfl_task {
 	struct rfl_window_record *adds; /* on their way into the engine */
 	uint32_t *add_records;          /* their places in the batch in hand */
 
-	int64_t watermark_ms;        /* of the window's clock; RFL_BEFORE_MS = not known yet */
-	int is_replaying;            /* until all lanes are through: no window fires, nothing commits */
-	int32_t held_by;             /* lane; -1 = none */
+	int64_t watermark_ms; /* of the window's clock; RFL_BEFORE_MS = not known yet */
+	int is_replaying;     /* until all lanes are through: no window fires, nothing commits */
+	int32_t held_by;      /* lane; -1 = none */
 	int64_t held_since_ns;
 	int64_t all_idle_since_ns; /* 0 = not all of them are */
 
-	struct rfl_list groups; /* of windows that are over, in frontier order */
-	struct rfl_list panes;  /* theirs, in the same order */
+	struct rfl_list groups;           /* of windows that are over, in frontier order */
+	struct rfl_list panes;            /* theirs, in the same order */
 	struct rfl_list streams, earlies; /* panes that are in no group */
 	struct rfl_list waiting, calling; /* by pane.work */
 	uint32_t pane_count;              /* over and not settled */
@@ -136,8 +136,8 @@ int rfl_task_is_at_most_once(const struct rfl_task *t);
 int rfl_task_holds_outputs(const struct rfl_task *t);
 
 /* door.c: judges all records of the batch in hand; refused ones are dealt with when their turn comes. */
-void rfl_door_judge(struct rfl_task *t, struct rfl_lane *lane, const struct riffle_batch *b,
-	int64_t now_ms);
+void rfl_door_judge(
+	struct rfl_task *t, struct rfl_lane *lane, const struct riffle_batch *b, int64_t now_ms);
 /* Why record i was refused; the caller frees. */
 char *rfl_door_reason(const struct rfl_task *t, const struct rfl_lane *lane,
 	const struct riffle_batch *b, uint32_t i, int64_t now_ms);
@@ -146,8 +146,7 @@ char *rfl_door_reason(const struct rfl_task *t, const struct rfl_lane *lane,
 void rfl_watermark_init(struct rfl_task *t);
 void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms);
 /* For this record, windows that end at or before it are over. */
-int64_t rfl_watermark_closed(
-	const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
+int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 
@@ -169,7 +168,7 @@ int rfl_task_has_room(const struct rfl_task *t);
 
 /* publish.c */
 void rfl_task_publish(struct rfl_task *t, struct rfl_pane *p); /* sends what it holds */
-void rfl_task_settle(struct rfl_task *t);      /* lets go of groups that are done */
+void rfl_task_settle(struct rfl_task *t);                      /* lets go of groups that are done */
 void rfl_task_settle_rest(struct rfl_task *t); /* and of what was left out behind them */
 /* Checks one batch of a function and keeps it in the pane, addressed; E_DATA, E_UNSUPPORTED. */
 int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,

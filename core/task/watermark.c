@@ -26,8 +26,7 @@ holder(const struct rfl_task *t)
 	int32_t least = -1;
 	for (size_t i = 0; i < t->lane_count; i++)
 		if (!t->lanes[i].is_idle &&
-			(least < 0 ||
-				lane_mark(t, &t->lanes[i]) < lane_mark(t, &t->lanes[least])))
+			(least < 0 || lane_mark(t, &t->lanes[i]) < lane_mark(t, &t->lanes[least])))
 			least = (int32_t)i;
 	return least;
 }
@@ -103,7 +102,8 @@ look_through(struct rfl_task *t, int64_t now_ns)
 		if (!l->is_through && l->next >= l->replay_to)
 			l->is_through = 1;
 		/* Offsets have gaps: the last ones before replay_to may not be records. */
-		if (!l->is_through && l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state))
+		if (!l->is_through && l->is_dry && l->chunk == NULL &&
+			lane_state(l, now_ns, &state))
 			l->is_through = state.position >= l->replay_to;
 		left |= !l->is_through;
 	}

@@ -135,7 +135,7 @@ def the_page_of_the_file_has_every_key():
         for key in keys:
             assert re.search(r" %s " % key, part), (kind, key, part)
     for fact in ("(size; default 64MiB; at least 64KiB)", "(duration; default 30s; 0 to 1d)",
-                 "(one of create, verify; default create)", "not offered by this version", "(text; required)"):
+                 "(one of create, verify; default create)", "(text; required)"):
         assert fact in page, fact
     for rule in ("byte order mark", "carriage return", "UTF-16", "NUL bytes", "65536 bytes", "Continuation", "Quotes",
                  "before the first section", "key twice", "${NAME:-text}", "${cred:NAME}", "--set SECTION.KEY=VALUE",

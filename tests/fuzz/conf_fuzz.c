@@ -53,8 +53,7 @@ static const struct riffle_option_table function_tables[] = {TABLE(RIFFLE_SECTIO
 
 static int
 find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
-	struct rfl_conf_plugin *ret,
-	struct riffle_error *reterr)
+	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
 {
 	(void)ctx, (void)places;
 	int is_provider = kind == RIFFLE_KIND_PROVIDER;

@@ -64,8 +64,8 @@ static void
 note(const struct rfl_window_fired *f)
 {
 	size_t len = strlen(out);
-	len += (size_t)snprintf(out + len, sizeof out - len, "%lld-%lld %.*s:",
-		(long long)f->start_ms, (long long)f->end_ms, (int)f->key_len,
+	len += (size_t)snprintf(out + len, sizeof out - len,
+		"%lld-%lld %.*s:", (long long)f->start_ms, (long long)f->end_ms, (int)f->key_len,
 		f->key ? (const char *)f->key : "");
 	for (size_t i = 0; i < items.count; i++)
 		len += (size_t)snprintf(out + len, sizeof out - len, "%s%llu", i ? "," : "",
@@ -99,8 +99,8 @@ static void
 test_tumbling(void **state)
 {
 	(void)state;
-	struct rfl_window *w = create((struct rfl_window_spec){
-		.shape = RFL_SHAPE_TUMBLING, .size_ms = 10000});
+	struct rfl_window *w =
+		create((struct rfl_window_spec){.shape = RFL_SHAPE_TUMBLING, .size_ms = 10000});
 	uint32_t missed;
 	assert_int_equal(rfl_window_next_ms(w), RFL_NEVER_MS);
 	assert_int_equal(rfl_window_frontier(w), RFL_BEFORE_MS);
@@ -157,8 +157,8 @@ static void
 test_hopping(void **state)
 {
 	(void)state;
-	struct rfl_window *w = create((struct rfl_window_spec){
-		.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 5});
+	struct rfl_window *w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 5});
 	uint32_t missed;
 	add(w, "a", 7, 1);
 	add(w, "b", 3, 2);
@@ -173,7 +173,8 @@ test_hopping(void **state)
 	assert_int_equal(dropped, 4);
 	destroy(w);
 	/* A slide that does not divide the length. */
-	w = create((struct rfl_window_spec){.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 4});
+	w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 4});
 	add(w, "", 9, 1);
 	assert_string_equal(fire(w, 100), "0-10 :1;4-14 :1;8-18 :1;");
 	destroy(w);
@@ -191,7 +192,8 @@ test_sessions(void **state)
 	add(w, "k", 31, 3); /* one more: does not */
 	add(w, "m", 5, 4);
 	assert_int_equal(rfl_window_open_count(w), 3);
-	add(w, "k", 21, 5); /* within the gap of the one behind, one beyond that of the one before */
+	add(w, "k", 21,
+		5); /* within the gap of the one behind, one beyond that of the one before */
 	assert_int_equal(rfl_window_open_count(w), 3);
 	add(w, "k", 20, 6); /* connects them */
 	assert_int_equal(rfl_window_open_count(w), 2);
@@ -208,7 +210,8 @@ test_sessions(void **state)
 	assert_int_equal(rfl_window_bytes(w) > 0, 1);
 	destroy(w);
 	/* No session spans more than max. */
-	w = create((struct rfl_window_spec){.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 15});
+	w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 15});
 	add(w, "", 0, 1);
 	add(w, "", 8, 2);
 	add(w, "", 15, 3);
@@ -248,8 +251,8 @@ static void
 test_early_looks_show_what_changed(void **state)
 {
 	(void)state;
-	struct rfl_window *w = create((struct rfl_window_spec){
-		.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 5});
+	struct rfl_window *w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 5});
 	add(w, "a", 7, 1);
 	add(w, "b", 7, 2);
 	assert_string_equal(early(w), "0-10 a:1;0-10 b:2;5-15 a:1;5-15 b:2;");
@@ -258,7 +261,8 @@ test_early_looks_show_what_changed(void **state)
 	assert_string_equal(early(w), "5-15 a:1,3;10-20 a:3;");
 	assert_string_equal(fire(w, 10), "0-10 a:1;0-10 b:2;");
 	destroy(w);
-	w = create((struct rfl_window_spec){.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 100});
+	w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 100});
 	add(w, "a", 7, 1);
 	assert_string_equal(early(w), "7-18 a:1;");
 	add(w, "a", 9, 2);
@@ -284,8 +288,8 @@ static void
 test_a_hundred_thousand_keys(void **state)
 {
 	(void)state;
-	struct rfl_window *w = create((struct rfl_window_spec){
-		.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 100});
+	struct rfl_window *w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_SESSION, .size_ms = 10, .max_ms = 100});
 	struct rfl_window_fired f;
 	char key[16];
 	for (uint64_t i = 0; i < 100000; i++) {
