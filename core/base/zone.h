@@ -25,7 +25,9 @@ int64_t rfl_zone_offset_ms(const struct rfl_zone *z, int64_t utc_ms);
  * the moment a period begins (the first one at which the local clock shows its midnight or, where the
  * clock jumps over it, is past it). period_start(period_of(t)) <= t < period_start(period_of(t) + 1).
  */
-int64_t rfl_zone_period_of(const struct rfl_zone *z, int64_t utc_ms, int64_t days, int64_t offset_ms);
-int64_t rfl_zone_period_start(const struct rfl_zone *z, int64_t period, int64_t days, int64_t offset_ms);
+int64_t rfl_zone_period_of(
+	const struct rfl_zone *z, int64_t utc_ms, int64_t days, int64_t offset_ms);
+int64_t rfl_zone_period_start(
+	const struct rfl_zone *z, int64_t period, int64_t days, int64_t offset_ms);
 
 #endif
