@@ -73,7 +73,7 @@ static int64_t
 index_of(const struct rfl_window *w, int64_t t_ms)
 {
 	const struct rfl_panes *p = w->u.panes;
-	rfl_assert(t_ms < RFL_WINDOW_TIME_MAX && t_ms > -RFL_WINDOW_TIME_MAX);
+	rfl_assert(t_ms < RFL_WINDOW_TIME_LIMIT && t_ms > -RFL_WINDOW_TIME_LIMIT);
 	if (w->spec.zone != NULL)
 		return rfl_zone_period_of(w->spec.zone, t_ms, p->pane_days, w->spec.offset_ms);
 	return floor_div(t_ms - w->spec.offset_ms, p->pane_ms);
