@@ -120,6 +120,7 @@ fire_until(struct run *r, int64_t closed_ms)
 				got->values, json_integer((json_int_t)r->items.list[i].a));
 		r->items.count = 0;
 	}
+	assert_true(rfl_window_next_ms(r->w) > closed_ms);
 }
 
 static void
