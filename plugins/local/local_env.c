@@ -41,23 +41,61 @@ local_err(struct riffle_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-/* What passes when somebody makes room is worth another try; a failed flush never is. */
+/* What passes when somebody makes room, or repairs what is below us, is worth another try. */
 static int
 code_of(int rc, uint32_t *ret_flags)
 {
 	*ret_flags = RIFFLE_ERR_RETRIABLE;
 	switch (rc) {
 	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+	case MDB_MAP_RESIZED:
 	case MDB_READERS_FULL:
+	case MDB_DBS_FULL:
+	case LOCAL_BUSY:
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
+	case EIO:
+	case EROFS:
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
+	case EAGAIN:
 		return RIFFLE_E_UNAVAILABLE;
+	case LOCAL_GONE:
+		*ret_flags = 0;
+		return RIFFLE_E_NOTFOUND;
 	default:
 		*ret_flags = 0;
 		return RIFFLE_E_FATAL;
+	}
+}
+
+static const char *
+text_of(int rc)
+{
+	switch (rc) {
+	case LOCAL_GONE:
+		return "the topic was removed";
+	case LOCAL_BUSY:
+		return "databases are being opened";
+	case MDB_MAP_FULL:
+		return "map-size of the provider is used up";
+	case MDB_MAP_RESIZED:
+		return "another process has let it grow beyond the map-size of this one";
+	case MDB_TXN_FULL:
+		return "the transaction is larger than LMDB can commit";
+	case MDB_DBS_FULL:
+		return "more segments are in use at once than max-partitions allows for";
+	case EIO:
+		/* What a disk that fills up within a write looks like through LMDB, too. */
+		return "Input/output error, or no space left on device";
+	case ENOMEM:
+		return "Cannot allocate memory (map-size of the provider may be more than this "
+		       "process can map)";
+	default:
+		return mdb_strerror(rc);
 	}
 }
 
@@ -66,18 +104,17 @@ local_mdb_err(struct riffle_error *err, int rc, const char *fmt, ...)
 {
 	va_list ap;
 	uint32_t flags;
-	char why[128];
+	char why[160];
 	int code = code_of(rc, &flags);
-	const char *hint = "";
-	if (rc == MDB_MAP_FULL)
-		hint = " (map-size of the provider is used up)";
-	else if (rc == ENOMEM)
-		hint = " (map-size of the provider may be more than this process can map)";
-	snprintf(why, sizeof why, ": %s%s", mdb_strerror(rc), hint);
+	snprintf(why, sizeof why, ": %s", text_of(rc));
 	va_start(ap, fmt);
 	fill(err, code, flags, fmt, ap);
 	va_end(ap);
-	strncat(err->text, why, sizeof err->text - strlen(err->text) - 1);
+	/* The reason is what must not be cut off. */
+	size_t room = sizeof err->text - 1 - strlen(why);
+	if (strlen(err->text) > room)
+		err->text[room] = '\0';
+	strcat(err->text, why);
 	return code;
 }
 
@@ -97,6 +134,14 @@ local_strdup(const char *s)
 {
 	size_t len = strlen(s) + 1;
 	return memcpy(local_alloc(len), s, len);
+}
+
+int64_t
+local_mono_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 int64_t
@@ -160,46 +205,88 @@ local_read_begin(struct local_env *env, MDB_txn **ret_txn, struct riffle_error *
 	return rc != 0 ? local_mdb_err(reterr, rc, "cannot read %s", env->dir) : RIFFLE_OK;
 }
 
+/* An environment of LMDB's that holds something, but not our mark, is somebody else's. */
+static int
+is_empty(MDB_txn *txn)
+{
+	MDB_dbi dbi;
+	MDB_stat st;
+	return mdb_dbi_open(txn, NULL, 0, &dbi) == 0 && mdb_stat(txn, dbi, &st) == 0 &&
+	       st.ms_entries == 0;
+}
+
+/* Looked at before anything else is, and nothing is changed in another format. */
 static int
 check_format(struct local_env *env, MDB_txn *txn, struct riffle_error *reterr)
 {
 	uint32_t version = LOCAL_FORMAT;
-	char name[] = "format";
-	MDB_val key = {sizeof name - 1, name}, value = {sizeof version, &version};
-	int rc = mdb_put(txn, env->meta, &key, &value, MDB_NOOVERWRITE);
-	if (rc == 0)
+	MDB_val key = local_text_val("format"), value = {sizeof version, &version};
+	int rc = mdb_dbi_open(txn, "meta", 0, &env->meta);
+	if (rc == MDB_NOTFOUND && is_empty(txn)) {
+		rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
+		if (rc == 0)
+			rc = mdb_put(txn, env->meta, &key, &value, 0);
+	} else if (rc == 0) {
+		rc = mdb_get(txn, env->meta, &key, &value);
+	}
+	if (rc == MDB_NOTFOUND || (rc == 0 && value.mv_size != sizeof version))
+		return local_err(reterr, RIFFLE_E_CONFIG,
+			"%s is an LMDB environment, but not a log of riffle's", env->dir);
+	if (rc != 0)
+		return local_mdb_err(reterr, rc, "cannot open the log in %s", env->dir);
+	memcpy(&version, value.mv_data, sizeof version);
+	if (version == LOCAL_FORMAT)
 		return RIFFLE_OK;
-	if (rc != MDB_KEYEXIST)
-		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	if (value.mv_size == sizeof version)
-		memcpy(&version, value.mv_data, sizeof version);
-	if (value.mv_size != sizeof version || version > LOCAL_FORMAT)
-		return local_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"%s is in format %u, this version of riffle reads up to %u", env->dir,
-			version, LOCAL_FORMAT);
-	return RIFFLE_OK;
+	return local_err(reterr, RIFFLE_E_CONFIG,
+		"the log in %s is in format %u, this version of riffle reads format %u%s", env->dir,
+		version, LOCAL_FORMAT,
+		version > LOCAL_FORMAT ? ": a newer riffle is needed"
+				       : ": export it with the riffle that wrote it");
 }
 
 static int
 open_databases(struct local_env *env, struct riffle_error *reterr)
 {
 	MDB_txn *txn;
+	const struct {
+		const char *name;
+		MDB_dbi *dbi;
+	} all[] = {{"streams", &env->streams}, {"groups", &env->groups},
+		{"segments", &env->segments}, {"removed", &env->removed},
+		{"compaction", &env->compaction}, {"tombstones", &env->tombstones}};
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc != 0)
 		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "streams", MDB_CREATE, &env->streams);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "groups", MDB_CREATE, &env->groups);
-	rc = rc != 0 ? local_mdb_err(reterr, rc, "cannot open the databases of %s", env->dir)
-		     : check_format(env, txn, reterr);
+	rc = check_format(env, txn, reterr);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;
 	}
-	rc = mdb_txn_commit(txn);
+	for (size_t i = 0; i < sizeof all / sizeof all[0] && rc == 0; i++)
+		rc = mdb_dbi_open(txn, all[i].name, MDB_CREATE, all[i].dbi);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
 	return rc != 0 ? local_mdb_err(reterr, rc, "cannot write %s", env->dir) : RIFFLE_OK;
+}
+
+/* The fixed databases, LMDB's own two, and twice what one transaction may seal of segments. */
+static MDB_dbi
+databases_of(const struct local_settings *s)
+{
+	return 16 + s->open_segments + 2 * s->max_partitions;
+}
+
+/* What only a person can put right is not tried again. */
+static int
+open_err(const struct local_settings *s, int rc, struct riffle_error *reterr)
+{
+	local_mdb_err(reterr, rc, "cannot open the log in %s", s->dir);
+	if (rc != EACCES && rc != EPERM && rc != EROFS && rc != ENOTDIR && rc != ENOENT)
+		return reterr->code;
+	reterr->flags = 0;
+	return reterr->code = RIFFLE_E_CONFIG;
 }
 
 static int
@@ -210,13 +297,13 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
 	if (rc == 0)
-		rc = mdb_env_set_maxdbs(env->mdb, s->max_databases);
+		rc = mdb_env_set_maxdbs(env->mdb, databases_of(s));
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(env->mdb, 1022);
 	if (rc == 0)
 		rc = mdb_env_open(env->mdb, s->dir, MDB_NOTLS | s->mdb_flags, 0600);
 	if (rc != 0)
-		return local_mdb_err(reterr, rc, "cannot open the log in %s", s->dir);
+		return open_err(s, rc, reterr);
 	/* LMDB leaves its data file to be inherited by every program we start. */
 	if (mdb_env_get_fd(env->mdb, &fd) == 0)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -232,6 +319,7 @@ env_free(struct local_env *env)
 		mdb_env_close(env->mdb);
 	pthread_mutex_destroy(&env->lock);
 	pthread_mutex_destroy(&env->opening);
+	local_handles_fini(&env->handles);
 	env->magic = 0;
 	free(env->dir);
 	free(env);
@@ -247,6 +335,9 @@ env_create(const struct local_settings *s, const struct stat *st, struct local_e
 	env->dev = st->st_dev;
 	env->ino = st->st_ino;
 	env->dir = local_strdup(s->dir);
+	env->settings = *s;
+	env->settings.dir = env->dir;
+	local_handles_init(&env->handles, s->open_segments);
 	pthread_mutex_init(&env->lock, NULL);
 	pthread_mutex_init(&env->opening, NULL);
 	int rc = open_mdb(env, s, reterr);

@@ -12,14 +12,64 @@
 
 static const struct riffle_provider_ops *ops;
 static char dir[64];
-static struct riffle_value values[4];
-static const struct riffle_config config = {.size = sizeof config,
+static struct riffle_value values[32], stream_values[16];
+static struct riffle_config config = {.size = sizeof config,
 	.section = RIFFLE_SECTION_PROVIDER,
 	.value_size = sizeof values[0],
-	.value_count = 4,
 	.name = "local",
 	.dir = dir,
 	.values = values};
+static struct riffle_config stream_config = {.size = sizeof stream_config,
+	.section = RIFFLE_SECTION_STREAM,
+	.value_size = sizeof stream_values[0],
+	.name = "a",
+	.dir = dir,
+	.values = stream_values};
+static const struct riffle_plugin *plugin;
+
+/* What is not set reads as its default, as far as these tests go: numbers, sizes and times in ms. */
+static void
+take_defaults(uint32_t section, struct riffle_config *c, struct riffle_value *list)
+{
+	const struct riffle_option_table *t = plugin->tables;
+	while (t->section != section)
+		t++;
+	c->value_count = t->option_count;
+	for (uint32_t i = 0; i < t->option_count; i++) {
+		const struct riffle_option *o = &t->options[i];
+		list[i] = (struct riffle_value){.is_set = 0};
+		for (int k = 0; o->type == RIFFLE_OPT_ENUM && o->choices[k] != NULL; k++)
+			if (strcmp(o->choices[k], o->def) == 0)
+				list[i].u.i = k;
+		if (o->type == RIFFLE_OPT_INT && o->def != NULL)
+			list[i].u.i = atoll(o->def);
+	}
+}
+
+static struct riffle_value *
+option(uint32_t section, const char *name)
+{
+	const struct riffle_option_table *t = plugin->tables;
+	while (t->section != section)
+		t++;
+	for (uint32_t i = 0; i < t->option_count; i++)
+		if (strcmp(t->options[i].name, name) == 0)
+			return section == RIFFLE_SECTION_PROVIDER ? &values[i] : &stream_values[i];
+	fail_msg("there is no option %s", name);
+	return NULL;
+}
+
+static void
+set_provider(const char *name, int64_t value)
+{
+	*option(RIFFLE_SECTION_PROVIDER, name) = (struct riffle_value){.is_set = 1, .u.i = value};
+}
+
+static void
+set_stream(const char *name, int64_t value)
+{
+	*option(RIFFLE_SECTION_STREAM, name) = (struct riffle_value){.is_set = 1, .u.i = value};
+}
 
 static int
 remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
@@ -33,10 +83,14 @@ fresh_dir(void **state)
 {
 	(void)state;
 	strcpy(dir, "/tmp/riffle-local-XXXXXX");
-	values[0].u.s = NULL;
-	values[1].u.i = 2; /* none: these tests kill processes, not machines */
-	values[2].u.i = INT64_C(1) << 30;
-	values[3].u.i = 64;
+	take_defaults(RIFFLE_SECTION_PROVIDER, &config, values);
+	take_defaults(RIFFLE_SECTION_STREAM, &stream_config, stream_values);
+	set_provider("durability", 2); /* none: these tests kill processes, not machines */
+	set_provider("map-size", INT64_C(1) << 30);
+	set_provider("max-partitions", 64);
+	set_provider("commit-size", 8 << 20);
+	set_provider("clean-interval", 5000);
+	set_stream("tombstones", 86400000);
 	return mkdtemp(dir) ? 0 : -1;
 }
 
@@ -542,7 +596,7 @@ static void
 test_a_full_log_refuses_and_loses_nothing(void **state)
 {
 	(void)state;
-	values[2].u.i = 1 << 20;
+	set_provider("map-size", 1 << 20);
 	struct bed b = {.self = open_self()};
 	const struct riffle_stream s = stream_of("a", 1);
 	static char big[100000];
@@ -614,7 +668,7 @@ test_a_damaged_record_is_named_and_can_be_passed(void **state)
 	send_text(&b, "three", 3);
 	close_sink(&b);
 	ops->destroy(b.self);
-	damage("t/a/0", 1);
+	damage("s/1/0/0", 1);
 	b.self = open_self();
 	open_source(&b, &s, NULL, RIFFLE_START_EARLIEST, 0);
 	batch = poll_lane(&b, 0, 10);
@@ -623,7 +677,8 @@ test_a_damaged_record_is_named_and_can_be_passed(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(
 			ops->lane_poll(b.source, 0, 10, 1 << 20, &batch, &err), RIFFLE_E_DATA);
-		assert_string_equal(err.text, "record a[0]@1 is damaged");
+		assert_string_equal(
+			err.text, "the record of topic \"a\", partition 0, offset 1 is damaged");
 	}
 	const struct riffle_position past = {.offset = 2};
 	const uint32_t lane = 0;
@@ -778,7 +833,8 @@ main(int argc, char **argv)
 		CASE(test_killed_in_a_transaction_leaves_all_or_nothing),
 		CASE(test_no_descriptor_is_inherited),
 	};
-	ops = load_plugin("plugins/local/.libs/local.so")->ops;
+	plugin = load_plugin("plugins/local/.libs/local.so");
+	ops = plugin->ops;
 	if (argc == 3) {
 		char given[64];
 		snprintf(given, sizeof given, "%s", argv[2]);
