@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The smallest page that LMDB has on any of our machines. */
+#define PAGE_BYTES_MIN 4096
+
 /* LMDB forbids opening an environment twice in one process. */
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct local_env *registry;
@@ -62,6 +65,8 @@ code_of(int rc, uint32_t *ret_flags)
 	case ENFILE:
 	case ENOMEM:
 	case EAGAIN:
+	case EINTR:
+	case ENOLCK:
 		return RIFFLE_E_UNAVAILABLE;
 	case LOCAL_GONE:
 		*ret_flags = 0;
@@ -280,20 +285,64 @@ databases_of(const struct local_settings *s)
 
 /* What only a person can put right is not tried again. */
 static int
-open_err(const struct local_settings *s, int rc, struct riffle_error *reterr)
+open_err(const char *dir, int rc, const char *what, struct riffle_error *reterr)
 {
-	local_mdb_err(reterr, rc, "cannot open the log in %s", s->dir);
-	if (rc != EACCES && rc != EPERM && rc != EROFS && rc != ENOTDIR && rc != ENOENT)
+	local_mdb_err(reterr, rc, "cannot %s %s", what, dir);
+	if ((reterr->flags & RIFFLE_ERR_RETRIABLE) && rc != EROFS)
 		return reterr->code;
 	reterr->flags = 0;
 	return reterr->code = RIFFLE_E_CONFIG;
 }
 
+/*
+ * LMDB takes an empty file for a new environment, but not one whose maker died before both of its first pages
+ * were written; nothing was ever in that one. The caller keeps others from making it meanwhile.
+ */
+static void
+clear_unmade(const char *dir)
+{
+	char path[4096];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	/* LMDB says what is wrong with it when this does not help. */
+	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < 2 * PAGE_BYTES_MIN)
+		(void)!ftruncate(fd, 0);
+	close(fd);
+}
+
+/* Processes open one after the other; the lock goes with the descriptor. */
+static int
+lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
+{
+	char path[4096];
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	snprintf(path, sizeof path, "%s/opening", dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 ? -1 : fcntl(fd, F_SETLKW, &lock);
+	while (rc < 0 && fd >= 0 && errno == EINTR)
+		rc = fcntl(fd, F_SETLKW, &lock);
+	if (rc >= 0) {
+		*ret_fd = fd;
+		return RIFFLE_OK;
+	}
+	rc = errno;
+	if (fd >= 0)
+		close(fd);
+	return open_err(dir, rc, "open the log in", reterr);
+}
+
 static int
 open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
 {
-	int cleared, fd;
-	int rc = mdb_env_create(&env->mdb);
+	int cleared, fd, lock;
+	int rc = lock_opening(s->dir, &lock, reterr);
+	if (rc < 0)
+		return rc;
+	clear_unmade(s->dir);
+	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
 	if (rc == 0)
@@ -302,8 +351,9 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 		rc = mdb_env_set_maxreaders(env->mdb, 1022);
 	if (rc == 0)
 		rc = mdb_env_open(env->mdb, s->dir, MDB_NOTLS | s->mdb_flags, 0600);
+	close(lock);
 	if (rc != 0)
-		return open_err(s, rc, reterr);
+		return open_err(s->dir, rc, "open the log in", reterr);
 	/* LMDB leaves its data file to be inherited by every program we start. */
 	if (mdb_env_get_fd(env->mdb, &fd) == 0)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -376,8 +426,7 @@ local_env_open(const struct local_settings *settings, struct local_env **ret_env
 {
 	struct stat st;
 	if (make_dirs(settings->dir) < 0 || stat(settings->dir, &st) < 0)
-		return local_err(reterr, RIFFLE_E_CONFIG, "cannot make the directory %s: %s",
-			settings->dir, strerror(errno));
+		return open_err(settings->dir, errno, "make the directory", reterr);
 	pthread_mutex_lock(&registry_lock);
 	struct local_env *env = registry;
 	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))
