@@ -382,17 +382,21 @@ clean_step(struct local_env *env)
 {
 	struct local_job job = {.kind = LOCAL_JOB_NONE};
 	MDB_txn *txn;
+	int committing = 0;
 	local_handles_allow(env);
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc == 0) {
 		rc = local_clean_find(env, txn, &job);
 		if (rc == 0 && job.kind != LOCAL_JOB_NONE)
 			rc = local_clean_do(env, txn, &job);
-		if (rc == 0 && job.kind != LOCAL_JOB_NONE)
+		committing = rc == 0 && job.kind != LOCAL_JOB_NONE;
+		if (committing)
 			rc = mdb_txn_commit(txn);
 		else
 			mdb_txn_abort(txn);
 	}
+	if (rc != 0 && committing && is_panicked(env))
+		break_env(env, rc);
 	local_handles_end(env, rc == 0 && job.kind != LOCAL_JOB_NONE);
 	wake_readers(env);
 	return rc == 0 && job.kind != LOCAL_JOB_NONE;

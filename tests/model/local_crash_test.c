@@ -285,7 +285,10 @@ has_cleaned(void *ctx)
 	struct streams *all = (struct streams *)(uintptr_t)b->source;
 	struct riffle_partition_list *list;
 	struct riffle_error err = {0};
-	if (positions->partitions(b->self, &all->log, NULL, &list, &err) < 0)
+	int rc = positions->partitions(b->self, &all->log, NULL, &list, &err);
+	if (rc < 0)
+		judge(rc, &err);
+	if (rc < 0)
 		return 0;
 	int moved = list->partitions[1].log_start > 0;
 	list->release(list);
@@ -567,7 +570,6 @@ static const struct {
 	{"mmap ENOMEM", FAULT_MMAP, FAULT_ERRNO, ENOMEM, 1, RETRIES},
 	{"ftruncate ENOSPC", FAULT_SIZE, FAULT_ERRNO, ENOSPC, 1, RETRIES},
 	{"mkdir ENOSPC", FAULT_MAKE, FAULT_ERRNO, ENOSPC, 1, RETRIES},
-	{"lock ENOLCK", FAULT_LOCK, FAULT_ERRNO, ENOLCK, 1, RETRIES},
 	{"lock EINTR", FAULT_LOCK, FAULT_ERRNO, EINTR, 1, RETRIES},
 	{"read EIO", FAULT_READ, FAULT_ERRNO, EIO, 1, RETRIES},
 	{"read EINTR", FAULT_READ, FAULT_ERRNO, EINTR, 1, RETRIES},
