@@ -30,7 +30,8 @@ static const unsigned durability_flags[] = {0, MDB_NOMETASYNC, MDB_NOSYNC};
 #define RETENTION_SIZE_OPTION                                                                      \
 	{                                                                                          \
 		.name = "retention-size", .type = RIFFLE_OPT_SIZE,                                 \
-		.doc = "How much of each partition stays at least, as it lies on the disk; 0B, the default, "  \
+		.doc = "How much of each partition stays at least, as it lies on the disk; 0B, "   \
+		       "the default, "                                                             \
 		       "is all.",                                                                  \
 	}
 #define SEGMENT_OPTION                                                                             \

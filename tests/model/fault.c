@@ -145,9 +145,9 @@ writev(int fd, const struct iovec *parts, int count)
 	if (what == FAULT_ERRNO)
 		return failed(now.error);
 	if (what == FAULT_SHORT || what == FAULT_KILL_TORN) {
-		long n = count > 1 ? syscall(SYS_writev, fd, parts, count / 2)
-				   : syscall(SYS_write, fd, parts[0].iov_base,
-					     parts[0].iov_len / 2);
+		long n = count > 1
+				 ? syscall(SYS_writev, fd, parts, count / 2)
+				 : syscall(SYS_write, fd, parts[0].iov_base, parts[0].iov_len / 2);
 		return end_write(what, n);
 	}
 	return after(what, syscall(SYS_writev, fd, parts, count));

@@ -6,16 +6,17 @@
 #ifndef RFL_TESTS_MODEL_FAULT_H
 #define RFL_TESTS_MODEL_FAULT_H
 
-#define FAULT_WRITE (1u << 0)   /* write, writev, pwrite to a regular file */
-#define FAULT_SYNC (1u << 1)    /* fdatasync, fsync, msync */
-#define FAULT_OPEN (1u << 2)    /* open */
-#define FAULT_MMAP (1u << 3)    /* mmap of a file */
-#define FAULT_SIZE (1u << 4)    /* ftruncate */
-#define FAULT_MAKE (1u << 5)    /* mkdir */
-#define FAULT_LOCK (1u << 6)    /* fcntl with a lock */
-#define FAULT_FD (1u << 7)      /* eventfd, inotify_init1 */
-#define FAULT_META (1u << 8)    /* pwrite to a file opened with O_DSYNC: LMDB's last step of a commit */
-#define FAULT_READ (1u << 9)    /* pread */
+#define FAULT_WRITE (1u << 0) /* write, writev, pwrite to a regular file */
+#define FAULT_SYNC (1u << 1)  /* fdatasync, fsync, msync */
+#define FAULT_OPEN (1u << 2)  /* open */
+#define FAULT_MMAP (1u << 3)  /* mmap of a file */
+#define FAULT_SIZE (1u << 4)  /* ftruncate */
+#define FAULT_MAKE (1u << 5)  /* mkdir */
+#define FAULT_LOCK (1u << 6)  /* fcntl with a lock */
+#define FAULT_FD (1u << 7)    /* eventfd, inotify_init1 */
+#define FAULT_META                                                                                 \
+	(1u << 8) /* pwrite to a file opened with O_DSYNC: LMDB's last step of a commit */
+#define FAULT_READ (1u << 9) /* pread */
 #define FAULT_ALL (0x3ffu)
 
 enum fault_what {

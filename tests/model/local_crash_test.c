@@ -165,9 +165,8 @@ send_table(struct bed *b)
 		memcpy(text[i], filler, sizeof filler);
 		snprintf(text[i], 32, "%lld", (long long)n);
 		snprintf(keys[i], sizeof keys[i], "%d", (int)(n % KEYS));
-		r[i] = (struct riffle_record){.key = bytes(keys[i]),
-			.value = {text[i], sizeof filler},
-			.partition = -1};
+		r[i] = (struct riffle_record){
+			.key = bytes(keys[i]), .value = {text[i], sizeof filler}, .partition = -1};
 	}
 	send_surely(b, r, SEND_RECORDS);
 	told.table += SEND_RECORDS;
@@ -532,8 +531,8 @@ test_killed_at_every_call(void **state)
 
 /* What each failing call must lead to. */
 enum outcome {
-	GOES_ON, /* nobody notices */
-	RETRIES, /* a clear error that passes; done again, it is there once */
+	GOES_ON,         /* nobody notices */
+	RETRIES,         /* a clear error that passes; done again, it is there once */
 	RETRIES_OR_STOPS /* or the log is given up until a restart: not known what the disk has */
 };
 
@@ -608,7 +607,8 @@ test_failing_calls_have_the_stated_outcome(void **state)
 		long calls = count_calls(faults[n].calls), retried = 0, stopped = 0;
 		long points = calls < most ? calls : most;
 		for (long i = 0; i < points; i++)
-			try_fault(n, 1 + (calls * i + (long)(seed % 97) * calls / 97) / points % calls,
+			try_fault(n,
+				1 + (calls * i + (long)(seed % 97) * calls / 97) / points % calls,
 				&retried, &stopped);
 		printf("# %s: %ld calls, %ld points, %ld with a retry, %ld stopped\n",
 			faults[n].name, calls, points, retried, stopped);

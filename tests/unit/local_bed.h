@@ -277,7 +277,7 @@ take_back(struct bed *b)
 }
 
 static inline void
-send(struct bed *b, const struct riffle_record *records, uint32_t count)
+send_all(struct bed *b, const struct riffle_record *records, uint32_t count)
 {
 	struct riffle_error err = {0};
 	struct riffle_batch batch = batch_of(records, count, NULL, 0);
@@ -299,7 +299,7 @@ send_text(struct bed *b, const char *value, int64_t time_ms)
 		.time_ms = time_ms,
 		.partition = RIFFLE_PARTITION_NONE,
 		.content_type = 1};
-	send(b, &r, 1);
+	send_all(b, &r, 1);
 }
 
 static inline struct riffle_batch *

@@ -22,7 +22,7 @@ send_keyed(struct bed *b, const char *key, const char *value, int64_t time_ms)
 		.value = bytes(value),
 		.time_ms = time_ms,
 		.partition = RIFFLE_PARTITION_NONE};
-	send(b, &r, 1);
+	send_all(b, &r, 1);
 }
 
 /* Numbered records of about a kibibyte, with their number as the time, in sends of a hundred. */
@@ -40,7 +40,7 @@ fill(struct bed *b, int from, int count)
 				.time_ms = n,
 				.partition = RIFFLE_PARTITION_NONE};
 		}
-		send(b, r, (uint32_t)k);
+		send_all(b, r, (uint32_t)k);
 	}
 }
 
@@ -144,7 +144,7 @@ test_more_partitions_than_open_segments(void **state)
 	for (int p = 0; p < N; p++)
 		r[p] = (struct riffle_record){.value = {text, sizeof text}, .partition = p};
 	for (int i = 0; i < 100; i++)
-		send(&b, r, N);
+		send_all(&b, r, N);
 	open_source(&b, &s, NULL, RIFFLE_START_EARLIEST, 0);
 	for (uint32_t p = 0; p < N; p++) {
 		struct riffle_batch *batch;

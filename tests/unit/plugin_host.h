@@ -89,7 +89,7 @@ bytes(const char *s)
 }
 
 /* Polls until done says so, or ten seconds have passed. */
-static int
+static inline int
 eventually(int (*done)(void *ctx), void *ctx)
 {
 	int64_t end = now_ns(NULL) + INT64_C(10000000000);
