@@ -51,6 +51,7 @@ def a_second_daemon_on_a_group_is_refused_by_name():
             "process %d" % first.daemon.pid in second.logged()))
         first.publish("in", ["a"])
         assert payloads(first.read("out", 1)) == ["a"]
+        first.wait_until_committed("one")
         # Its locks go with it, however it goes: the other takes over by itself.
         first.daemon.kill()
         first.daemon.wait()
@@ -204,6 +205,8 @@ def what_retention_took_is_told_and_can_be_passed():
         lines = ["%04d " % n + "x" * 900 for n in range(600)]
         for n in range(0, 600, 60):
             i.publish("in", lines[n:n + 60])
+        i.wait_for("retention takes what was not read", lambda: json.loads(
+            i.cli("stream", "status", "in", "-o", "json"))["partitions"][0]["start"] > 1)
         i.start(ready=False)
         i.wait_for("the task stops and says why", lambda: "is behind retention" in i.logged())
         i.stop()
