@@ -107,7 +107,7 @@ struct local_handle {
 	struct local_handle *pinned_next;
 };
 
-#define LOCAL_HANDLE_SLOTS 1024u
+#define LOCAL_HANDLE_SLOTS 256u
 
 struct local_handles {
 	pthread_mutex_t lock; /* held for a look, never while LMDB works */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -489,8 +490,10 @@ open_wake_file(struct local_env *env, struct riffle_error *reterr)
 		inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot watch %s: %s", path, strerror(errno));
-	/* Its block is taken now, so that a full disk does not silence it. */
-	if (pwrite(env->wake_file, "", 1, 0) != 1)
+	/* Its block is taken now, so that a full disk does not silence it; once, for it wakes the others. */
+	struct stat st;
+	if (fstat(env->wake_file, &st) < 0 ||
+		(st.st_size == 0 && pwrite(env->wake_file, "", 1, 0) != 1))
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
 	return RIFFLE_OK;

@@ -15,7 +15,7 @@
 #define STREAMS 3
 #define PARTITIONS_MAX 3
 #define SEND_MAX 20
-#define READ_MAX 200
+#define READ_MAX 100
 #define KEYS 40
 
 enum { LOG, OUT, TABLE };
