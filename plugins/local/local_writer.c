@@ -486,16 +486,18 @@ open_wake_file(struct local_env *env, struct riffle_error *reterr)
 	snprintf(path, sizeof path, "%s/wake", env->dir);
 	env->wake_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	env->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (env->wake_file < 0 || env->inotify < 0 ||
-		inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
-		return local_err(
-			reterr, RIFFLE_E_UNAVAILABLE, "cannot watch %s: %s", path, strerror(errno));
-	/* Its block is taken now, so that a full disk does not silence it; once, for it wakes the others. */
+	/*
+	 * Its block is taken now, so that a full disk does not silence it; once, for it wakes the others, and
+	 * before we watch it, for we are not told of our own.
+	 */
 	struct stat st;
-	if (fstat(env->wake_file, &st) < 0 ||
+	if (env->wake_file < 0 || fstat(env->wake_file, &st) < 0 ||
 		(st.st_size == 0 && pwrite(env->wake_file, "", 1, 0) != 1))
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
+	if (env->inotify < 0 || inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
+		return local_err(
+			reterr, RIFFLE_E_UNAVAILABLE, "cannot watch %s: %s", path, strerror(errno));
 	return RIFFLE_OK;
 }
 
