@@ -82,7 +82,7 @@ load_plugin(const char *path)
 	return entry()->plugins[0];
 }
 
-static struct riffle_bytes
+static inline struct riffle_bytes
 bytes(const char *s)
 {
 	return (struct riffle_bytes){s, s ? strlen(s) : 0};
