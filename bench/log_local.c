@@ -115,9 +115,8 @@ prepare(uint32_t count)
 	static const char *const types[] = {NULL};
 	memset(text, 'x', sizeof text);
 	for (uint32_t i = 0; i < count; i++)
-		records[i] = (struct riffle_record){.value = {text, sizeof text},
-			.time_ms = RIFFLE_TIME_NONE,
-			.partition = 0};
+		records[i] = (struct riffle_record){
+			.value = {text, sizeof text}, .time_ms = RIFFLE_TIME_NONE, .partition = 0};
 	for (int i = 0; i < SENDS; i++)
 		batches[i] = (struct riffle_batch){.size = sizeof batches[i],
 			.record_size = sizeof records[0],
@@ -161,10 +160,8 @@ open_source(void *self, uint32_t start, uint32_t *ret_lane, int64_t *ret_start)
 	struct riffle_error err = {0};
 	const struct riffle_source_stream in = {
 		.size = sizeof in, .stream = &stream, .start = start};
-	const struct riffle_source_spec spec = {.size = sizeof spec,
-		.stream_size = sizeof in,
-		.stream_count = 1,
-		.streams = &in};
+	const struct riffle_source_spec spec = {
+		.size = sizeof spec, .stream_size = sizeof in, .stream_count = 1, .streams = &in};
 	void *source;
 	struct riffle_event ev = {.size = sizeof ev};
 	must(ops->source_open(self, &spec, &source, &err), &err);

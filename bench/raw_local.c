@@ -138,8 +138,7 @@ print_since(const struct timespec *start, uint64_t done)
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	getrusage(RUSAGE_SELF, &usage);
 	printf("%llu %.6f %.6f %ld\n", (unsigned long long)done,
-		(double)(end.tv_sec - start->tv_sec) +
-			(double)(end.tv_nsec - start->tv_nsec) / 1e9,
+		(double)(end.tv_sec - start->tv_sec) + (double)(end.tv_nsec - start->tv_nsec) / 1e9,
 		seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss);
 }
 

@@ -216,7 +216,7 @@ struct local_env {
 	struct local_partition *touched; /* by the transaction under way, as are the next two */
 	struct local_handle *pinned;     /* found open */
 	struct local_handle *opened;     /* others see them after the commit */
-	int64_t clean_at_ns;
+	uint32_t opened_count;
 	struct riffle_error broken; /* code 0 = sound; the writer's */
 };
 
@@ -257,6 +257,8 @@ void local_handle_put(struct local_env *env, struct local_handle *h); /* NULL is
 /* For the writer, inside its transaction, until whose end the handle is good. */
 int local_handle_open(struct local_env *env, MDB_txn *txn, const struct local_name *name,
 	unsigned flags, MDB_dbi *ret_dbi);
+/* How many the writer's transaction has opened: what it may open is limited. */
+uint32_t local_handles_opened(const struct local_env *env);
 /* Drops the database; 0 also where there is none. LOCAL_BUSY while a reader of ours is in it. */
 int local_handle_drop(struct local_env *env, MDB_txn *txn, const struct local_name *name);
 /* The writer's transaction has ended; the right to open is given back too. */
@@ -363,7 +365,7 @@ struct local_job {
 };
 /* What is due first, as txn sees it; NONE when nothing is. 0 or an LMDB error. */
 int local_clean_find(struct local_env *env, MDB_txn *txn, struct local_job *ret);
-/* Does one job's step, found by the same transaction. */
+/* Does one step of a job that was found before, if it is still to be done. */
 int local_clean_do(struct local_env *env, MDB_txn *txn, struct local_job *job);
 /* Drops a segment of a removed topic: 1 = there may be more, 0 = nothing is left, an LMDB error. */
 int local_clean_removed(struct local_env *env, MDB_txn *txn, uint32_t topic);

@@ -179,24 +179,39 @@ roll(struct local_env *env, MDB_txn *txn, struct local_job *job)
 				 env, txn, topic, job->partition, &job->segment, dbi, end);
 }
 
+/* Somebody else may have done it, or removed the topic. */
+static int
+is_still_there(struct local_env *env, MDB_txn *txn, const struct local_job *job, int *ret)
+{
+	struct local_segment s;
+	int rc = local_segment_find(
+		env, txn, job->row.number, job->partition, job->segment.base, &s);
+	*ret = rc == 0 && s.base == job->segment.base &&
+	       (s.end == LOCAL_HEAD) == (job->segment.end == LOCAL_HEAD);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int
 local_clean_do(struct local_env *env, MDB_txn *txn, struct local_job *job)
 {
-	int rc;
-	switch (job->kind) {
-	case LOCAL_JOB_PURGE:
+	int is_there = 0, rc;
+	if (job->kind == LOCAL_JOB_PURGE) {
 		rc = local_clean_removed(env, txn, job->row.number);
 		return rc == 1 ? 0 : rc;
+	}
+	rc = is_still_there(env, txn, job, &is_there);
+	if (rc != 0 || !is_there)
+		return rc;
+	switch (job->kind) {
 	case LOCAL_JOB_DROP:
 		return drop_segment(env, txn, job->row.number, job->partition, job->segment.base);
 	case LOCAL_JOB_ROLL:
 		return roll(env, txn, job);
 	case LOCAL_JOB_COMPACT:
 		return local_compact_step(env, txn, &job->row, job->partition);
-	case LOCAL_JOB_NONE:
-		break;
+	default:
+		return 0;
 	}
-	return 0;
 }
 
 int

@@ -5,9 +5,12 @@
  */
 #include "local.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define STEP_RECORDS 1000u
+/* What is replaced may lie in as many segments; this many are opened before the step ends. */
+#define STEP_SEGMENTS 8u
 
 /* Keys of the index are the records' own, as far as LMDB takes them, else their start and two hashes. */
 #define INDEX_KEY_MAX 496u
@@ -73,10 +76,12 @@ struct entry {
 static int
 decode(const MDB_val *value, uint64_t offset, struct entry *ret)
 {
-	struct riffle_header headers[64];
 	struct local_decoded d;
-	if (local_record_header_count(value->mv_data, value->mv_size) > 64 ||
-		local_record_decode(value->mv_data, value->mv_size, offset, headers, 64, &d) < 0)
+	uint32_t count = local_record_header_count(value->mv_data, value->mv_size);
+	struct riffle_header *headers = local_alloc((count + 1) * sizeof *headers);
+	int rc = local_record_decode(value->mv_data, value->mv_size, offset, headers, count, &d);
+	free(headers);
+	if (rc < 0)
 		return -1;
 	*ret = (struct entry){.offset = offset, .key = d.key, .is_tombstone = d.value.ptr == NULL};
 	return d.key.ptr != NULL ? 0 : -1;
@@ -190,6 +195,10 @@ take_segment(struct partition *p, const struct local_segment *s, uint64_t *at, u
 	if (rc != 0)
 		return rc;
 	for (; rc == 0 && *budget > 0; --*budget) {
+		if (local_handles_opened(p->env) >= STEP_SEGMENTS) {
+			*budget = 0;
+			break;
+		}
 		unsigned char raw[8];
 		struct entry e;
 		MDB_val key = offset_key(raw, *at), value;
@@ -320,6 +329,8 @@ local_compact_step(
 	if (rc == 0)
 		rc = take_sealed(&p);
 	for (uint32_t i = 0; i < STEP_RECORDS && rc == 0; i++) {
+		if (local_handles_opened(env) >= 2 * STEP_SEGMENTS)
+			break;
 		rc = find_tombstone(env, txn, row, partition, &offset, &k);
 		if (rc == 0)
 			rc = forget_tombstone(&p, offset, &k);

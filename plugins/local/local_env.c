@@ -51,7 +51,6 @@ code_of(int rc, uint32_t *ret_flags)
 	*ret_flags = RIFFLE_ERR_RETRIABLE;
 	switch (rc) {
 	case MDB_MAP_FULL:
-	case MDB_TXN_FULL:
 	case MDB_MAP_RESIZED:
 	case MDB_READERS_FULL:
 	case MDB_DBS_FULL:
@@ -71,6 +70,9 @@ code_of(int rc, uint32_t *ret_flags)
 	case LOCAL_GONE:
 		*ret_flags = 0;
 		return RIFFLE_E_NOTFOUND;
+	case MDB_TXN_FULL:
+		*ret_flags = 0;
+		return RIFFLE_E_DATA;
 	default:
 		*ret_flags = 0;
 		return RIFFLE_E_FATAL;
@@ -420,6 +422,16 @@ make_dirs(const char *dir)
 	return rc;
 }
 
+/* Those of a stream may differ; these are the environment's. */
+static int
+is_same(const struct local_settings *a, const struct local_settings *b)
+{
+	return a->mdb_flags == b->mdb_flags && a->map_bytes == b->map_bytes &&
+	       a->max_partitions == b->max_partitions && a->open_segments == b->open_segments &&
+	       a->commit_delay_ms == b->commit_delay_ms && a->commit_bytes == b->commit_bytes &&
+	       a->clean_interval_ms == b->clean_interval_ms;
+}
+
 int
 local_env_open(const struct local_settings *settings, struct local_env **ret_env,
 	struct riffle_error *reterr)
@@ -432,7 +444,11 @@ local_env_open(const struct local_settings *settings, struct local_env **ret_env
 	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))
 		env = env->next;
 	int rc = RIFFLE_OK;
-	if (env != NULL) {
+	if (env != NULL && !is_same(&env->settings, settings)) {
+		rc = local_err(reterr, RIFFLE_E_CONFIG,
+			"another provider of this process has %s open with other settings",
+			env->dir);
+	} else if (env != NULL) {
 		env->refs++;
 	} else {
 		rc = env_create(settings, &st, &env, reterr);

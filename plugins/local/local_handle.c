@@ -245,7 +245,14 @@ local_handle_open(struct local_env *env, MDB_txn *txn, const struct local_name *
 	h = handle_create(name, *ret_dbi);
 	h->next = env->opened;
 	env->opened = h;
+	env->opened_count++;
 	return 0;
+}
+
+uint32_t
+local_handles_opened(const struct local_env *env)
+{
+	return env->opened_count;
 }
 
 /*
@@ -303,6 +310,7 @@ local_handles_end(struct local_env *env, int committed)
 		first->is_pinned = 0;
 		first->refs--;
 	}
+	env->opened_count = 0;
 	while (env->opened != NULL) {
 		struct local_handle *first = env->opened;
 		env->opened = first->next;

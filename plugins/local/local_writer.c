@@ -362,35 +362,31 @@ write_together(struct local_env *env, struct local_op *list)
 /* The state of cleaning, of the writer's loop. */
 struct cleaning {
 	int64_t next_ns;
-	int is_going_on; /* the last step was not the last of this round */
 };
 
+/* What is due is found while others may write; the step looks only whether it still is. */
 static int
-is_anything_due(struct local_env *env)
+find_job(struct local_env *env, struct local_job *ret)
 {
-	struct local_job job;
 	MDB_txn *txn;
 	if (mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn) != 0)
 		return 0;
-	int rc = local_clean_find(env, txn, &job);
+	int rc = local_clean_find(env, txn, ret);
 	mdb_txn_abort(txn);
-	return rc == 0 && job.kind != LOCAL_JOB_NONE;
+	return rc == 0 && ret->kind != LOCAL_JOB_NONE;
 }
 
-/* 1 = a step was made. A failure is met again in the next round; what it tells is met by who writes. */
+/* 1 = done. A failure is met again in the next round; what it tells is met by who writes, too. */
 static int
-clean_step(struct local_env *env)
+clean_step(struct local_env *env, struct local_job *job)
 {
-	struct local_job job = {.kind = LOCAL_JOB_NONE};
 	MDB_txn *txn;
 	int committing = 0;
 	local_handles_allow(env);
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc == 0) {
-		rc = local_clean_find(env, txn, &job);
-		if (rc == 0 && job.kind != LOCAL_JOB_NONE)
-			rc = local_clean_do(env, txn, &job);
-		committing = rc == 0 && job.kind != LOCAL_JOB_NONE;
+		rc = local_clean_do(env, txn, job);
+		committing = rc == 0;
 		if (committing)
 			rc = mdb_txn_commit(txn);
 		else
@@ -398,9 +394,9 @@ clean_step(struct local_env *env)
 	}
 	if (rc != 0 && committing && is_panicked(env))
 		break_env(env, rc);
-	local_handles_end(env, rc == 0 && job.kind != LOCAL_JOB_NONE);
+	local_handles_end(env, rc == 0);
 	wake_readers(env);
-	return rc == 0 && job.kind != LOCAL_JOB_NONE;
+	return rc == 0;
 }
 
 /*
@@ -412,13 +408,14 @@ clean_step(struct local_env *env)
 static void
 clean(struct local_env *env, struct cleaning *c, int is_busy)
 {
+	struct local_job job;
 	int64_t begin_ns = local_mono_ns();
 	if (begin_ns < c->next_ns || env->broken.code != 0)
 		return;
-	c->is_going_on = (c->is_going_on || is_anything_due(env)) && clean_step(env);
+	int done = find_job(env, &job) && clean_step(env, &job);
 	int64_t end_ns = local_mono_ns();
 	c->next_ns = end_ns;
-	if (!c->is_going_on)
+	if (!done)
 		c->next_ns += env->settings.clean_interval_ms * 1000000;
 	else if (is_busy)
 		c->next_ns += SHARE * (end_ns - begin_ns);

@@ -503,7 +503,7 @@ test_killed_at_every_call(void **state)
 	(void)state;
 	static const enum fault_what ways[] = {
 		FAULT_KILL_BEFORE, FAULT_KILL_TORN, FAULT_KILL_AFTER};
-	long calls = count_calls(FAULT_ALL), points = number_of("RIFFLE_POINTS", 420), killed = 0;
+	long calls = count_calls(FAULT_ALL), points = number_of("RIFFLE_POINTS", 330), killed = 0;
 	if (points > 3 * calls)
 		points = 3 * calls;
 	for (long i = 0; i < points; i++) {
@@ -602,7 +602,7 @@ static void
 test_failing_calls_have_the_stated_outcome(void **state)
 {
 	(void)state;
-	long most = number_of("RIFFLE_FAULT_POINTS", 7);
+	long most = number_of("RIFFLE_FAULT_POINTS", 5);
 	for (size_t n = 0; n < sizeof faults / sizeof faults[0]; n++) {
 		long calls = count_calls(faults[n].calls), retried = 0, stopped = 0;
 		long points = calls < most ? calls : most;

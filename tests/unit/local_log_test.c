@@ -789,6 +789,21 @@ test_a_commit_waits_for_more(void **state)
 	ops->destroy(b.self);
 }
 
+static void
+test_two_providers_on_one_log_agree_on_its_settings(void **state)
+{
+	(void)state;
+	void *first = open_self(), *second = open_self(), *third = NULL;
+	struct riffle_error err = {0};
+	set_provider("durability", 0);
+	assert_int_equal(ops->create(&host, &config, &third, &err), RIFFLE_E_CONFIG);
+	assert_non_null(strstr(err.text, "open with other settings"));
+	ops->destroy(first);
+	ops->destroy(second);
+	third = open_self();
+	ops->destroy(third);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, fresh_dir, remove_dir)
 
 int
@@ -811,6 +826,7 @@ main(int argc, char **argv)
 		CASE(test_the_holder_of_a_group_is_named_until_it_dies),
 		CASE(test_slots_of_dead_readers_are_given_back),
 		CASE(test_a_commit_waits_for_more),
+		CASE(test_two_providers_on_one_log_agree_on_its_settings),
 	};
 	load_local();
 	if (argc == 3) {
