@@ -252,21 +252,6 @@ number_in(const struct riffle_record *r, int stream)
 		       : -1;
 }
 
-/* Nothing came: 0 = because this is the end, 1 = because it had to wait, which it is told the end of. */
-static int
-is_woken(struct bed *b, uint32_t lane)
-{
-	struct riffle_lane_state state = {.size = sizeof state};
-	struct riffle_event ev = {.size = sizeof ev};
-	struct pollfd p = {.fd = ops->source_fd(b->source), .events = POLLIN};
-	if (ops->lane_state(b->source, lane, &state) != 0 || state.position >= state.log_end)
-		return 0;
-	if (poll(&p, 1, 5000) != 1)
-		fail_msg("a reader that had to wait was not woken");
-	ops->source_poll(b->source, &ev);
-	return 1;
-}
-
 static void
 do_read(struct worker *w, const struct request *q, struct answer *a)
 {
@@ -281,7 +266,7 @@ do_read(struct worker *w, const struct request *q, struct answer *a)
 			b->source, lane, (uint32_t)(q->count - a->count), 1 << 20, &batch, &err);
 		if (rc < 0)
 			a->status = rc;
-		if (rc < 0 || (rc == 0 && !is_woken(b, lane)))
+		if (rc < 0 || (rc == 0 && !is_waiting(b, lane)))
 			break;
 		if (rc == 0)
 			continue;

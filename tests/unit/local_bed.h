@@ -302,12 +302,30 @@ send_text(struct bed *b, const char *value, int64_t time_ms)
 	send_all(b, &r, 1);
 }
 
+/* Nothing came, and it is not the end: then the wait is told to be over. */
+static inline int
+is_waiting(struct bed *b, uint32_t lane)
+{
+	struct riffle_lane_state state = {.size = sizeof state};
+	struct riffle_event ev = {.size = sizeof ev};
+	struct pollfd p = {.fd = ops->source_fd(b->source), .events = POLLIN};
+	if (ops->lane_state(b->source, lane, &state) != 0 || state.position >= state.log_end)
+		return 0;
+	if (poll(&p, 1, 5000) != 1)
+		fail_msg("a reader that had to wait was not woken");
+	ops->source_poll(b->source, &ev);
+	return 1;
+}
+
 static inline struct riffle_batch *
 poll_lane(struct bed *b, uint32_t lane, uint32_t max)
 {
 	struct riffle_error err = {0};
 	struct riffle_batch *batch = NULL;
-	int rc = ops->lane_poll(b->source, lane, max, 1 << 20, &batch, &err);
+	int rc;
+	do
+		rc = ops->lane_poll(b->source, lane, max, 1 << 20, &batch, &err);
+	while (rc == 0 && is_waiting(b, lane));
 	must(rc, &err);
 	if (rc > 0)
 		batch->host[0] = 1;
