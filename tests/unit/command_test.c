@@ -16,11 +16,21 @@ enum {
 	OPT_SHELL,
 	OPT_MODE,
 	OPT_FORMAT,
+	OPT_PROCESSES,
 	OPT_ENV,
 	OPT_DIR,
 	OPT_MAX_LINE,
+	OPT_MAX_RECORD,
 	OPT_MAX_OUTPUT,
 	OPT_GRACE,
+	OPT_RESTART,
+	OPT_RESTART_MAX,
+	OPT_USER,
+	OPT_LIMIT_CPU,
+	OPT_LIMIT_MEMORY,
+	OPT_LIMIT_FILE_SIZE,
+	OPT_LIMIT_FILES,
+	OPT_LIMIT_PROCESSES,
 	OPTIONS
 };
 
@@ -53,6 +63,10 @@ script(struct bed *b, const char *text)
 	b->values[OPT_MAX_LINE].u.i = 1 << 20;
 	b->values[OPT_MAX_OUTPUT].u.i = 64 << 20;
 	b->values[OPT_GRACE].u.i = 200;
+	b->values[OPT_PROCESSES].u.i = 1;
+	b->values[OPT_MAX_RECORD].u.i = 16 << 20;
+	b->values[OPT_RESTART].u.i = 20;
+	b->values[OPT_RESTART_MAX].u.i = 100;
 	b->config = (struct riffle_config){.size = sizeof b->config,
 		.section = RIFFLE_SECTION_FUNCTION,
 		.value_size = sizeof b->values[0],
@@ -83,7 +97,8 @@ on_output(void *data, struct riffle_batch *batch)
 		c->len += r->value.len;
 		c->out[c->len++] = '|';
 		c->out[c->len] = '\0';
-		snprintf(c->type, sizeof c->type, "%s", batch->content_types[r->content_type]);
+		snprintf(c->type, sizeof c->type, "%s",
+			r->content_type ? batch->content_types[r->content_type] : "");
 		c->records++;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -238,7 +253,7 @@ test_nul_and_empty_lines_are_kept(void **state)
 	assert_int_equal(c.records, 3);
 	assert_int_equal(c.len, 7);
 	assert_memory_equal(c.out, "x\0y||z|", 7);
-	assert_string_equal(c.type, "text/plain");
+	assert_string_equal(c.type, "");
 	finish(&b, &c);
 }
 
