@@ -154,6 +154,8 @@ struct command_child {
 	size_t out_read, out_scanned; /* of out: parsed; looked at for a line's end */
 	size_t out_total;             /* ever read */
 	int has_hello;                /* it said that it speaks frames */
+	const char *closed;           /* what it closed that it should not; NULL = nothing */
+	int64_t closed_at_ns;         /* and until when it may end by itself */
 	int err_cut;
 	char last_err[128]; /* the last line of stderr, for the message */
 	struct riffle_error fault;

@@ -185,6 +185,16 @@ fill(struct slot *s)
 	}
 }
 
+/* Mostly it is about to end, and its exit says more. If it lives on, this is why it must not. */
+static void
+note_closed(struct command_child *ch, const char *what)
+{
+	if (ch->closed != NULL)
+		return;
+	ch->closed = what;
+	ch->closed_at_ns = command_now_ns(ch->owner) + ch->owner->grace_ns;
+}
+
 static void
 write_on(struct slot *s)
 {
@@ -194,8 +204,10 @@ write_on(struct slot *s)
 		if (command_feed_is_empty(&ch->feed))
 			return;
 		int rc = command_feed_write(&ch->feed, ch->watch[COMMAND_IN].fd, ch->owner->host);
-		if (rc < 0)
-			command_fault(ch, "closed its input");
+		if (rc < 0) {
+			command_close(ch, COMMAND_IN);
+			note_closed(ch, "closed its input");
+		}
 		if (rc <= 0)
 			return;
 		for (struct command_call *c = s->turns; c != NULL; c = c->turn)
@@ -290,9 +302,8 @@ read_on(struct slot *s)
 			command_read_out(ch, ch->out.len - ch->out_read + 4 * COMMAND_READ_BYTES);
 	} while (ch->out_total > before && ch->fault.code == RIFFLE_OK);
 	command_read_err(ch);
-	if (ch->watch[COMMAND_OUT].fd < 0 && !ch->is_killing && s->is_closing == 0 &&
-		!ch->is_reaped)
-		command_fault(ch, "closed its output");
+	if (ch->watch[COMMAND_OUT].fd < 0)
+		note_closed(ch, "closed its output");
 }
 
 /* Why it ended: a fault of ours to name, or what the system says; whose end was not asked for may have had a bad moment. */
@@ -398,6 +409,8 @@ run_slot(struct command *c, struct slot *s)
 		close_slot(c, s);
 	write_on(s);
 	read_on(s);
+	if (ch->closed != NULL && !s->is_closing && command_now_ns(c) >= ch->closed_at_ns)
+		command_fault(ch, "%s, and goes on", ch->closed);
 	if (ch->fault.code != RIFFLE_OK && !ch->is_reaped) {
 		/* Nobody listens any more, which ends most programs sooner than a signal. */
 		command_close(ch, COMMAND_OUT);
@@ -429,7 +442,8 @@ static int
 is_fit(const struct slot *s)
 {
 	const struct command_child *ch = s->child;
-	return ch != NULL && !ch->is_killing && !ch->is_reaped && ch->fault.code == RIFFLE_OK;
+	return ch != NULL && !ch->is_killing && !ch->is_reaped && ch->closed == NULL &&
+	       ch->fault.code == RIFFLE_OK;
 }
 
 /* Free, or started for it, or else the one with the fewest windows that has all of their input. */
