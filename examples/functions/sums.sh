@@ -1,7 +1,7 @@
 #!/bin/sh
 # JSON lines, as a coprocess: each number doubled on output 0, their sum on output 1. "busy" fails a first attempt.
 exec jq -cn --unbuffered '
-foreach inputs as $in ({};
+foreach (inputs | .value //= "") as $in ({};
 	if $in.type == "start" then
 		{start: $in, total: 0, status: 0}
 	elif $in.type == "record" and ($in.value | test("^[0-9]+$")) then

@@ -83,6 +83,7 @@ struct command {
 	int stopping;                             /* [lock] */
 	struct command_call *fresh, **fresh_last; /* [lock]: begun, not yet with the poller */
 	struct riffle_error health;               /* [lock]: code 0 = the pool is fine */
+	uint32_t idle; /* [lock]: programs of the pool without a window */
 
 	struct command_call *calls, **calls_last; /* in the order in which they began */
 	struct command_pool *pool;                /* of a coprocess, else NULL */
@@ -96,7 +97,7 @@ struct command {
 struct command_piece {
 	struct command_piece *next;
 	struct riffle_batch *batch; /* one reference */
-	uint32_t next_record, end;
+	uint32_t first, next_record, end;
 };
 
 struct command_text {
@@ -191,11 +192,18 @@ struct command_call {
 	size_t staged_bytes;
 	int input_ended, wants_room;
 	int is_over; /* done is said or about to be: what is pushed now goes nowhere */
+	/*
+	 * Its program works on it. Before that the end of its input is not let in, since the host
+	 * counts the time from there: a window must not run out of time because of another.
+	 */
+	int has_turn;
 	size_t credit;
 	int cancel;                  /* reason, 0 = none */
 	struct riffle_error refused; /* a record that cannot be passed; code 0 = none */
 
 	struct command_piece *todo; /* taken over from first */
+	struct command_piece *kept; /* in the pipe, newest first, for the case that they are lost */
+	int keeps;                  /* what is written goes there */
 	int is_all_taken;           /* and there is no more to come */
 	size_t encoded_bytes;       /* of staged_bytes: on their way into the pipe */
 	uint32_t number;            /* of the window, in its child */
@@ -260,6 +268,10 @@ void command_input_take(struct command_call *c); /* what was pushed since */
 void command_input_encode(struct command_call *c, struct command_feed *f); /* until it is full */
 void command_input_written(struct command_call *c);                        /* the feed is empty */
 void command_input_drop(struct command_call *c);
+void command_input_again(struct command_call *c); /* all of it is to be written once more */
+/* What was kept is needed no more, but for what the feed still points into. */
+void command_input_release(struct command_call *c, struct command_feed *f);
+void command_input_give_turn(struct command_call *c);
 size_t command_input_bytes(const struct riffle_batch *b, uint32_t i);
 
 /* command_feed.c */

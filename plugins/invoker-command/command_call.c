@@ -20,6 +20,8 @@ command_call_begin(void *self, const struct riffle_call_spec *spec,
 	command_spec_copy(&c->spec, spec);
 	c->identity = command_spec_identity(&c->spec);
 	pthread_mutex_lock(&owner->lock);
+	c->has_turn = owner->mode != COMMAND_COPROCESS || owner->idle > 0;
+	owner->idle -= owner->idle > 0;
 	*owner->fresh_last = c;
 	owner->fresh_last = &c->next;
 	pthread_mutex_unlock(&owner->lock);
@@ -46,6 +48,7 @@ check_records(const struct command_call *c, const struct riffle_batch *b, uint32
 	return RIFFLE_OK;
 }
 
+/* All of it, or all but the last of a window whose turn has not come. */
 int
 command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count,
 	struct riffle_error *reterr)
@@ -63,10 +66,11 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	}
 	struct command_piece *p = command_alloc(sizeof *p);
 	p->batch = batch;
-	p->next_record = p->end = first;
+	p->first = p->next_record = p->end = first;
 	pthread_mutex_lock(&owner->lock);
 	int is_over = c->is_over;
-	while (!is_over && p->end < first + count && c->staged_bytes < COMMAND_STAGED_MAX)
+	uint32_t end = first + count - !c->has_turn;
+	while (!is_over && p->end < end && c->staged_bytes < COMMAND_STAGED_MAX)
 		c->staged_bytes += command_input_bytes(batch, p->end++);
 	uint32_t took = is_over ? count : p->end - first;
 	c->wants_room = took < count;

@@ -44,7 +44,12 @@ command_input_encode(struct command_call *c, struct command_feed *f)
 			c->encoded_bytes += command_input_bytes(p->batch, i);
 		}
 		c->todo = p->next;
-		command_feed_spend(f, p);
+		if (!c->keeps) {
+			command_feed_spend(f, p);
+			continue;
+		}
+		p->next = c->kept;
+		c->kept = p;
 	}
 }
 
@@ -63,6 +68,58 @@ command_input_written(struct command_call *c)
 			c->events->writable(c->data);
 	}
 	c->is_end_written = c->is_ended;
+}
+
+void
+command_input_release(struct command_call *c, struct command_feed *f)
+{
+	while (c->kept != NULL) {
+		struct command_piece *p = c->kept;
+		c->kept = p->next;
+		command_feed_spend(f, p);
+	}
+	if (command_feed_is_empty(f))
+		command_feed_clear(f, c->owner->host);
+}
+
+static size_t
+rewind_piece(struct command_piece *p)
+{
+	size_t bytes = 0;
+	while (p->next_record > p->first)
+		bytes += command_input_bytes(p->batch, --p->next_record);
+	return bytes;
+}
+
+void
+command_input_again(struct command_call *c)
+{
+	size_t bytes = c->todo != NULL ? rewind_piece(c->todo) : 0;
+	while (c->kept != NULL) {
+		struct command_piece *p = c->kept;
+		c->kept = p->next;
+		bytes += rewind_piece(p);
+		p->next = c->todo;
+		c->todo = p;
+	}
+	pthread_mutex_lock(&c->owner->lock);
+	c->staged_bytes += bytes - c->encoded_bytes;
+	c->encoded_bytes = 0;
+	pthread_mutex_unlock(&c->owner->lock);
+	c->is_started = c->is_ended = c->is_end_written = 0;
+}
+
+void
+command_input_give_turn(struct command_call *c)
+{
+	pthread_mutex_lock(&c->owner->lock);
+	int tell = c->wants_room && !c->has_turn;
+	c->has_turn = 1;
+	if (tell)
+		c->wants_room = 0;
+	pthread_mutex_unlock(&c->owner->lock);
+	if (tell)
+		c->events->writable(c->data);
 }
 
 static void
@@ -95,6 +152,7 @@ command_input_drop(struct command_call *c)
 		c->events->writable(c->data);
 	drop(host, first);
 	drop(host, c->todo);
-	c->todo = NULL;
+	drop(host, c->kept);
+	c->todo = c->kept = NULL;
 	c->is_all_taken = 1;
 }

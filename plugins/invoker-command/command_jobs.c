@@ -33,8 +33,10 @@ take_record(struct command_call *c)
 	if (p == NULL)
 		return NULL;
 	struct command_job *j = command_alloc(sizeof *j);
-	j->piece = (struct command_piece){
-		.batch = p->batch, .next_record = p->next_record, .end = p->next_record + 1};
+	j->piece = (struct command_piece){.batch = p->batch,
+		.first = p->next_record,
+		.next_record = p->next_record,
+		.end = p->next_record + 1};
 	host->batch_ref(host, p->batch);
 	const struct riffle_record *r = record_of(j);
 	snprintf(j->where, sizeof j->where, "record at offset %lld of partition %d of input %u",

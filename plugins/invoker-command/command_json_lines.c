@@ -277,6 +277,8 @@ take_headers(struct json_reader *r, struct line *l)
 	l->headers.p = r->p;
 	if (l->headers.len > 0)
 		return json_fail(r, "a member twice");
+	if (json_take_null(r))
+		return 1;
 	if (!json_take(r, '['))
 		return json_fail(r, "headers are an array");
 	if (!json_take(r, ']')) {
@@ -305,7 +307,7 @@ take_member(struct json_reader *r, struct line *l)
 	if (json_is(&name, "output"))
 		return take_string(r, &l->has_output, &l->output);
 	if (json_is(&name, "contentType"))
-		return take_string(r, &l->has_content_type, &l->content_type);
+		return json_take_null(r) || take_string(r, &l->has_content_type, &l->content_type);
 	if (json_is(&name, "time"))
 		return json_take_null(r) || take_integer(r, &l->has_time, &l->time);
 	if (json_is(&name, "window"))

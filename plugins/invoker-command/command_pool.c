@@ -1,7 +1,8 @@
 /*
  * The mode coprocess: programs that live on, each with windows one after another. A window goes to a
- * program that is free; when none is, behind one that has all of its input, so that the program need not
- * wait for us between windows. What a program writes belongs to its first window until that has its status.
+ * program that is free; when none is, its records but not its end go behind a window that has all of its
+ * input, so that the program need not wait for us between windows. What a program writes belongs to its
+ * first window until that has its status.
  */
 #include "command.h"
 
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Windows in the pipes of one program: the one it works on and those behind. */
-#define WINDOWS_AHEAD 3
 /* Windows that are remembered because a program died on them. */
 #define SUSPECTS 64
 
@@ -85,6 +84,18 @@ blame(struct command_pool *p, struct command_call *c, const struct riffle_error 
 		return;
 	}
 	suspect(p, c->identity);
+}
+
+/* The first window has the program's attention; that its program dies is from now on its own affair. */
+static void
+give_turn(struct slot *s)
+{
+	struct command_call *c = s->turns;
+	if (c == NULL)
+		return;
+	c->keeps = 0;
+	command_input_release(c, &s->child->feed);
+	command_input_give_turn(c);
 }
 
 /* The window leaves its program. What it answered may still wait for credit. */
@@ -279,6 +290,7 @@ parse(struct slot *s)
 	forgive(ch->owner->pool, s, c);
 	leave(s);
 	settle(c);
+	give_turn(s);
 	return 1;
 }
 
@@ -319,44 +331,47 @@ judge(struct command_child *ch, struct riffle_error *ret_why)
 	ret_why->flags = RIFFLE_ERR_RETRIABLE;
 }
 
-/* A window of a program that is gone. The first had its attention, those behind it not. */
+/* The window of a program that is gone. */
 static void
 judge_window(struct command *c, const struct command_child *ch, struct command_call *one,
-	int is_first, const struct riffle_error *why)
+	const struct riffle_error *why)
 {
 	if (one->error.code != RIFFLE_OK || one->has_status)
 		return;
 	if (!ch->has_hello && ch->fault.code == RIFFLE_OK)
 		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
 			"before it said hello: %.200s", why->text);
-	else if (is_first)
-		blame(c->pool, one, why);
 	else
-		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
-			"before it came to this window: %.200s", why->text);
+		blame(c->pool, one, why);
+}
+
+/* Those behind the first were not looked at: they wait for the next program, and nobody need know. */
+static void
+wait_again(struct slot *s)
+{
+	while (s->turns != NULL) {
+		struct command_call *one = s->turns;
+		s->turns = one->turn;
+		one->turn = NULL;
+		one->child = NULL;
+		command_input_again(one);
+	}
 }
 
 static void
 bury(struct command *c, struct slot *s)
 {
 	struct command_child *ch = s->child;
+	struct command_call *one = s->turns;
 	struct riffle_error why;
-	int is_first = 1, is_ours = ch->is_killing && ch->fault.code == RIFFLE_OK;
+	int is_ours = ch->is_killing && ch->fault.code == RIFFLE_OK;
 	judge(ch, &why);
-	while (s->turns != NULL) {
-		struct command_call *one = s->turns;
-		if (!one->is_started && one->error.code == RIFFLE_OK) {
-			/* Nothing of it was on its way: it waits for the next program. */
-			s->turns = one->turn;
-			one->turn = NULL;
-			one->child = NULL;
-			continue;
-		}
-		judge_window(c, ch, one, is_first, &why);
-		is_first = 0;
+	if (one != NULL) {
+		judge_window(c, ch, one, &why);
 		leave(s);
 		settle(one);
 	}
+	wait_again(s);
 	if (!is_ours && !c->pool->is_stopping) {
 		say_health(c, why.text);
 		c->host->log(c->host, RIFFLE_LOG_WARNING, why.text);
@@ -428,16 +443,6 @@ run_slot(struct command *c, struct slot *s)
 		ch->kill_at_ns, s->is_closing && !ch->is_killing ? s->close_at_ns : INT64_MAX);
 }
 
-static uint32_t
-length(const struct slot *s, const struct command_call **ret_last)
-{
-	uint32_t n = 0;
-	*ret_last = NULL;
-	for (const struct command_call *c = s->turns; c != NULL; c = c->turn, n++)
-		*ret_last = c;
-	return n;
-}
-
 static int
 is_fit(const struct slot *s)
 {
@@ -446,14 +451,11 @@ is_fit(const struct slot *s)
 	       ch->fault.code == RIFFLE_OK;
 }
 
-/* Free, or started for it, or else the one with the fewest windows that has all of their input. */
+/* Free, or started for it, or else one that has one window and all of its input. */
 static struct slot *
 find_slot(struct command *c)
 {
 	struct command_pool *p = c->pool;
-	const struct command_call *last = NULL;
-	struct slot *best = NULL;
-	uint32_t best_length = WINDOWS_AHEAD;
 	for (uint32_t i = 0; i < p->count; i++)
 		if (is_fit(&p->slots[i]) && p->slots[i].turns == NULL)
 			return &p->slots[i];
@@ -466,13 +468,10 @@ find_slot(struct command *c)
 	}
 	for (uint32_t i = 0; i < p->count; i++) {
 		struct slot *s = &p->slots[i];
-		uint32_t n = is_fit(s) ? length(s, &last) : WINDOWS_AHEAD;
-		if (n < best_length && last != NULL && last->is_ended) {
-			best = s;
-			best_length = n;
-		}
+		if (is_fit(s) && s->turns->turn == NULL && s->turns->is_ended)
+			return s;
 	}
-	return best;
+	return NULL;
 }
 
 static void
@@ -484,12 +483,29 @@ assign(struct slot *s, struct command_call *c)
 	*last = c;
 	c->child = s->child;
 	c->number = ++s->windows;
+	c->keeps = c != s->turns;
+	if (!c->keeps)
+		give_turn(s);
 }
 
 static int
 is_waiting(const struct command_call *c)
 {
 	return c->child == NULL && !c->is_started && !c->is_done && c->error.code == RIFFLE_OK;
+}
+
+/* So that a window that begins now may have its turn at once. */
+static void
+say_idle(struct command *c)
+{
+	uint32_t idle = 0, taken = 0;
+	for (uint32_t i = 0; i < c->pool->count; i++)
+		idle += is_fit(&c->pool->slots[i]) && c->pool->slots[i].turns == NULL;
+	pthread_mutex_lock(&c->lock);
+	for (const struct command_call *one = c->fresh; one != NULL; one = one->next)
+		taken++;
+	c->idle = idle > taken ? idle - taken : 0;
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* When a program may start that somebody waits for; the first one always is. */
@@ -540,6 +556,7 @@ command_pool_run(struct command *c)
 	for (struct command_call *one = c->calls; one != NULL; one = one->next)
 		if (!one->is_done)
 			command_pool_obey(one);
+	say_idle(c);
 	return next_ns;
 }
 
