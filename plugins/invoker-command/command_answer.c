@@ -93,15 +93,15 @@ command_answer_type(struct command_answer *a, struct riffle_bytes type)
 	return a->type_count++;
 }
 
+/* Even nothing counts for what it takes, or there would be no end of it. */
 static size_t
 charge_of(const struct command_answer *a, const struct riffle_record *r)
 {
-	size_t sum = r->key.len + r->value.len;
+	size_t sum = sizeof *r + r->key.len + r->value.len;
 	for (uint32_t i = 0; i < r->header_count; i++)
 		sum += a->headers[r->header_first + i].name.len +
 		       a->headers[r->header_first + i].value.len;
-	/* Even nothing counts for something, or there would be no end of it. */
-	return sum > 0 ? sum : 1;
+	return sum;
 }
 
 void

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Reads of one program in one turn. */
+#define ROUNDS 16
 /* Windows that are remembered because a program died on them. */
 #define SUSPECTS 64
 
@@ -306,9 +308,15 @@ read_on(struct slot *s)
 {
 	struct command_child *ch = s->child;
 	size_t before;
+	int rounds = 0;
 	do {
 		while (parse(s))
 			continue;
+		/* However fast it writes and the host takes: others have their turn too. */
+		if (rounds++ == ROUNDS) {
+			ch->owner->again = 1;
+			break;
+		}
 		before = ch->out_total;
 		if (may_read(s) && ch->fault.code == RIFFLE_OK)
 			command_read_out(ch, ch->out.len - ch->out_read + 4 * COMMAND_READ_BYTES);
@@ -392,7 +400,9 @@ is_read_out(struct slot *s)
 	if (s->turns != NULL)
 		s->turns->is_end_written = 1;
 	read_on(s);
-	return ch->fault.code != RIFFLE_OK || out->fd < 0 || !out->is_ready;
+	int in_vain = ch->fault.code != RIFFLE_OK ||
+		      (s->turns != NULL && s->turns->error.code != RIFFLE_OK);
+	return in_vain || out->fd < 0 || !out->is_ready;
 }
 
 /* The end of its input tells a program to end; one that does not is told so, and then made to. */
@@ -439,8 +449,11 @@ run_slot(struct command *c, struct slot *s)
 		ch->kill_at_ns = INT64_MAX;
 		command_kill(ch, SIGKILL);
 	}
-	return sooner(
-		ch->kill_at_ns, s->is_closing && !ch->is_killing ? s->close_at_ns : INT64_MAX);
+	if (!ch->is_killing && s->is_closing)
+		return s->close_at_ns;
+	if (!ch->is_killing && ch->closed != NULL)
+		return ch->closed_at_ns;
+	return ch->kill_at_ns;
 }
 
 static int

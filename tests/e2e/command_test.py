@@ -215,14 +215,14 @@ HELLO = ("import sys, struct, time, os, signal\n"
          "    ")
 
 
-def survives(misdeed, says, retries=0, grace="50ms"):
+def survives(misdeed, says, retries=0, **function):
     """The window that makes the program misbehave is given up, with the reason; those around it are not."""
     with tempfile.TemporaryDirectory(prefix="riffle-e2e-") as top:
         path = os.path.join(top, "hostile.py")
         with open(path, "w") as out:
             out.write(HELLO + misdeed + "\n")
-        text = one({"command": "python3 " + path, "format": "frames", "grace": grace, "timeout": "1s",
-                    "restart": "10ms", "restart-max": "50ms"}, **{"on-error": "retry 3 backoff 10ms..20ms then skip"})
+        text = one({"command": "python3 " + path, "format": "frames", "grace": "50ms", "timeout": "1s",
+                    "restart": "10ms", "restart-max": "50ms", **function}, **{"on-error": "retry 3 backoff 10ms..20ms then skip", "outputs": "at-status"})
         text += (stream("in2", **TEXT) + stream("out2", **TEXT) + section("function g", {"invoker": "passthrough"}) +
                  section("processor q", {"function": "g", "input": "in2@earliest", "output": "out2", "window": "count 1"}))
         with Instance(text) as i:
@@ -268,7 +268,7 @@ def a_program_that_never_answers():
 def a_program_that_ignores_sigterm_and_floods():
     survives("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
              "    while True: o.write(b'\\0\\0\\0\\x1do\\0\\0\\0\\0' + bytes(8) + b'\\xff' * 8 + bytes(8))",
-             "timeout", retries=3)
+             "answers more than max-output = 1048576 bytes for one window", **{"max-output": "1MiB"})
 
 
 def a_program_that_closes_its_output():
