@@ -123,10 +123,8 @@ command_alloc(size_t size)
 }
 
 void *
-command_grow(void *data, uint32_t *room, uint32_t count, size_t size)
+command_grow_to(void *data, uint32_t *room, uint32_t count, size_t size)
 {
-	if (count <= *room && data != NULL)
-		return data;
 	uint32_t want = *room ? *room * 2 : 16;
 	while (want < count)
 		want *= 2;
@@ -136,18 +134,15 @@ command_grow(void *data, uint32_t *room, uint32_t count, size_t size)
 	return data;
 }
 
-char *
-command_text_room(struct command_text *t, size_t want)
+void
+command_text_grow(struct command_text *t, size_t want)
 {
-	if (t->room - t->len < want) {
-		size_t room = t->room ? t->room * 2 : want;
-		while (room - t->len < want)
-			room *= 2;
-		t->data = realloc(t->data, room);
-		command_assert(t->data != NULL);
-		t->room = room;
-	}
-	return t->data + t->len;
+	size_t room = t->room ? t->room * 2 : want;
+	while (room - t->len < want)
+		room *= 2;
+	t->data = realloc(t->data, room);
+	command_assert(t->data != NULL);
+	t->room = room;
 }
 
 int64_t

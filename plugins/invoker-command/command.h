@@ -165,6 +165,7 @@ struct command_child {
 /* A copy of what call_begin borrowed. */
 struct command_spec {
 	uint32_t input_count, output_count, header_count, attempt;
+	char *input_is_json, *output_is_json; /* json-lines: of each type */
 	const char **input_names, **input_types, **output_names, **output_types;
 	struct riffle_header *headers;
 	void *memory;
@@ -224,8 +225,25 @@ struct command_call {
 int command_fail(struct riffle_error *err, int code, uint32_t flags, const char *fmt, ...)
 	RIFFLE_PRINTF(4, 5);
 void *command_alloc(size_t size); /* cleared; the process ends when memory does */
-void *command_grow(void *data, uint32_t *room, uint32_t count, size_t size);
-char *command_text_room(struct command_text *t, size_t want); /* at its end, len unchanged */
+void *command_grow_to(void *data, uint32_t *room, uint32_t count, size_t size);
+void command_text_grow(struct command_text *t, size_t want);
+
+/* Room for count of size; data may move. */
+static inline void *
+command_grow(void *data, uint32_t *room, uint32_t count, size_t size)
+{
+	return count <= *room && data != NULL ? data : command_grow_to(data, room, count, size);
+}
+
+/* Room at its end; len is unchanged. */
+static inline char *
+command_text_room(struct command_text *t, size_t want)
+{
+	if (t->room - t->len < want)
+		command_text_grow(t, want);
+	return t->data + t->len;
+}
+
 int64_t command_now_ns(const struct command *c);
 /* "name" of the program, for messages */
 const char *command_name(const struct command *c);
@@ -237,6 +255,7 @@ const char *command_quote(char *to, size_t size, const char *from, size_t len);
 /* command_spec.c */
 void command_spec_copy(struct command_spec *to, const struct riffle_call_spec *from);
 void command_spec_free(struct command_spec *s);
+int command_is_json_type(const char *type);
 uint64_t command_spec_identity(const struct command_spec *s);
 
 /* command_env.c */

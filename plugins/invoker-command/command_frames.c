@@ -13,6 +13,8 @@
 #define ABSENT 0xffffffffu
 /* The letter, index, time, and the lengths of key, content type, headers and value. */
 #define RECORD_BYTES (1 + 4 + 8 + 4 + 4 + 4 + 4)
+/* A record up to here is copied as a whole. */
+#define SMALL_BYTES 2048u
 /* Lengths are 32 bits; nobody's record comes near. */
 #define FRAME_MAX ((size_t)1 << 30)
 
@@ -116,16 +118,51 @@ start(struct command_feed *f, const struct command_call *c)
 	}
 }
 
+static char *
+put_bytes(char *p, struct riffle_bytes b)
+{
+	p = put_u32(p, length_of(b));
+	if (b.len > 0)
+		memcpy(p, b.ptr, b.len);
+	return p + b.len;
+}
+
+/* All of it copied: one look for room, and the rest is stores. */
+static void
+small_record(struct command_feed *f, const struct riffle_batch *b, const struct riffle_record *r,
+	size_t size)
+{
+	uint64_t time = htobe64((uint64_t)r->time_ms);
+	char *p = command_feed_room(f, 4 + size);
+	p = put_u32(p, (uint32_t)size);
+	*p++ = 'R';
+	p = put_u32(p, r->stream);
+	memcpy(p, &time, sizeof time);
+	p = put_bytes(p + sizeof time, r->key);
+	p = put_bytes(p, text(r->content_type ? b->content_types[r->content_type] : NULL));
+	p = put_u32(p, r->header_count);
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		p = put_bytes(p, b->headers[r->header_first + i].name);
+		p = put_bytes(p, b->headers[r->header_first + i].value);
+	}
+	put_bytes(p, r->value);
+}
+
 static void
 record(struct command_feed *f, const struct command_call *c, const struct riffle_batch *b,
 	const struct riffle_record *r)
 {
 	(void)c;
+	size_t size = record_bytes(b, r);
+	if (size <= SMALL_BYTES) {
+		small_record(f, b, r, size);
+		return;
+	}
 	const struct riffle_bytes type =
 		text(r->content_type ? b->content_types[r->content_type] : NULL);
 	char *p = command_feed_room(f, 4 + 1 + 4 + 8 + 4);
 	uint64_t time = htobe64((uint64_t)r->time_ms);
-	p = put_u32(p, (uint32_t)record_bytes(b, r));
+	p = put_u32(p, (uint32_t)size);
 	*p++ = 'R';
 	p = put_u32(p, r->stream);
 	memcpy(p, &time, sizeof time);

@@ -118,6 +118,18 @@ escape_length(const char *p, const char *end)
 	return low >= 0xdc00 && low <= 0xdfff ? 12 : 0;
 }
 
+/* Eight bytes of which none ends a run: no quote, backslash, control character, nothing beyond ASCII. */
+static int
+is_plain(const char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+	uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (v - ones * 0x20);
+	return ((found | v) & high) == 0;
+}
+
 int
 json_take_string(struct json_reader *r, struct json_slice *ret_slice)
 {
@@ -125,7 +137,11 @@ json_take_string(struct json_reader *r, struct json_slice *ret_slice)
 	if (!json_take(r, '"'))
 		return json_fail(r, "a string is expected");
 	*ret_slice = (struct json_slice){.p = r->p};
-	while (r->p < r->end && *r->p != '"') {
+	for (;;) {
+		while (r->end - r->p >= 8 && is_plain(r->p))
+			r->p += 8;
+		if (r->p == r->end || *r->p == '"')
+			break;
 		unsigned char c = (unsigned char)*r->p;
 		if (c < 0x20)
 			return json_fail(r, "a control character in a string");
@@ -387,6 +403,10 @@ json_escape(char *to, const char *text, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
 	for (size_t i = 0; i < len; i++) {
+		for (; len - i >= 8 && is_plain(text + i); i += 8, to += 8)
+			memcpy(to, text + i, 8);
+		if (i == len)
+			break;
 		unsigned char c = (unsigned char)text[i];
 		char e = escapes[c];
 		if (e == 0) {

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char *
 refuses(const struct riffle_batch *b, const struct riffle_record *r)
@@ -18,145 +17,166 @@ refuses(const struct riffle_batch *b, const struct riffle_record *r)
 	return NULL;
 }
 
-/* application/json, or anything with +json, whatever its parameters. */
-static int
-is_json_type(const char *type)
+/*
+ * A line while it is written: room for the worst that may still come is looked for first, a part at a
+ * time, and what was not needed is given back at the line's end.
+ */
+struct out {
+	struct command_feed *f;
+	size_t len; /* so far, behind the end of the feed */
+};
+
+static char *
+room(struct out *o, size_t want)
 {
-	size_t n = strcspn(type, "; \t");
-	if (n == 16 && strncasecmp(type, "application/json", n) == 0)
-		return 1;
-	return n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0;
+	return command_text_room(&o->f->text, o->len + want) + o->len;
 }
 
 static void
-feed_text(struct command_feed *f, const char *s)
+put(struct out *o, const char *s, size_t n)
 {
-	size_t n = strlen(s);
-	memcpy(command_feed_room(f, n), s, n);
+	memcpy(room(o, n), s, n);
+	o->len += n;
 }
 
-/* Room is taken for the worst, and what was not needed is given back. */
+#define PUT(o, literal) put(o, literal, sizeof literal - 1)
+
 static void
-feed_string(struct command_feed *f, const char *s, size_t len)
+end_line(struct out *o)
 {
-	char *to = command_text_room(&f->text, 6 * len + 2), *p = to;
+	PUT(o, "}\n");
+	command_feed_room(o->f, o->len);
+	o->len = 0;
+}
+
+static void
+put_string(struct out *o, const char *s, size_t len)
+{
+	char *to = room(o, 6 * len + 2), *p = to;
 	*p++ = '"';
 	p = json_escape(p, s, len);
 	*p++ = '"';
-	command_feed_room(f, (size_t)(p - to));
+	o->len += (size_t)(p - to);
 }
 
 static void
-feed_base64(struct command_feed *f, struct riffle_bytes b)
+put_base64(struct out *o, struct riffle_bytes b)
 {
-	char *to = command_feed_room(f, json_base64_bytes(b.len) + 2);
-	*to++ = '"';
-	to = json_base64_encode(to, b.ptr, b.len);
-	*to = '"';
+	char *to = room(o, json_base64_bytes(b.len) + 2), *p = to;
+	*p++ = '"';
+	p = json_base64_encode(p, b.ptr, b.len);
+	*p++ = '"';
+	o->len += (size_t)(p - to);
 }
 
 /* ,"name":"text" or ,"nameBase64":"..." */
 static void
-feed_member(struct command_feed *f, const char *name, struct riffle_bytes b)
+put_member(struct out *o, const char *name, struct riffle_bytes b)
 {
 	if (b.ptr == NULL)
 		return;
 	int is_text = json_is_utf8(b.ptr, b.len);
-	feed_text(f, ",\"");
-	feed_text(f, name);
-	feed_text(f, is_text ? "\":" : "Base64\":");
-	if (is_text)
-		feed_string(f, b.ptr, b.len);
-	else
-		feed_base64(f, b);
+	PUT(o, ",\"");
+	put(o, name, strlen(name));
+	if (is_text) {
+		PUT(o, "\":");
+		put_string(o, b.ptr, b.len);
+	} else {
+		PUT(o, "Base64\":");
+		put_base64(o, b);
+	}
 }
 
 static void
-feed_number(struct command_feed *f, const char *name, long long n)
+put_number(struct out *o, const char *name, long long n)
 {
-	char text[64];
-	snprintf(text, sizeof text, ",\"%s\":%lld", name, n);
-	feed_text(f, text);
+	o->len += (size_t)sprintf(room(o, 64), ",\"%s\":%lld", name, n);
 }
 
 static void
-feed_headers(struct command_feed *f, const struct riffle_header *h, uint32_t count)
+put_headers(struct out *o, const struct riffle_header *h, uint32_t count)
 {
-	feed_text(f, ",\"headers\":[");
+	PUT(o, ",\"headers\":[");
 	for (uint32_t i = 0; i < count; i++) {
-		feed_text(f, i > 0 ? ",{\"name\":" : "{\"name\":");
+		if (i > 0)
+			PUT(o, ",");
+		PUT(o, "{\"name\":");
 		/* A name that is no text cannot be written otherwise. */
 		if (json_is_utf8(h[i].name.ptr, h[i].name.len))
-			feed_string(f, h[i].name.ptr, h[i].name.len);
+			put_string(o, h[i].name.ptr, h[i].name.len);
 		else {
-			feed_text(f, "\"\"");
-			feed_member(f, "name", h[i].name);
+			PUT(o, "\"\"");
+			put_member(o, "name", h[i].name);
 		}
-		feed_member(f, "value", h[i].value);
-		feed_text(f, "}");
+		put_member(o, "value", h[i].value);
+		PUT(o, "}");
 	}
-	feed_text(f, "]");
+	PUT(o, "]");
 }
 
 static void
-feed_sides(struct command_feed *f, const char *name, const char *const *names,
-	const char *const *types, uint32_t count)
+put_sides(struct out *o, const char *name, const char *const *names, const char *const *types,
+	uint32_t count)
 {
-	feed_text(f, ",\"");
-	feed_text(f, name);
-	feed_text(f, "\":[");
+	PUT(o, ",\"");
+	put(o, name, strlen(name));
+	PUT(o, "\":[");
 	for (uint32_t i = 0; i < count; i++) {
-		feed_text(f, i > 0 ? ",{\"name\":" : "{\"name\":");
-		feed_string(f, names[i], strlen(names[i]));
-		feed_text(f, ",\"contentType\":");
-		feed_string(f, types[i], strlen(types[i]));
-		feed_text(f, "}");
+		if (i > 0)
+			PUT(o, ",");
+		PUT(o, "{\"name\":");
+		put_string(o, names[i], strlen(names[i]));
+		PUT(o, ",\"contentType\":");
+		put_string(o, types[i], strlen(types[i]));
+		PUT(o, "}");
 	}
-	feed_text(f, "]");
+	PUT(o, "]");
 }
 
 static void
 start(struct command_feed *f, const struct command_call *c)
 {
 	const struct command_spec *s = &c->spec;
-	feed_text(f, "{\"type\":\"start\",\"version\":1");
-	feed_number(f, "window", c->number);
-	feed_number(f, "attempt", s->attempt);
-	feed_sides(f, "inputs", s->input_names, s->input_types, s->input_count);
-	feed_sides(f, "outputs", s->output_names, s->output_types, s->output_count);
-	feed_headers(f, s->headers, s->header_count);
-	feed_text(f, "}\n");
+	struct out o = {f, 0};
+	PUT(&o, "{\"type\":\"start\",\"version\":1");
+	put_number(&o, "window", c->number);
+	put_number(&o, "attempt", s->attempt);
+	put_sides(&o, "inputs", s->input_names, s->input_types, s->input_count);
+	put_sides(&o, "outputs", s->output_names, s->output_types, s->output_count);
+	put_headers(&o, s->headers, s->header_count);
+	end_line(&o);
 }
 
 static void
 end(struct command_feed *f, const struct command_call *c)
 {
-	feed_text(f, "{\"type\":\"end\"");
-	feed_number(f, "window", c->number);
-	feed_text(f, "}\n");
+	struct out o = {f, 0};
+	PUT(&o, "{\"type\":\"end\"");
+	put_number(&o, "window", c->number);
+	end_line(&o);
 }
 
 /* The document as it is: between its tokens a newline is but a space. */
 static void
-feed_document(struct command_feed *f, struct riffle_bytes b)
+put_document(struct out *o, struct riffle_bytes b)
 {
-	feed_text(f, ",\"value\":");
-	char *to = command_feed_room(f, b.len);
-	memcpy(to, b.ptr, b.len);
-	for (char *end = to + b.len; (to = memchr(to, '\n', (size_t)(end - to))) != NULL;)
-		*to = ' ';
+	PUT(o, ",\"value\":");
+	put(o, b.ptr, b.len);
+	char *end = room(o, 0), *p = end - b.len;
+	for (; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;)
+		*p = ' ';
 }
 
 static void
-feed_value(struct command_feed *f, struct riffle_bytes b, const char *type)
+put_value(struct out *o, struct riffle_bytes b, int is_json)
 {
-	if (b.ptr == NULL || !is_json_type(type)) {
-		feed_member(f, "value", b);
+	if (b.ptr == NULL || !is_json) {
+		put_member(o, "value", b);
 	} else if (json_is_document(b.ptr, b.len)) {
-		feed_document(f, b);
+		put_document(o, b);
 	} else {
-		feed_text(f, ",\"valueBase64\":");
-		feed_base64(f, b);
+		PUT(o, ",\"valueBase64\":");
+		put_base64(o, b);
 	}
 }
 
@@ -174,17 +194,21 @@ record(struct command_feed *f, const struct command_call *c, const struct riffle
 {
 	const char *input = r->stream < c->spec.input_count ? c->spec.input_names[r->stream] : "";
 	const char *type = type_of(c, b, r);
-	feed_text(f, "{\"type\":\"record\",\"input\":");
-	feed_string(f, input, strlen(input));
+	struct out o = {f, 0};
+	PUT(&o, "{\"type\":\"record\",\"input\":");
+	put_string(&o, input, strlen(input));
 	if (r->time_ms != RIFFLE_TIME_NONE)
-		feed_number(f, "time", r->time_ms);
-	feed_member(f, "key", r->key);
-	feed_text(f, ",\"contentType\":");
-	feed_string(f, type, strlen(type));
+		put_number(&o, "time", r->time_ms);
+	put_member(&o, "key", r->key);
+	PUT(&o, ",\"contentType\":");
+	put_string(&o, type, strlen(type));
 	if (r->header_count > 0)
-		feed_headers(f, b->headers + r->header_first, r->header_count);
-	feed_value(f, r->value, type);
-	feed_text(f, "}\n");
+		put_headers(&o, b->headers + r->header_first, r->header_count);
+	int is_json = r->content_type == 0 && r->stream < c->spec.input_count
+			      ? c->spec.input_is_json[r->stream]
+			      : command_is_json_type(type);
+	put_value(&o, r->value, is_json);
+	end_line(&o);
 }
 
 /* A text of an answer: where it stands, and whether it is base64. */
@@ -196,6 +220,8 @@ struct text {
 /* A line as it stands. Nothing is copied before all of it is known to be good. */
 struct line {
 	struct json_slice type, output, content_type, headers, value;
+	struct json_slice string; /* the value, if it is one */
+	int is_string;
 	struct text key, value_text, message;
 	uint32_t header_count;
 	int64_t time, window, status;
@@ -294,6 +320,20 @@ take_headers(struct json_reader *r, struct line *l)
 	return 1;
 }
 
+/* Mostly a string, which is then known already when it is to be one. */
+static int
+take_value(struct json_reader *r, struct line *l)
+{
+	json_skip_space(r);
+	l->is_string = r->p < r->end && *r->p == '"';
+	if (!l->is_string)
+		return json_take_value(r, &l->value);
+	if (!json_take_string(r, &l->string))
+		return 0;
+	l->value = (struct json_slice){.p = l->string.p - 1, .len = l->string.len + 2};
+	return 1;
+}
+
 static int
 take_member(struct json_reader *r, struct line *l)
 {
@@ -323,7 +363,7 @@ take_member(struct json_reader *r, struct line *l)
 	if (json_is(&name, "valueBase64"))
 		return take_text(r, &l->value_text, 1);
 	if (json_is(&name, "value"))
-		return once(r, &l->has_value) && json_take_value(r, &l->value);
+		return once(r, &l->has_value) && take_value(r, l);
 	return json_fail(r, "a member that answers do not have");
 }
 
@@ -400,13 +440,13 @@ settle_value(struct json_reader *r, struct line *l, int is_json)
 		return 1;
 	if (l->value_text.is_there)
 		return json_fail(r, "a \"value\" and a \"valueBase64\"");
-	if (is_json || json_take_null(&in))
+	if (is_json || (!l->is_string && json_take_null(&in)))
 		return 1;
-	l->value_text.is_there = 1;
-	if (*in.p != '"')
+	if (!l->is_string)
 		return json_fail(
 			r, "a \"value\" that is no string, and its content type is not JSON");
-	return json_take_string(&in, &l->value_text.s);
+	l->value_text = (struct text){l->string, 1, 0};
+	return 1;
 }
 
 static void
@@ -430,8 +470,8 @@ add_output(
 		return;
 	}
 	to.content_type = command_answer_type(a, type);
-	int is_json = is_json_type(
-		to.content_type ? a->types[to.content_type] : c->spec.output_types[to.stream]);
+	int is_json = to.content_type ? command_is_json_type(a->types[to.content_type])
+				      : c->spec.output_is_json[to.stream];
 	if (!settle_value(r, l, is_json))
 		return;
 	to.key = copy_text(r, a, &l->key);

@@ -3,6 +3,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+/* application/json, or anything with +json, whatever its parameters. */
+int
+command_is_json_type(const char *type)
+{
+	size_t n = strcspn(type, "; \t");
+	if (n == 16 && strncasecmp(type, "application/json", n) == 0)
+		return 1;
+	return n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0;
+}
 
 /* One block for all of it; counted first, filled in the same walk again. */
 struct arena {
@@ -56,6 +67,17 @@ put_headers(struct arena *a, const struct riffle_header *from, uint32_t count)
 	return list;
 }
 
+static char *
+put_json(struct arena *a, const char *const *types, uint32_t count)
+{
+	char *list = a->data ? a->data + a->used : NULL;
+	for (uint32_t i = 0; i < count; i++) {
+		char is = (char)command_is_json_type(types[i]);
+		put(a, &is, 1);
+	}
+	return list;
+}
+
 static void
 put_all(struct arena *a, struct command_spec *to, const struct riffle_call_spec *from)
 {
@@ -64,6 +86,8 @@ put_all(struct arena *a, struct command_spec *to, const struct riffle_call_spec 
 	to->output_names = put_list(a, from->output_names, from->output_count);
 	to->output_types = put_list(a, from->output_types, from->output_count);
 	to->headers = put_headers(a, from->headers, from->header_count);
+	to->input_is_json = put_json(a, from->input_types, from->input_count);
+	to->output_is_json = put_json(a, from->output_types, from->output_count);
 }
 
 void
