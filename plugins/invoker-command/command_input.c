@@ -60,7 +60,8 @@ command_input_written(struct command_call *c)
 		pthread_mutex_lock(&c->owner->lock);
 		c->staged_bytes -= c->encoded_bytes;
 		c->encoded_bytes = 0;
-		int tell = c->wants_room && c->staged_bytes <= COMMAND_STAGED_MAX / 2;
+		int tell =
+			c->wants_room && c->has_turn && c->staged_bytes <= COMMAND_STAGED_MAX / 2;
 		if (tell)
 			c->wants_room = 0;
 		pthread_mutex_unlock(&c->owner->lock);
