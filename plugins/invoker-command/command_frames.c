@@ -354,11 +354,9 @@ refuse_length(struct command_child *ch, const char *at, size_t left, uint32_t le
 static void
 parse(struct command_child *ch, struct command_call *c, int at_end)
 {
-	while (ch->fault.code == RIFFLE_OK && !c->has_status) {
+	while (ch->fault.code == RIFFLE_OK && !c->has_status && ch->out_read < ch->out.len) {
 		const char *at = ch->out.data + ch->out_read;
 		size_t left = ch->out.len - ch->out_read;
-		if (left == 0)
-			return;
 		struct cursor in = {at, at + left, 0};
 		uint32_t len = take_u32(&in);
 		/* Before hello nothing long can come, and a text read as a length is very long. */

@@ -190,26 +190,34 @@ judge(struct command_call *c, struct command_job *j)
 	c->encoded_bytes += command_input_bytes(j->piece.batch, j->piece.next_record);
 }
 
+static void
+tell_replied(struct command_call *c, uint64_t before)
+{
+	if (c->replied > before && c->answers == NULL &&
+		RIFFLE_HAS(struct riffle_call_events, c->events, replied))
+		c->events->replied(c->data, c->replied);
+}
+
 /* Those at the head that have ended, in the order of the records. */
 static void
 settle(struct command_call *c)
 {
-	uint64_t before = c->replied;
 	struct command_job *j;
 	while ((j = c->jobs) != NULL && j->child->is_reaped && !is_open(j->child)) {
+		uint64_t before = c->replied;
 		c->jobs = j->next;
 		if (c->error.code == RIFFLE_OK)
 			judge(c, j);
 		free_job(c, j);
+		if (c->error.code != RIFFLE_OK)
+			continue;
+		command_input_written(c);
+		(void)command_hand_out(c);
+		tell_replied(c, before);
 	}
 	if (c->error.code != RIFFLE_OK)
 		command_answer_drop(c);
-	else
-		command_input_written(c);
 	(void)command_hand_out(c);
-	if (c->replied > before && c->error.code == RIFFLE_OK && c->answers == NULL &&
-		RIFFLE_HAS(struct riffle_call_events, c->events, replied))
-		c->events->replied(c->data, c->replied);
 }
 
 int64_t

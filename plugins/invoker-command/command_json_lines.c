@@ -404,6 +404,8 @@ copy_text(struct json_reader *r, struct command_answer *a, const struct text *t)
 static void
 copy_headers(struct json_reader *r, struct command_answer *a, const struct line *l)
 {
+	if (l->header_count == 0)
+		return;
 	struct json_reader in = {l->headers.p, l->headers.p + l->headers.len, NULL};
 	struct text name, value;
 	for (uint32_t i = 0; i < l->header_count; i++) {
@@ -435,9 +437,9 @@ find_output(struct json_reader *r, const struct command_spec *s, const struct li
 static int
 settle_value(struct json_reader *r, struct line *l, int is_json)
 {
-	struct json_reader in = {l->value.p, l->value.p + l->value.len, NULL};
 	if (!l->has_value)
 		return 1;
+	struct json_reader in = {l->value.p, l->value.p + l->value.len, NULL};
 	if (l->value_text.is_there)
 		return json_fail(r, "a \"value\" and a \"valueBase64\"");
 	if (is_json || (!l->is_string && json_take_null(&in)))

@@ -252,10 +252,10 @@ parse_idle(struct command_child *ch)
 {
 	struct command_call nobody = {.owner = ch->owner, .child = ch};
 	char quote[64];
-	const char *p = ch->out.data + ch->out_read;
 	size_t left = ch->out.len - ch->out_read;
 	if (left == 0)
 		return;
+	const char *p = ch->out.data + ch->out_read;
 	if (!ch->has_hello)
 		command_codec(ch->owner)->parse(ch, &nobody, 0);
 	command_assert(nobody.building == NULL);
