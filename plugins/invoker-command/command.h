@@ -98,6 +98,7 @@ struct command_piece {
 	struct command_piece *next;
 	struct riffle_batch *batch; /* one reference */
 	uint32_t first, next_record, end;
+	size_t bytes; /* all of them, as command_input_bytes counts */
 };
 
 struct command_text {
@@ -131,6 +132,7 @@ struct command_answer {
 	struct riffle_record *records;
 	struct riffle_header *headers;
 	const char **types;
+	size_t charge; /* against the credit, of all its records */
 	size_t used, room;
 	char bytes[];
 };

@@ -114,7 +114,9 @@ command_answer_add(struct command_call *c, struct command_answer *a, const struc
 	to->partition = RIFFLE_PARTITION_NONE;
 	to->header_first = a->header_count - header_count;
 	to->header_count = header_count;
-	c->answered_bytes += charge_of(a, to);
+	size_t charge = charge_of(a, to);
+	a->charge += charge;
+	c->answered_bytes += charge;
 }
 
 static void
@@ -131,6 +133,10 @@ make_view(struct command_answer *a, size_t credit, size_t *ret_charged)
 {
 	uint32_t n = 0;
 	*ret_charged = 0;
+	if (a->given == 0 && a->charge <= credit) {
+		n = a->count;
+		*ret_charged = a->charge;
+	}
 	while (a->given + n < a->count && *ret_charged < credit)
 		*ret_charged += charge_of(a, &a->records[a->given + n++]);
 	struct view *v = command_alloc(sizeof *v);

@@ -70,8 +70,10 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	pthread_mutex_lock(&owner->lock);
 	int is_over = c->is_over;
 	uint32_t end = first + count - !c->has_turn;
-	while (!is_over && p->end < end && c->staged_bytes < COMMAND_STAGED_MAX)
-		c->staged_bytes += command_input_bytes(batch, p->end++);
+	size_t room = COMMAND_STAGED_MAX - c->staged_bytes;
+	while (!is_over && p->end < end && c->staged_bytes < COMMAND_STAGED_MAX && p->bytes < room)
+		p->bytes += command_input_bytes(batch, p->end++);
+	c->staged_bytes += p->bytes;
 	uint32_t took = is_over ? count : p->end - first;
 	c->wants_room = took < count;
 	if (took > 0 && !is_over) {

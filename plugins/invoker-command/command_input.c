@@ -41,9 +41,9 @@ command_input_encode(struct command_call *c, struct command_feed *f)
 				return;
 			uint32_t i = p->next_record++;
 			codec->record(f, c, p->batch, riffle_batch_at(p->batch, i));
-			c->encoded_bytes += command_input_bytes(p->batch, i);
 		}
 		c->todo = p->next;
+		c->encoded_bytes += p->bytes;
 		if (!c->keeps) {
 			command_feed_spend(f, p);
 			continue;
@@ -83,23 +83,17 @@ command_input_release(struct command_call *c, struct command_feed *f)
 		command_feed_clear(f, c->owner->host);
 }
 
-static size_t
-rewind_piece(struct command_piece *p)
-{
-	size_t bytes = 0;
-	while (p->next_record > p->first)
-		bytes += command_input_bytes(p->batch, --p->next_record);
-	return bytes;
-}
-
 void
 command_input_again(struct command_call *c)
 {
-	size_t bytes = c->todo != NULL ? rewind_piece(c->todo) : 0;
+	size_t bytes = 0;
+	if (c->todo != NULL)
+		c->todo->next_record = c->todo->first;
 	while (c->kept != NULL) {
 		struct command_piece *p = c->kept;
 		c->kept = p->next;
-		bytes += rewind_piece(p);
+		bytes += p->bytes;
+		p->next_record = p->first;
 		p->next = c->todo;
 		c->todo = p;
 	}
