@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 
-from rig import LOCAL, SRC, Instance, main, section, stream
+from rig import LOCAL, SRC, Instance, Skip, main, section, stream
 
 TEXT = {"content_type": "text/plain"}
 EXAMPLES = os.path.join(SRC, "examples", "functions")
@@ -107,8 +107,7 @@ def needs(tool):
     if shutil.which(tool) is None:
         if os.environ.get("REQUIRE_" + tool.upper()):
             raise AssertionError(tool + " is not installed")
-        return "# SKIP " + tool + " is not installed"
-    return None
+        raise Skip(tool + " is not installed")
 
 
 def the_python_skeleton():
@@ -123,22 +122,22 @@ def the_c_skeleton():
 
 
 def the_shell_skeleton():
-    return needs("jq") or skeleton("sh " + os.path.join(EXAMPLES, "sums.sh"), "json-lines")
+    needs("jq")
+    skeleton("sh " + os.path.join(EXAMPLES, "sums.sh"), "json-lines")
 
 
 def the_node_skeleton():
-    return needs("node") or skeleton("node " + os.path.join(EXAMPLES, "sums.js"), "json-lines")
+    needs("node")
+    skeleton("node " + os.path.join(EXAMPLES, "sums.js"), "json-lines")
 
 
 def the_go_skeleton():
-    skipped = needs("go")
-    if skipped:
-        return skipped
+    needs("go")
     with tempfile.TemporaryDirectory(prefix="riffle-e2e-") as top:
         built = os.path.join(top, "sums")
         subprocess.run(["go", "build", "-o", built, os.path.join(EXAMPLES, "sums.go")], check=True,
                        env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off"))
-        return skeleton(built, "json-lines")
+        skeleton(built, "json-lines")
 
 
 def every_skeleton_is_under_thirty_lines():
@@ -152,9 +151,7 @@ def per_window_with_json_lines_names_inputs_and_outputs():
     # An object for each record on stdin, the end of stdin is the end of the window.
     script = ('jq -c \'{output: (if .input == "left" then "doubled" else "sums" end), key, headers, '
               'value: (.value + "!")}\'')
-    skipped = needs("jq")
-    if skipped:
-        return skipped
+    needs("jq")
     with Instance(two({"command": quoted(script), "shell": "yes", "format": "json-lines"})) as i:
         i.start()
         i.cli("publish", "left", "-p", "a", "-k", "k1", "--header", "h:v")
@@ -163,7 +160,6 @@ def per_window_with_json_lines_names_inputs_and_outputs():
         out = i.read("doubled", 2)
         assert payloads(out) == ["a!", "b!"], out
         assert out[0]["headers"] == {"h": "v"}, out
-    return None
 
 
 def per_record_replies_in_order():
