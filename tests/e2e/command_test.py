@@ -217,7 +217,7 @@ def survives(misdeed, says, retries=0, **function):
         path = os.path.join(top, "hostile.py")
         with open(path, "w") as out:
             out.write(HELLO + misdeed + "\n")
-        text = one({"command": "python3 " + path, "format": "frames", "grace": "50ms", "timeout": "1s",
+        text = one({"command": "python3 " + path, "format": "frames", "grace": "50ms", "timeout": "20s",
                     "restart": "10ms", "restart-max": "50ms", **function}, **{"on-error": "retry 3 backoff 10ms..20ms then skip", "outputs": "at-status"})
         text += (stream("in2", **TEXT) + stream("out2", **TEXT) + section("function g", {"invoker": "passthrough"}) +
                  section("processor q", {"function": "g", "input": "in2@earliest", "output": "out2", "window": "count 1"}))
@@ -235,7 +235,7 @@ def survives(misdeed, says, retries=0, **function):
             good = sorted(p for p in payloads(i.read_all("out")) if p != "x")
             assert good == ["a0", "a1", "a2", "b0", "b1", "b2", "last", "one"], good
             assert says in i.logged(), i.logged()[-3000:]
-            assert i.status("p")["tasks"][0]["retries"] == 3 * retries, i.status("p")
+            assert i.status("p")["tasks"][0]["retries"] == 3 * retries, i.logged()
             assert [c for c in children(i.daemon.pid) if c[1] in "ZX"] == [], "a zombie"
             assert i.stop() == 0
 
@@ -258,7 +258,7 @@ def a_program_that_answers_where_there_is_no_output():
 
 
 def a_program_that_never_answers():
-    survives("time.sleep(1000)", "did not end within timeout", retries=3)
+    survives("time.sleep(1000)", "did not end within timeout", retries=3, timeout="2s")
 
 
 def a_program_that_ignores_sigterm_and_floods():
