@@ -259,7 +259,10 @@ int local_handle_open(struct local_env *env, MDB_txn *txn, const struct local_na
 	unsigned flags, MDB_dbi *ret_dbi);
 /* How many the writer's transaction has opened: what it may open is limited. */
 uint32_t local_handles_opened(const struct local_env *env);
-/* Drops the database; 0 also where there is none. LOCAL_BUSY while a reader of ours is in it. */
+/*
+ * Drops the database, of which the transaction has no cursor any more; 0 also where there is none.
+ * LOCAL_BUSY while a reader of ours is in it.
+ */
 int local_handle_drop(struct local_env *env, MDB_txn *txn, const struct local_name *name);
 /* The writer's transaction has ended; the right to open is given back too. */
 void local_handles_end(struct local_env *env, int committed);
@@ -357,7 +360,8 @@ struct local_job {
 		LOCAL_JOB_PURGE,
 		LOCAL_JOB_DROP,
 		LOCAL_JOB_ROLL,
-		LOCAL_JOB_COMPACT
+		LOCAL_JOB_COMPACT,
+		LOCAL_JOB_MERGE
 	} kind;
 	struct local_topic_row row;
 	uint32_t partition;
@@ -375,6 +379,12 @@ int local_compact_is_due(struct local_env *env, MDB_txn *txn, const struct local
 	uint32_t partition, int *ret_due);
 int local_compact_step(
 	struct local_env *env, MDB_txn *txn, const struct local_topic_row *row, uint32_t partition);
+/* Is so little left in two neighbours, the second of them fully looked at, that they can be one? */
+int local_compact_is_mergeable(struct local_env *env, MDB_txn *txn,
+	const struct local_topic_row *row, uint32_t partition, const struct local_segment *first,
+	const struct local_segment *second, int *ret);
+int local_compact_merge(struct local_env *env, MDB_txn *txn, const struct local_topic_row *row,
+	uint32_t partition, uint64_t base);
 /* All that compaction keeps beside the records. */
 int local_compact_forget(struct local_env *env, MDB_txn *txn, uint32_t topic, uint32_t partition);
 

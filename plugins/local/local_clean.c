@@ -56,19 +56,27 @@ look_at_head(struct look *l, const struct local_topic_row *row, uint32_t partiti
 	return rc;
 }
 
-/* A segment of which compaction left nothing. */
+/* Segments of which compaction left nothing, or so little that it fits into the one before. */
 static int
-look_for_empty(struct look *l, const struct local_topic_row *row, uint32_t partition)
+look_for_small(struct look *l, const struct local_topic_row *row, uint32_t partition)
 {
-	struct local_segment s = {.end = 0};
-	int rc = 0;
+	struct local_segment s = {.end = 0}, before;
+	int rc = 0, has_before = 0, mergeable = 0;
 	while (rc == 0 && s.end != LOCAL_HEAD) {
+		before = s;
 		rc = local_segment_find(l->env, l->txn, row->number, partition, s.end, &s);
-		if (rc == 0 && s.end != LOCAL_HEAD && s.row.records == 0) {
-			l->job->kind = LOCAL_JOB_DROP;
-			l->job->segment = s;
-			return 0;
-		}
+		if (rc != 0 || s.end == LOCAL_HEAD)
+			break;
+		if (has_before)
+			rc = local_compact_is_mergeable(
+				l->env, l->txn, row, partition, &before, &s, &mergeable);
+		has_before = 1;
+		l->job->kind = s.row.records == 0 ? LOCAL_JOB_DROP
+			       : mergeable        ? LOCAL_JOB_MERGE
+						  : LOCAL_JOB_NONE;
+		l->job->segment = mergeable && s.row.records > 0 ? before : s;
+		if (rc != 0 || l->job->kind != LOCAL_JOB_NONE)
+			return rc;
 	}
 	return rc;
 }
@@ -96,7 +104,7 @@ look_at_partition(struct look *l, const struct local_topic_row *row, uint32_t pa
 		}
 	}
 	if (row->flags & LOCAL_COMPACTED)
-		rc = look_for_empty(l, row, partition);
+		rc = look_for_small(l, row, partition);
 	return rc != 0 || l->job->kind != LOCAL_JOB_NONE ? rc : look_at_head(l, row, partition);
 }
 
@@ -209,6 +217,8 @@ local_clean_do(struct local_env *env, MDB_txn *txn, struct local_job *job)
 		return roll(env, txn, job);
 	case LOCAL_JOB_COMPACT:
 		return local_compact_step(env, txn, &job->row, job->partition);
+	case LOCAL_JOB_MERGE:
+		return local_compact_merge(env, txn, &job->row, job->partition, job->segment.base);
 	default:
 		return 0;
 	}

@@ -11,6 +11,9 @@
 #define STEP_RECORDS 1000u
 /* What is replaced may lie in as many segments; this many are opened before the step ends. */
 #define STEP_SEGMENTS 8u
+/* What one step moves of a segment into the one before. */
+#define MERGE_BYTES (UINT64_C(1) << 20)
+#define MERGE_RECORDS 4096u
 
 /* Keys of the index are the records' own, as far as LMDB takes them, else their start and two hashes. */
 #define INDEX_KEY_MAX 496u
@@ -336,6 +339,75 @@ local_compact_step(
 			rc = forget_tombstone(&p, offset, &k);
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int
+local_compact_is_mergeable(struct local_env *env, MDB_txn *txn, const struct local_topic_row *row,
+	uint32_t partition, const struct local_segment *first, const struct local_segment *second,
+	int *ret)
+{
+	uint64_t at;
+	*ret = 0;
+	if (second->row.bytes > MERGE_BYTES || second->row.records > MERGE_RECORDS ||
+		first->row.bytes + second->row.bytes > (uint64_t)row->segment_bytes / 2)
+		return 0;
+	int rc = get_progress(env, txn, row->number, partition, &at);
+	*ret = rc == 0 && at >= second->end;
+	return rc;
+}
+
+static int
+copy_records(MDB_txn *txn, MDB_dbi from, MDB_dbi to)
+{
+	MDB_cursor *source, *target;
+	MDB_val key, value;
+	int rc = mdb_cursor_open(txn, from, &source);
+	if (rc != 0)
+		return rc;
+	rc = mdb_cursor_open(txn, to, &target);
+	if (rc != 0) {
+		mdb_cursor_close(source);
+		return rc;
+	}
+	while ((rc = mdb_cursor_get(source, &key, &value, MDB_NEXT)) == 0) {
+		rc = mdb_cursor_put(target, &key, &value, MDB_APPEND);
+		if (rc != 0)
+			break;
+	}
+	mdb_cursor_close(target);
+	mdb_cursor_close(source);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The second segment's records become the first's, whose offsets all lie before them. */
+int
+local_compact_merge(struct local_env *env, MDB_txn *txn, const struct local_topic_row *row,
+	uint32_t partition, uint64_t base)
+{
+	struct partition p = {.env = env, .txn = txn, .row = row, .number = partition};
+	struct local_segment first, second;
+	MDB_dbi to, from;
+	int mergeable = 0;
+	int rc = open_segment(&p, base, &first, &to);
+	if (rc == 0)
+		rc = open_segment(&p, first.end, &second, &from);
+	if (rc == 0)
+		rc = local_compact_is_mergeable(
+			env, txn, row, partition, &first, &second, &mergeable);
+	if (rc != 0 || !mergeable)
+		return rc == MDB_NOTFOUND ? 0 : rc;
+	rc = copy_records(txn, from, to);
+	const struct local_name name = local_segment_name(row->number, partition, second.base);
+	if (rc == 0)
+		rc = local_handle_drop(env, txn, &name);
+	if (rc == 0)
+		rc = local_segment_delete(env, txn, row->number, partition, second.base);
+	if (rc == 0)
+		rc = local_segment_stat(txn, to, &first.row.records, &first.row.bytes);
+	first.row.sealed_ms = second.row.sealed_ms;
+	if (second.row.newest_ms > first.row.newest_ms)
+		first.row.newest_ms = second.row.newest_ms;
+	return rc != 0 ? rc : local_segment_put(env, txn, row->number, partition, &first);
 }
 
 static int

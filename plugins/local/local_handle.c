@@ -255,6 +255,28 @@ local_handles_opened(const struct local_env *env)
 	return env->opened_count;
 }
 
+/* The writer's own, of this transaction. */
+static void
+forget_own(struct local_env *env, const struct local_name *name)
+{
+	struct local_handle **at = &env->opened;
+	while (*at != NULL && !is_same(&(*at)->name, name))
+		at = &(*at)->next;
+	struct local_handle *own = *at;
+	if (own != NULL) {
+		*at = own->next;
+		free(own);
+	}
+	for (at = &env->pinned; *at != NULL; at = &(*at)->pinned_next)
+		if (is_same(&(*at)->name, name)) {
+			struct local_handle *pinned = *at;
+			*at = pinned->pinned_next;
+			pinned->is_pinned = 0;
+			local_handle_put(env, pinned);
+			return;
+		}
+}
+
 /*
  * LMDB closes the handle with the database, before anything is committed: it is taken from the table first,
  * and is opened again, whole, should the transaction not come to its end.
@@ -263,6 +285,7 @@ static int
 take_out(struct local_env *env, const struct local_name *name)
 {
 	struct local_handles *h = &env->handles;
+	forget_own(env, name);
 	pthread_mutex_lock(&h->lock);
 	struct local_handle **at = find(h, name), *found = *at;
 	int busy = found != NULL && found->refs > 0;
@@ -284,7 +307,6 @@ local_handle_drop(struct local_env *env, MDB_txn *txn, const struct local_name *
 	MDB_dbi dbi;
 	if (!env->writer_is_opening)
 		return LOCAL_REOPEN;
-	local_assert(opened_by_writer(env, name) == NULL);
 	int rc = take_out(env, name);
 	if (rc != 0)
 		return rc;

@@ -170,7 +170,8 @@ close_worker(struct worker *w)
 	ops->destroy(w->self);
 }
 
-static char texts[SEND_MAX][512], keys[SEND_MAX][16];
+static char texts[SEND_MAX][512], keys[SEND_MAX][16], digits[SEND_MAX][24];
+static struct riffle_header headers[SEND_MAX];
 
 static void
 make_records(struct riffle_record *r, const struct request *q)
@@ -178,10 +179,13 @@ make_records(struct riffle_record *r, const struct request *q)
 	for (int i = 0; i < q->count; i++) {
 		int64_t n = q->number + i;
 		memset(texts[i], 'x', sizeof texts[i]);
-		snprintf(texts[i], 24, "%lld", (long long)n);
+		snprintf(digits[i], sizeof digits[i], "%lld", (long long)n);
+		headers[i] = (struct riffle_header){bytes("n"), bytes(digits[i])};
 		snprintf(keys[i], sizeof keys[i], "%d", key_of(n));
 		r[i] = (struct riffle_record){.key = bytes(keys[i]),
 			.time_ms = time_of(n),
+			.header_first = (uint32_t)i,
+			.header_count = 1,
 			.partition = partition_of(q->stream, n)};
 		if (!is_tombstone(q->stream, n))
 			r[i].value = (struct riffle_bytes){texts[i], length_of(n)};
@@ -195,7 +199,7 @@ do_send(struct worker *w, const struct request *q, struct answer *a)
 	struct riffle_error err = {0};
 	struct riffle_record r[SEND_MAX];
 	make_records(r, q);
-	struct riffle_batch batch = batch_of(r, (uint32_t)q->count, NULL, 0);
+	struct riffle_batch batch = batch_of(r, (uint32_t)q->count, headers, (uint32_t)q->count);
 	if (ops->sink_send(b->sink, &batch, 0, (uint32_t)q->count, 7, &err) != q->count)
 		fail_msg("not taken: %s", err.text);
 	await_sink(b, RIFFLE_EV_SENT);
@@ -214,7 +218,7 @@ do_txn(struct worker *w, const struct request *q, struct answer *a)
 	struct riffle_record r[SEND_MAX];
 	const struct riffle_position at = {.offset = q->offset, .metadata = bytes("m")};
 	make_records(r, q);
-	struct riffle_batch batch = batch_of(r, (uint32_t)q->count, NULL, 0);
+	struct riffle_batch batch = batch_of(r, (uint32_t)q->count, headers, (uint32_t)q->count);
 	must(b->transactions->begin(b->txn, &err), &err);
 	if (ops->sink_send(b->sink, &batch, 0, (uint32_t)q->count, 1, &err) != q->count)
 		fail_msg("not taken: %s", err.text);
@@ -235,19 +239,20 @@ key_in(const struct riffle_record *r)
 	return atoi(text);
 }
 
+/* The number of a record that is what its number makes it, else -1. */
 static int64_t
-number_in(const struct riffle_record *r, int stream)
+number_in(const struct riffle_batch *b, const struct riffle_record *r, int stream)
 {
-	/* A tombstone has no room for its number; its time has it, but for the last digits. */
-	if (r->value.ptr == NULL) {
-		for (int64_t n = r->time_ms / 10; n >= 0 && n > r->time_ms / 10 - 6; n--)
-			if (time_of(n) == r->time_ms && is_tombstone(stream, n) &&
-				key_of(n) == key_in(r))
-				return n;
+	char text[24] = "";
+	if (r->header_count != 1)
 		return -1;
-	}
-	int64_t n = atoll(r->value.ptr);
-	return r->value.len == length_of(n) && r->time_ms == time_of(n) && key_of(n) == key_in(r)
+	struct riffle_bytes value = b->headers[r->header_first].value;
+	memcpy(text, value.ptr, value.len < sizeof text ? value.len : sizeof text - 1);
+	int64_t n = atoll(text);
+	size_t length = r->value.ptr ? r->value.len : 0;
+	return length == (is_tombstone(stream, n) ? 0 : length_of(n)) &&
+			       (r->value.ptr == NULL) == is_tombstone(stream, n) &&
+			       r->time_ms == time_of(n) && key_in(r) == key_of(n)
 		       ? n
 		       : -1;
 }
@@ -273,7 +278,8 @@ do_read(struct worker *w, const struct request *q, struct answer *a)
 		batch->host[0] = 1;
 		for (uint32_t i = 0; i < batch->record_count; i++, a->count++) {
 			a->offsets[a->count] = riffle_batch_at(batch, i)->offset;
-			a->numbers[a->count] = number_in(riffle_batch_at(batch, i), q->stream);
+			a->numbers[a->count] =
+				number_in(batch, riffle_batch_at(batch, i), q->stream);
 		}
 		batch_unref(&host, batch);
 	}

@@ -760,6 +760,71 @@ look_at_readers(void)
 	return lines;
 }
 
+/* How many segments there are, by the store itself. */
+static int
+count_segments(void)
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_stat st;
+	char path[128];
+	snprintf(path, sizeof path, "%s/local", dir);
+	if (mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 8) != 0 ||
+		mdb_env_open(env, path, MDB_RDONLY, 0600) != 0 ||
+		mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 ||
+		mdb_dbi_open(txn, "segments", 0, &dbi) != 0 || mdb_stat(txn, dbi, &st) != 0)
+		return 255;
+	mdb_txn_abort(txn);
+	mdb_env_close(env);
+	return st.ms_entries > 200 ? 200 : (int)st.ms_entries;
+}
+
+struct segments {
+	int least, most;
+};
+
+static int
+has_segments(void *ctx)
+{
+	const struct segments *s = ctx;
+	int n = WEXITSTATUS(run_self("segments"));
+	return n >= s->least && n <= s->most;
+}
+
+static void
+test_small_segments_are_joined(void **state)
+{
+	(void)state;
+	static const char *const keys[] = {"a", "b", "c", "d", "e", "f"};
+	struct segments many = {6, 6}, few = {1, 2};
+	set_provider("clean-interval", 3600000);
+	set_stream("cleanup", 1);
+	set_stream("segment", 1 << 20);
+	set_stream("segment-age", 1);
+	struct bed b = {.self = open_self()};
+	const struct riffle_stream s = kept_stream("a", 1);
+	provision(b.self, &s);
+	open_sink(&b, &s);
+	for (int i = 0; i < 6; i++) {
+		/* Each finds the segment of the one before too old. */
+		poll(NULL, 0, 3);
+		send_keyed(&b, keys[i], "v", i);
+	}
+	close_sink(&b);
+	ops->destroy(b.self);
+	assert_true(has_segments(&many));
+	set_provider("clean-interval", 1);
+	b.self = open_self();
+	assert_true(eventually(has_segments, &few));
+	struct pairs p = {.bed = &b, .stream = &s, .expected = "a=v b=v c=v d=v e=v f=v "};
+	if (!eventually(pairs_are, &p))
+		fail_msg("%s", p.seen);
+	struct riffle_partition_info info = look_at(&b, &s, NULL, 0);
+	assert_int_equal(info.records, 6);
+	ops->destroy(b.self);
+}
+
 static void
 test_a_commit_waits_for_more(void **state)
 {
@@ -825,6 +890,7 @@ main(int argc, char **argv)
 		CASE(test_a_stream_removed_by_another_process_is_told),
 		CASE(test_the_holder_of_a_group_is_named_until_it_dies),
 		CASE(test_slots_of_dead_readers_are_given_back),
+		CASE(test_small_segments_are_joined),
 		CASE(test_a_commit_waits_for_more),
 		CASE(test_two_providers_on_one_log_agree_on_its_settings),
 	};
@@ -835,6 +901,8 @@ main(int argc, char **argv)
 			return remove_it();
 		if (strcmp(argv[1], "readers") == 0)
 			return look_at_readers();
+		if (strcmp(argv[1], "segments") == 0)
+			return count_segments();
 		hold();
 	}
 	return RUN("local_log", tests);
