@@ -256,13 +256,27 @@ until_ms(const struct rfl_task *t, const struct rfl_lane *lane)
 	int64_t until = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		const struct rfl_lane *l = &t->lanes[i];
-		if (l == lane || l->chunk == NULL)
+		if (l == lane || l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		if (a->verdict == RFL_ENTERS && a->time_ms < until)
 			until = a->time_ms;
 	}
 	return until;
+}
+
+/*
+ * The first new record of a lane is judged when all lanes are through, by the watermark as it was: nobody
+ * could tell then that the task was away.
+ */
+static int
+must_wait(struct rfl_task *t, struct rfl_lane *lane, const struct riffle_record *r, size_t *count)
+{
+	if (!t->is_replaying || r->offset < lane->replay_to)
+		return 0;
+	flush(t, lane, count);
+	rfl_watermark_through(t, lane);
+	return t->is_replaying;
 }
 
 /* Takes records of the lane in hand as long as it is its turn. 0 = windows have to go out first. */
@@ -276,6 +290,8 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 		uint32_t i = lane->at_record;
 		const struct rfl_admission *a = &lane->admissions[i];
 		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (must_wait(t, lane, r, &count))
+			break;
 		if (a->verdict == RFL_ENTERS) {
 			if (a->time_ms > until)
 				break;
@@ -329,7 +345,7 @@ oldest(struct rfl_task *t)
 	int64_t least = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[(t->next_lane + i) % t->lane_count];
-		if (l->chunk == NULL)
+		if (l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		int64_t time_ms = a->verdict == RFL_ENTERS ? a->time_ms : INT64_MIN;
@@ -398,7 +414,8 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 		if (lane->chunk == NULL && fill_hand(t, lane, now_ns, now_ms))
 			sum += lane->chunk->count;
 		/* On the clock each batch goes in at once, so that a window that it fills is cut behind it. */
-		if (!merges && lane->chunk != NULL && !consume(t, lane, INT64_MAX, now_ms))
+		if (!merges && lane->chunk != NULL && !rfl_lane_waits(t, lane) &&
+			!consume(t, lane, INT64_MAX, now_ms))
 			return sum;
 	}
 	/* As long as all lanes that had something still have: then the order of time is known. */

@@ -135,6 +135,13 @@ int rfl_task_is_at_most_once(const struct rfl_task *t);
 /* Outputs wait for the call's status. */
 int rfl_task_holds_outputs(const struct rfl_task *t);
 
+/* It has read again what there was to, and waits at the first new record for the other lanes. */
+static inline int
+rfl_lane_waits(const struct rfl_task *t, const struct rfl_lane *l)
+{
+	return t->is_replaying && l->is_through && l->chunk != NULL;
+}
+
 /* door.c: judges all records of the batch in hand; refused ones are dealt with when their turn comes. */
 void rfl_door_judge(
 	struct rfl_task *t, struct rfl_lane *lane, const struct riffle_batch *b, int64_t now_ms);
@@ -145,6 +152,8 @@ char *rfl_door_reason(const struct rfl_task *t, const struct rfl_lane *lane,
 /* watermark.c */
 void rfl_watermark_init(struct rfl_task *t);
 void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms);
+/* The lane has read again what its predecessor had; the last one to get there ends the replay. */
+void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 /* For this record, windows that end at or before it are over. */
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
