@@ -2,6 +2,7 @@
 #include "task/task_private.h"
 
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
@@ -214,6 +215,20 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 	*count = 0;
 }
 
+/* May a window end between these times? Ends lie on a grid of the slide; with a zone any of them may. */
+static int
+ends_between(const struct rfl_task *t, int64_t from_ms, int64_t to_ms)
+{
+	const struct rfl_window_spec *s = &t->spec->window;
+	if (from_ms == to_ms)
+		return 0;
+	if (from_ms == RFL_BEFORE_MS || s->zone != NULL)
+		return 1;
+	int64_t phase = s->offset_ms + s->size_ms;
+	return rfl_floor_div(to_ms - phase, s->slide_ms) !=
+	       rfl_floor_div(from_ms - phase, s->slide_ms);
+}
+
 /*
  * What is over must be out before a record that misses it comes (hopping), and a count window that is
  * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
@@ -227,6 +242,9 @@ may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *co
 			return 1;
 		flush(t, lane, count);
 	} else if (kind == RFL_WINDOW_HOPPING) {
+		/* What is on its way in may be over by now, which the engine cannot know yet. */
+		if (*count > 0 && ends_between(t, t->adds[*count - 1].closed_ms, closed_ms))
+			flush(t, lane, count);
 		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
 			return 1;
 		flush(t, lane, count);

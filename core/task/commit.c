@@ -14,6 +14,9 @@ rfl_task_frontier(const struct rfl_task *t)
 {
 	const struct rfl_group *g;
 	int64_t w = rfl_window_frontier(t->window);
+	/* Never behind what was committed before, by us or by whoever had the lanes then. */
+	if (w < t->committed_frontier_ms)
+		w = t->committed_frontier_ms;
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
 		if (!g->is_staged)
 			return g->end_ms - 1 < w ? g->end_ms - 1 : w;
@@ -133,6 +136,7 @@ rfl_task_commit_done(struct rfl_task *t)
 		t->lanes[i].committed = t->lanes[i].asked;
 		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
 	}
+	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }
@@ -160,7 +164,7 @@ rfl_task_commit_undone(struct rfl_task *t)
 {
 	struct rfl_group *g;
 	t->committing = 0;
-	t->asked_frontier_ms = RFL_BEFORE_MS;
+	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link)

@@ -104,7 +104,7 @@ struct rfl_task {
 	int fires_more; /* the engine has more windows that are over */
 
 	uint32_t seq; /* of the last commit */
-	int64_t asked_frontier_ms;
+	int64_t asked_frontier_ms, committed_frontier_ms;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */

@@ -58,6 +58,7 @@ rfl_watermark_init(struct rfl_task *t)
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
+	t->asked_frontier_ms = t->committed_frontier_ms = t->watermark_ms;
 	if (rfl_task_has_event_time(t))
 		advance(t);
 }
