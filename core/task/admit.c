@@ -215,42 +215,41 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 	*count = 0;
 }
 
-/* May a window end between these times? Ends lie on a grid of the slide; with a zone any of them may. */
+/* May a window end between these times? On a grid ends lie a slide apart; with a zone, or sessions, anywhere. */
 static int
 ends_between(const struct rfl_task *t, int64_t from_ms, int64_t to_ms)
 {
 	const struct rfl_window_spec *s = &t->spec->window;
 	if (from_ms == to_ms)
 		return 0;
-	if (from_ms == RFL_BEFORE_MS || s->zone != NULL)
+	if (from_ms == RFL_BEFORE_MS || s->zone != NULL || s->shape == RFL_SHAPE_SESSION)
 		return 1;
-	int64_t phase = s->offset_ms + s->size_ms;
-	return rfl_floor_div(to_ms - phase, s->slide_ms) !=
-	       rfl_floor_div(from_ms - phase, s->slide_ms);
+	int64_t slide_ms = s->shape == RFL_SHAPE_HOPPING ? s->slide_ms : s->size_ms;
+	int64_t phase_ms = s->offset_ms + s->size_ms;
+	return rfl_floor_div(to_ms - phase_ms, slide_ms) !=
+	       rfl_floor_div(from_ms - phase_ms, slide_ms);
 }
 
 /*
- * What is over must be out before a record that misses it comes (hopping), and a count window that is
- * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
+ * A window is out before the next record once it is over, or full: what is committed of it then says where
+ * the lanes were at that moment. 0 = it is not all out: the rest waits.
  */
 static int
 may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
 {
-	enum rfl_window_kind kind = t->spec->conf->window.kind;
-	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
 		if (*count < rfl_window_room(t->window))
 			return 1;
-		flush(t, lane, count);
-	} else if (kind == RFL_WINDOW_HOPPING) {
+	} else if (rfl_task_has_frontier(t) && !t->is_replaying) {
 		/* What is on its way in may be over by now, which the engine cannot know yet. */
 		if (*count > 0 && ends_between(t, t->adds[*count - 1].closed_ms, closed_ms))
 			flush(t, lane, count);
-		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+		if (rfl_window_next_ms(t->window) > closed_ms)
 			return 1;
-		flush(t, lane, count);
 	} else {
 		return 1;
 	}
+	flush(t, lane, count);
 	rfl_task_fire(t);
 	return !t->fires_more;
 }

@@ -68,7 +68,6 @@ struct rfl_side {
 	struct rfl_list link; /* in the task's sides, in the order of arrival */
 	uint32_t lane;
 	int64_t offset;
-	int64_t missed_end_ms; /* late: of the window it missed; RFL_BEFORE_MS = nothing is waited for */
 	struct rfl_chunk *chunk;
 	struct riffle_batch *batch; /* as the sink gets it */
 	const struct rfl_route *route;
@@ -193,7 +192,7 @@ int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct r
 void rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 int rfl_side_is(const void *detail);
 void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error *err);
-/* Exactly-once: into the open transaction go those that W, or the cut, has come past. Bytes. */
+/* Exactly-once: into the open transaction go those that its hw, or its cut, has come past. Bytes. */
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
@@ -203,8 +202,8 @@ void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
 /* The first offset of the lane that a side record still holds; next = none. */
 int64_t rfl_side_low(const struct rfl_task *t, uint32_t lane, int64_t next);
 
-/* commit.c: the W that may be committed now. */
-int64_t rfl_task_frontier(const struct rfl_task *t);
+/* commit.c: the hw that may be committed now. */
+int64_t rfl_task_hw(const struct rfl_task *t, uint32_t lane);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
