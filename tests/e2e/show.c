@@ -142,8 +142,7 @@ call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_
 	(void)reterr;
 	if (c == NULL)
 		abort();
-	*c = (struct call){
-		.owner = self, .events = events, .data = data, .attempt = spec->attempt};
+	*c = (struct call){.owner = self, .events = events, .data = data, .attempt = spec->attempt};
 	*ret_call = c;
 	return RIFFLE_OK;
 }
