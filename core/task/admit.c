@@ -191,7 +191,7 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (replays)
 		return;
 	t->late++;
-	rfl_side_late(t, lane, record, r->closed_ms);
+	rfl_side_late(t, lane, record, r);
 }
 
 static void
@@ -219,7 +219,8 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
  * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
  */
 static int
-may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
+may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms, int64_t closed_ms,
+	size_t *count)
 {
 	enum rfl_window_kind kind = t->spec->conf->window.kind;
 	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
@@ -227,9 +228,12 @@ may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *co
 			return 1;
 		flush(t, lane, count);
 	} else if (kind == RFL_WINDOW_HOPPING) {
-		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+		/* A window ends behind the records it has: of this one none is over. */
+		if (t->is_replaying || time_ms >= closed_ms)
 			return 1;
 		flush(t, lane, count);
+		if (rfl_window_next_ms(t->window) > closed_ms)
+			return 1;
 	} else {
 		return 1;
 	}
@@ -282,7 +286,7 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 			if (rfl_task_has_event_time(t))
 				rfl_watermark_record(t, lane, a->time_ms);
 			int64_t closed_ms = rfl_watermark_closed(t, lane, r->offset);
-			if (!may_add(t, lane, closed_ms, &count)) {
+			if (!may_add(t, lane, a->time_ms, closed_ms, &count)) {
 				free_to_go = 0;
 				break;
 			}
@@ -382,12 +386,20 @@ admit_batches(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 	return sum;
 }
 
+/* With ever more records on the side way the moment for a commit would never come. */
+static int
+waits_to_commit(const struct rfl_task *t, int64_t now_ns)
+{
+	int64_t interval_ns = t->spec->conf->commit_interval_ms * 1000000;
+	return rfl_side_holds_commit(t) && now_ns - t->commit_begun_ns >= interval_ns;
+}
+
 uint32_t
 rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t))
+	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t) || waits_to_commit(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

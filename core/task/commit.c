@@ -42,19 +42,25 @@ hw_of(const struct rfl_task *t, uint32_t lane)
 	return low_of(t, lane);
 }
 
+/* Something of it is in the transaction, which must not end without its positions. */
+static int
+has_staged(const struct rfl_task *t)
+{
+	const struct rfl_group *g = rfl_list_first(&t->groups, struct rfl_group, link);
+	return (g != NULL && g->is_staged) || rfl_side_has_staged(t);
+}
+
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying)
+	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
 		return 0;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	if (has_staged(t))
+		return 1;
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-		if (rfl_task_has_frontier(t) && t->lanes[i].next > t->lanes[i].committed_hw &&
-			rfl_task_frontier(t) > t->asked_frontier_ms)
-			return 1;
-	}
-	return 0;
+	return rfl_task_has_frontier(t) && rfl_task_frontier(t) > t->asked_frontier_ms;
 }
 
 size_t
@@ -105,10 +111,9 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].asked = low_of(t, i);
-		t->lanes[i].asked_hw = hw_of(t, i);
-	}
 	if (rfl_task_has_frontier(t))
 		t->asked_frontier_ms = rfl_task_frontier(t);
 }
@@ -129,10 +134,8 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++) {
+	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
-		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
-	}
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }

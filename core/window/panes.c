@@ -176,6 +176,7 @@ judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 	r->accepted = (uint32_t)((last - start) / p->step + 1);
 	r->missed = 0;
 	r->start_ms = start_of(w, last);
+	r->end_ms = end_of(w, last);
 	while (start <= last && end_of(w, start) <= r->closed_ms) {
 		r->missed++;
 		r->accepted--;
