@@ -119,6 +119,14 @@ class Instance:
     def status(self, name):
         return json.loads(self.cli("processor", "status", name))
 
+    def wait_until_stopped(self, name):
+        """By its error policy; why."""
+        def is_stopped():
+            status = self.run("processor", "status", name)
+            return status.returncode == 0 and json.loads(status.stdout)["state"] == "stopped"
+        self.wait_for("%s is stopped" % name, is_stopped)
+        return self.status(name)["why"]
+
     def get(self, path, method="GET"):
         """(status, body) of the admin socket."""
         admin = Admin(os.path.join(self.dir, "state", "riffle.sock"))
