@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 BUILD = os.environ.get("RIFFLE_BUILD", ".")
 SRC = os.environ.get("RIFFLE_SRC", ".")
@@ -172,6 +173,8 @@ def main(cases):
         except Exception as error:  # each case is judged by itself
             failed += 1
             print("not ok %d - %s" % (number, case.__name__))
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            print("# %s:%d: %s" % (os.path.basename(at.filename), at.lineno, at.line))
             for line in ("%s: %s" % (type(error).__name__, error)).splitlines():
                 print("# " + line)
         sys.stdout.flush()
