@@ -192,7 +192,7 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (replays)
 		return;
 	t->late++;
-	rfl_side_late(t, lane, record, r->closed_ms);
+	rfl_side_late(t, lane, record, r);
 }
 
 static void
@@ -415,12 +415,20 @@ admit_batches(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 	return sum;
 }
 
+/* With ever more records on the side way the moment for a commit would never come. */
+static int
+waits_to_commit(const struct rfl_task *t, int64_t now_ns)
+{
+	int64_t interval_ns = t->spec->conf->commit_interval_ms * 1000000;
+	return rfl_side_holds_commit(t) && now_ns - t->commit_begun_ns >= interval_ns;
+}
+
 uint32_t
 rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t))
+	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t) || waits_to_commit(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

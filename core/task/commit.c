@@ -72,19 +72,25 @@ hw_of(const struct rfl_task *t, uint32_t lane)
 	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
 }
 
+/* Something of it is in the transaction, which must not end without its positions. */
+static int
+has_staged(const struct rfl_task *t)
+{
+	const struct rfl_group *g = rfl_list_first(&t->groups, struct rfl_group, link);
+	return (g != NULL && g->is_staged) || rfl_side_has_staged(t);
+}
+
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying)
+	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
 		return 0;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	if (has_staged(t))
+		return 1;
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-		if (rfl_task_has_frontier(t) && hw_of(t, i) > t->lanes[i].committed_hw &&
-			frontier_of(t) > t->asked_frontier_ms)
-			return 1;
-	}
-	return 0;
+	return rfl_task_has_frontier(t) && frontier_of(t) > t->asked_frontier_ms;
 }
 
 size_t
@@ -135,10 +141,9 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].asked = low_of(t, i);
-		t->lanes[i].asked_hw = hw_of(t, i);
-	}
 	if (rfl_task_has_frontier(t))
 		t->asked_frontier_ms = frontier_of(t);
 }
@@ -159,10 +164,8 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++) {
+	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
-		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
-	}
 	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
@@ -190,6 +193,9 @@ void
 rfl_task_commit_undone(struct rfl_task *t)
 {
 	struct rfl_group *g;
+	/* The number is used by the next one: those that are committed have no gaps. */
+	if (t->committing)
+		t->seq--;
 	t->committing = 0;
 	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))

@@ -79,6 +79,15 @@ send_side(struct rfl_task *t, struct rfl_side *s)
 	s->is_sent = 1;
 }
 
+/* At most once: what is sent has been committed before, so that no crash brings it again. */
+static int
+may_send(const struct rfl_task *t, const struct rfl_side *s)
+{
+	if (rfl_task_is_at_most_once(t))
+		return t->lanes[s->lane].committed > s->offset;
+	return !rfl_task_is_exactly_once(t);
+}
+
 static void
 add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const struct rfl_route *route,
 	const char *stage, const char *why)
@@ -98,13 +107,13 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const struc
 	rfl_builder_destroy(build);
 	rfl_store_need(s->chunk, 1);
 	rfl_list_append(&t->sides, &s->link);
-	/* At most once: not before its position is committed; in a transaction: with it. */
-	if (t->spec->conf->guarantee == RFL_AT_LEAST_ONCE)
+	if (may_send(t, s))
 		send_side(t, s);
 }
 
 void
-rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms)
+rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record,
+	const struct rfl_window_record *missed)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
 	char text[96];
@@ -112,7 +121,8 @@ rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_
 	if (c->late == RFL_LATE_DROP)
 		return;
 	snprintf(text, sizeof text,
-		"late: all windows of its time are over, the watermark is %" PRId64, end_ms);
+		"late: all windows of its time are over, the watermark is %" PRId64,
+		missed->closed_ms);
 	if (c->late == RFL_LATE_STREAM) {
 		add_side(t, lane, record, &t->spec->late, "late", text);
 		return;
@@ -225,9 +235,7 @@ rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	if (rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
-		if (s->is_sent || s->is_done || t->stopped)
-			continue;
-		if (rfl_task_is_at_most_once(t) && t->lanes[s->lane].committed <= s->offset)
+		if (s->is_sent || s->is_done || t->stopped || !may_send(t, s))
 			continue;
 		if (now_ns >= s->retry_at_ns)
 			send_side(t, s);
@@ -318,6 +326,24 @@ rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which)
 		RFL_RETIRE(s);
 		free(s);
 	}
+}
+
+int
+rfl_side_holds_commit(const struct rfl_task *t)
+{
+	return t->spec->conf->guarantee == RFL_AT_LEAST_ONCE && rfl_task_has_frontier(t) &&
+	       !rfl_list_empty(&t->sides);
+}
+
+int
+rfl_side_has_staged(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (s->is_staged)
+			return 1;
+	}
+	return 0;
 }
 
 int64_t

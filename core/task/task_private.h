@@ -37,12 +37,10 @@ struct rfl_admission {
 
 struct rfl_lane {
 	struct rfl_task_lane at;
-	int64_t next;    /* next offset to admit; also hw */
-	int64_t settled; /* low of what is settled, where that is a cut */
-	int64_t asked;   /* low of the commit under way, or of the last one */
-	int64_t asked_hw;
+	int64_t next;      /* next offset to admit; also hw */
+	int64_t settled;   /* low of what is settled, where that is a cut */
+	int64_t asked;     /* low of the commit under way, or of the last one */
 	int64_t committed; /* low that is committed for sure */
-	int64_t committed_hw;
 
 	/* What was committed by whoever had the lane before. */
 	int64_t replay_to;   /* hw: records below were handed to windows before */
@@ -103,7 +101,7 @@ struct rfl_task {
 	int fires_more; /* the engine has more windows that are over */
 
 	uint32_t seq; /* of the last commit */
-	int64_t asked_frontier_ms, committed_frontier_ms;
+	int64_t asked_frontier_ms, committed_frontier_ms, commit_begun_ns;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */
@@ -184,7 +182,8 @@ int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_b
 void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
 
 /* side.c */
-void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms);
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record,
+	const struct rfl_window_record *missed);
 void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
 /* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
 int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
@@ -197,6 +196,9 @@ size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
+int rfl_side_has_staged(const struct rfl_task *t);
+/* At least once: a position says that the records before it are done, late ones too. */
+int rfl_side_holds_commit(const struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
 void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
 /* The first offset of the lane that a side record still holds; next = none. */

@@ -66,6 +66,7 @@ struct rfl_window_record {
 	/* Set by add. */
 	uint32_t accepted, missed; /* windows: both 0 is not possible */
 	int64_t start_ms;          /* of the window that took it, where it can only be one */
+	int64_t end_ms;            /* of the last window of its time, where none took it */
 };
 
 /* A window that is over, or an early look at one that is not. */
@@ -96,6 +97,12 @@ struct rfl_window;
 struct rfl_window *rfl_window_create(
 	const struct rfl_window_spec *spec, rfl_window_drop_fn *drop, void *ctx);
 void rfl_window_destroy(struct rfl_window *w); /* drops what it holds; NULL is a no-op */
+
+/*
+ * Windows that end at or before closed_ms were handed out by a predecessor: they are never handed out
+ * here. Before the first add.
+ */
+void rfl_window_restore(struct rfl_window *w, int64_t closed_ms);
 
 uint32_t rfl_window_hash(const void *key, size_t len);
 
