@@ -428,15 +428,32 @@ early(struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_windo
 	}
 }
 
+/* The start of the first window that ends behind t. */
+static int64_t
+first_behind(const struct rfl_window *w, int64_t t_ms)
+{
+	const struct rfl_panes *p = w->u.panes;
+	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
+}
+
+void
+rfl_panes_restore(struct rfl_window *w, int64_t closed_ms)
+{
+	w->u.panes->has_fired = 1;
+	w->u.panes->fire_next = first_behind(w, closed_ms);
+}
+
+/* After a predecessor they go on behind its last one. */
 void
 rfl_panes_begin(struct rfl_window *w, int64_t t_ms)
 {
 	struct rfl_panes *p = w->u.panes;
 	if (!w->spec.emit_empty || p->has_begun)
 		return;
+	if (!p->has_fired)
+		p->fire_next = first_behind(w, t_ms);
 	p->has_begun = 1;
 	p->has_fired = 1;
-	p->fire_next = floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
 }
 
 static int64_t
