@@ -159,6 +159,9 @@ void
 rfl_task_commit_undone(struct rfl_task *t)
 {
 	struct rfl_group *g;
+	/* The number is used by the next one: those that are committed have no gaps. */
+	if (t->committing)
+		t->seq--;
 	t->committing = 0;
 	t->asked_frontier_ms = RFL_BEFORE_MS;
 	if (!rfl_task_is_exactly_once(t))
