@@ -133,17 +133,15 @@ look_idle(struct rfl_task *t, struct rfl_lane *l, int64_t now_ns, int64_t *next_
 		l->is_idle = 0;
 		return;
 	}
-	if (l->is_idle)
-		return;
 	if (now_ns < due_ns) {
 		rfl_task_note_next(next_ns, due_ns);
 		return;
 	}
-	if (!lane_state(l, now_ns, &state) || state.flags != 0 || state.position < state.log_end) {
+	/* Also of one that was idle: it may have begun to fail, or have something that it does not give. */
+	l->is_idle = lane_state(l, now_ns, &state) && state.flags == 0 &&
+		     state.position >= state.log_end;
+	if (!l->is_idle)
 		rfl_task_note_next(next_ns, now_ns + 1000 * NS_PER_MS);
-		return;
-	}
-	l->is_idle = 1;
 }
 
 /* Nothing comes any more: what is open is closed by the wall, after a while. */
