@@ -166,6 +166,14 @@ get_pane(struct rfl_window *w, int64_t index)
 
 static int64_t next_ms(const struct rfl_window *w);
 
+/* The start of the first window that ends behind t. */
+static int64_t
+first_behind(const struct rfl_window *w, int64_t t_ms)
+{
+	const struct rfl_panes *p = w->u.panes;
+	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
+}
+
 /* How many windows a record of that pane has, and how many of them are over for it. */
 static void
 judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
@@ -426,14 +434,6 @@ early(struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_windo
 		}
 		items->count = before;
 	}
-}
-
-/* The start of the first window that ends behind t. */
-static int64_t
-first_behind(const struct rfl_window *w, int64_t t_ms)
-{
-	const struct rfl_panes *p = w->u.panes;
-	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
 }
 
 void
