@@ -7,7 +7,8 @@
 
 /*
  * W: all windows that end at or before it were handed out and need nothing any more. The first group that
- * is not done holds it.
+ * is not done holds it. Sessions that were put together again may end before the W that was committed,
+ * which they do not move back.
  */
 int64_t
 rfl_task_frontier(const struct rfl_task *t)
@@ -15,10 +16,12 @@ rfl_task_frontier(const struct rfl_task *t)
 	const struct rfl_group *g;
 	int64_t w = rfl_window_frontier(t->window);
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
-		if (!g->is_staged)
-			return g->end_ms - 1 < w ? g->end_ms - 1 : w;
+		if (g->is_staged)
+			continue;
+		w = g->end_ms - 1 < w ? g->end_ms - 1 : w;
+		break;
 	}
-	return w;
+	return w > t->restored_ms ? w : t->restored_ms;
 }
 
 /* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */

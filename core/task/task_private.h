@@ -105,6 +105,7 @@ struct rfl_task {
 
 	uint32_t seq; /* of the last commit */
 	int64_t asked_frontier_ms;
+	int64_t restored_ms; /* the W of the position that it began from */
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */

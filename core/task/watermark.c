@@ -58,6 +58,8 @@ rfl_watermark_init(struct rfl_task *t)
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
+	t->restored_ms = t->watermark_ms;
+	t->asked_frontier_ms = t->watermark_ms;
 	if (rfl_task_has_frontier(t))
 		rfl_window_restore(t->window, t->watermark_ms);
 	if (rfl_task_has_event_time(t))
@@ -80,7 +82,10 @@ rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int6
 {
 	if (!rfl_task_has_event_time(t))
 		return RFL_BEFORE_MS;
-	return offset < lane->replay_to ? lane->frontier_ms : t->watermark_ms;
+	if (offset >= lane->replay_to)
+		return t->watermark_ms;
+	/* The first record of an open session may lie further back than W less the gap. */
+	return t->spec->conf->window.kind == RFL_WINDOW_SESSION ? RFL_BEFORE_MS : lane->frontier_ms;
 }
 
 /* Where the provider stands with a lane of which we have everything it gave. 1 = it said so just now. */
