@@ -191,7 +191,7 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (replays)
 		return;
 	t->late++;
-	rfl_side_late(t, lane, record, r->closed_ms);
+	rfl_side_late(t, lane, record, r->closed_ms, r->last_ms);
 }
 
 static void
@@ -403,7 +403,7 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t))
+	if (!t->reading || !rfl_task_has_room(t) || rfl_side_holds(t) || !memory_allows(t))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

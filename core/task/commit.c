@@ -48,7 +48,7 @@ hw_of(const struct rfl_task *t, uint32_t lane)
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying)
+	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds(t))
 		return 0;
 	for (uint32_t i = 0; i < t->lane_count; i++) {
 		if (low_of(t, i) > t->lanes[i].committed)

@@ -78,6 +78,15 @@ send_side(struct rfl_task *t, struct rfl_side *s)
 	s->is_sent = 1;
 }
 
+/* At most once: what is written has been committed before, so that no crash brings it again. */
+static int
+may_be_sent(const struct rfl_task *t, const struct rfl_side *s)
+{
+	if (rfl_task_is_at_most_once(t))
+		return t->lanes[s->lane].committed > s->offset;
+	return !rfl_task_is_exactly_once(t);
+}
+
 static void
 add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t missed_end_ms,
 	const struct rfl_route *route, const char *stage, const char *why)
@@ -98,12 +107,13 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t mis
 	rfl_builder_destroy(build);
 	rfl_store_need(s->chunk, 1);
 	rfl_list_append(&t->sides, &s->link);
-	if (!rfl_task_is_exactly_once(t))
+	if (may_be_sent(t, s))
 		send_side(t, s);
 }
 
 void
-rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms)
+rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms,
+	int64_t end_ms)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
 	char text[96];
@@ -111,7 +121,7 @@ rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_
 	if (c->late == RFL_LATE_DROP)
 		return;
 	snprintf(text, sizeof text,
-		"late: all windows of its time are over, the watermark is %" PRId64, end_ms);
+		"late: all windows of its time are over, the watermark is %" PRId64, closed_ms);
 	if (c->late == RFL_LATE_STREAM) {
 		add_side(t, lane, record, end_ms, &t->spec->late, "late", text);
 		return;
@@ -224,7 +234,7 @@ rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	if (rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
-		if (s->is_sent || s->is_done || t->stopped)
+		if (s->is_sent || s->is_done || t->stopped || !may_be_sent(t, s))
 			continue;
 		if (now_ns >= s->retry_at_ns)
 			send_side(t, s);
@@ -241,6 +251,20 @@ belongs(const struct rfl_task *t, const struct rfl_side *s)
 		return !t->is_replaying && (s->missed_end_ms == RFL_BEFORE_MS ||
 						   s->missed_end_ms <= rfl_task_frontier(t));
 	return s->offset < t->lanes[s->lane].settled;
+}
+
+/* Below hw what has no window any more counts as written. */
+int
+rfl_side_holds(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	if (t->spec->conf->guarantee != RFL_AT_LEAST_ONCE || !rfl_task_has_frontier(t))
+		return 0;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (!s->is_done)
+			return 1;
+	}
+	return 0;
 }
 
 int

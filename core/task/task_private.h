@@ -186,7 +186,8 @@ int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_b
 void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
 
 /* side.c */
-void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms);
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms,
+	int64_t end_ms);
 void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
 /* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
 int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
@@ -194,6 +195,8 @@ int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct r
 void rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 int rfl_side_is(const void *detail);
 void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error *err);
+/* A position cannot say of these that they are still to be written: until they are, none is committed. */
+int rfl_side_holds(const struct rfl_task *t);
 /* Exactly-once: into the open transaction go those that W, or the cut, has come past. Bytes. */
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);

@@ -189,6 +189,7 @@ judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 		r->accepted--;
 		start += p->step;
 	}
+	r->last_ms = end_of(w, last);
 	if (r->missed == 0 || p->span == 1)
 		return;
 	/* What is over must not be gathered with this record in it, nor if it was empty until now. */
