@@ -55,15 +55,17 @@ stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
  * 1 = lanes may be read, which is then in their is_withheld.
  */
 static int
-memory_allows(struct rfl_task *t)
+memory_allows(struct rfl_task *t, int64_t now_ns)
 {
 	size_t bytes = rfl_task_bytes(t), limit = t->spec->memory_bytes;
 	struct riffle_error err = {0};
 	int over = bytes >= limit;
+	/* Of a lane that is read to its end there is nothing to hold back: it may be idle. */
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].is_withheld = over && !t->is_replaying && t->lane_count > 1 &&
 					  rfl_task_has_event_time(t) && t->held_by >= 0 &&
-					  (int32_t)i != t->held_by;
+					  (int32_t)i != t->held_by &&
+					  !rfl_watermark_is_at_end(&t->lanes[i], now_ns);
 	if (!over)
 		return 1;
 	if (t->window == NULL || will_be_less(t))
@@ -403,7 +405,7 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || rfl_side_holds(t) || !memory_allows(t))
+	if (!t->reading || !rfl_task_has_room(t) || rfl_side_holds(t) || !memory_allows(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

@@ -157,6 +157,8 @@ void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t tim
 void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 /* For this record, windows that end at or before it are over. */
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
+/* Nothing more is there, as the provider said just now. */
+int rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns);
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 
