@@ -214,6 +214,24 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 		rfl_task_feed_streams(t);
 	t->records_in += *count;
 	*count = 0;
+	t->adds_due_ms = RFL_NEVER_MS;
+}
+
+static int64_t
+next_due_ms(const struct rfl_task *t, size_t count)
+{
+	int64_t next_ms = rfl_window_next_ms(t->window);
+	return count > 0 && t->adds_due_ms < next_ms ? t->adds_due_ms : next_ms;
+}
+
+static void
+note_due(struct rfl_task *t, const struct rfl_window_record *r, size_t count)
+{
+	if (t->spec->conf->window.kind != RFL_WINDOW_HOPPING || t->is_replaying)
+		return;
+	int64_t due_ms = rfl_window_due_ms(t->window, r->time_ms, r->closed_ms);
+	if (count == 0 || due_ms < t->adds_due_ms)
+		t->adds_due_ms = due_ms;
 }
 
 /*
@@ -229,14 +247,14 @@ may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *co
 			return 1;
 		flush(t, lane, count);
 	} else if (kind == RFL_WINDOW_HOPPING) {
-		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+		if (t->is_replaying || next_due_ms(t, *count) > closed_ms)
 			return 1;
 		flush(t, lane, count);
 	} else {
 		return 1;
 	}
 	rfl_task_fire(t);
-	return !t->fires_more;
+	return !t->fires_more && t->reading;
 }
 
 static void
@@ -312,6 +330,7 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 				.hash = a->hash,
 				.item = rfl_item_of(lane->chunk, i, 1),
 			};
+			note_due(t, &t->adds[count], count);
 			t->add_records[count++] = i;
 			if (t->spec->conf->emit_empty)
 				rfl_window_begin(t->window, a->time_ms);

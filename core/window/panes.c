@@ -174,6 +174,15 @@ first_behind(const struct rfl_window *w, int64_t t_ms)
 	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
 }
 
+int64_t
+rfl_window_due_ms(const struct rfl_window *w, int64_t time_ms, int64_t closed_ms)
+{
+	int64_t start = first_behind(w, time_ms);
+	while (end_of(w, start) <= closed_ms)
+		start += w->u.panes->step;
+	return end_of(w, start);
+}
+
 /* How many windows a record of that pane has, and how many of them are over for it. */
 static void
 judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)

@@ -117,6 +117,8 @@ uint64_t rfl_window_room(const struct rfl_window *w);
  * full waits to be fetched; the next record of its key opens another.
  */
 void rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
+/* Tumbling, hopping: the end of the first window that will take it, by its time and closed_ms. */
+int64_t rfl_window_due_ms(const struct rfl_window *w, int64_t time_ms, int64_t closed_ms);
 /*
  * 1 and the next window that is over once time has come to closed_ms, in the order of their ends; its
  * items are put behind those in *items. 0 when there is none. closed_ms never goes back.
