@@ -40,9 +40,19 @@ low_of(const struct rfl_task *t, uint32_t lane)
 static int64_t
 hw_of(const struct rfl_task *t, uint32_t lane)
 {
-	if (rfl_task_has_frontier(t) || !rfl_task_has_cut(t))
-		return t->lanes[lane].next;
-	return low_of(t, lane);
+	int64_t low = low_of(t, lane), next = t->lanes[lane].next;
+	if (!rfl_task_has_frontier(t) && rfl_task_has_cut(t))
+		return low;
+	/* The batch in hand may begin behind a gap. */
+	return next > low ? next : low;
+}
+
+/* The open transaction holds outputs of this task, and may not end without its positions. */
+static int
+has_staged(const struct rfl_task *t)
+{
+	const struct rfl_group *g = rfl_list_first(&t->groups, struct rfl_group, link);
+	return (g != NULL && g->is_staged) || rfl_side_has_staged(t);
 }
 
 int
@@ -50,14 +60,12 @@ rfl_task_can_commit(const struct rfl_task *t)
 {
 	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds(t))
 		return 0;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-		if (rfl_task_has_frontier(t) && t->lanes[i].next > t->lanes[i].committed_hw &&
-			rfl_task_frontier(t) > t->asked_frontier_ms)
-			return 1;
-	}
-	return 0;
+	if (rfl_task_has_frontier(t) && rfl_task_frontier(t) > t->asked_frontier_ms)
+		return 1;
+	return has_staged(t);
 }
 
 size_t
@@ -108,10 +116,8 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].asked = low_of(t, i);
-		t->lanes[i].asked_hw = hw_of(t, i);
-	}
 	if (rfl_task_has_frontier(t))
 		t->asked_frontier_ms = rfl_task_frontier(t);
 }
@@ -132,10 +138,8 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++) {
+	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
-		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
-	}
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }

@@ -310,6 +310,17 @@ rfl_side_stage(struct rfl_task *t)
 	return bytes;
 }
 
+int
+rfl_side_has_staged(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (s->is_staged)
+			return 1;
+	}
+	return 0;
+}
+
 void
 rfl_side_unstage(struct rfl_task *t)
 {

@@ -37,12 +37,10 @@ struct rfl_admission {
 
 struct rfl_lane {
 	struct rfl_task_lane at;
-	int64_t next;    /* next offset to admit; also hw */
-	int64_t settled; /* low of what is settled, where that is a cut */
-	int64_t asked;   /* low of the commit under way, or of the last one */
-	int64_t asked_hw;
+	int64_t next;      /* next offset to admit; also hw */
+	int64_t settled;   /* low of what is settled, where that is a cut */
+	int64_t asked;     /* low of the commit under way, or of the last one */
 	int64_t committed; /* low that is committed for sure */
-	int64_t committed_hw;
 
 	/* What was committed by whoever had the lane before. */
 	int64_t replay_to;   /* hw: records below were handed to windows before */
@@ -204,6 +202,7 @@ int rfl_side_holds(const struct rfl_task *t);
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
+int rfl_side_has_staged(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
 void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);

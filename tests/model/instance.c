@@ -176,6 +176,28 @@ m_task_open(struct m_instance *at, int partition)
 	look(t, &v);
 }
 
+void
+m_explain(struct m_instance *at)
+{
+	for (int p = 0; p < at->w->partition_count; p++) {
+		const struct rfl_task *t = at->tasks[p].task;
+		struct rfl_task_view v;
+		if (t == NULL)
+			continue;
+		rfl_task_view(t, &v);
+		m_trace(at->w,
+			"  task %d: %" PRIu64 " open, %" PRIu64 " waiting, %" PRIu64
+			" calls, %zu bytes, %" PRId64 " in the file, W %" PRId64 "%s, held by %d",
+			p, v.windows_open, v.windows_waiting, v.calls_open, v.memory_bytes,
+			v.spilled_bytes, v.watermark_ms, v.is_replaying ? ", replaying" : "", v.held_by);
+		for (size_t i = 0; i < v.lane_count; i++) {
+			struct rfl_lane_view l = rfl_task_lane_view(t, i);
+			m_trace(at->w, "    lane %zu: next %" PRId64 ", time %" PRId64 "%s%s", i, l.next,
+				l.time_ms, l.is_idle ? ", idle" : "", l.is_withheld ? ", withheld" : "");
+		}
+	}
+}
+
 int
 m_deliver(struct world *w)
 {

@@ -193,8 +193,10 @@ come_to_the_end(struct world *w)
 		rfl_clock_advance(&w->clock, INT64_C(1500) * 1000000);
 		m_trace(w, "1500 ms pass: %" PRId64, rfl_clock_wall_ms(&w->clock));
 		if (i > rounds && is_done(w))
-			break;
+			return;
 	}
+	for (int k = 0; k < w->instance_count; k++)
+		m_explain(&w->instances[k]);
 }
 
 static void
