@@ -28,12 +28,29 @@ rfl_task_bytes(const struct rfl_task *t)
 	return sum;
 }
 
+/* Windows that are over wait for a call, and all of those that may be open are of windows that are not. */
+static int
+waits_for_open_windows(const struct rfl_task *t)
+{
+	const struct rfl_pane *p = rfl_list_first(&t->panes, struct rfl_pane, link);
+	if (p->state != RFL_PANE_WAITING || t->calls_open < t->spec->conf->calls)
+		return 0;
+	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
+		if (!p->is_open)
+			return 0;
+	}
+	return 1;
+}
+
 /* Something that is under way will give memory back without another record. */
 static int
 will_be_less(const struct rfl_task *t)
 {
-	return !rfl_list_empty(&t->panes) || !rfl_list_empty(&t->sides) || t->fires_more ||
-	       t->committing;
+	if (!rfl_list_empty(&t->sides) || t->committing)
+		return 1;
+	if (rfl_list_empty(&t->panes))
+		return t->fires_more;
+	return !waits_for_open_windows(t);
 }
 
 static void
