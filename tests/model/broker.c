@@ -239,7 +239,10 @@ apply(struct m_instance *at, const struct riffle_position *p)
 		m_fail(w, "a position's metadata cannot be read: %s", err.text);
 	m_trace(w, "      position %d/%d: low %" PRId64 " hw %" PRId64 " W %" PRId64 " T %" PRId64 " seq %u",
 		input, p->partition, p->offset, tuple.hw, tuple.frontier_ms, tuple.time_ms, tuple.seq);
-	if (p->offset < l->committed || tuple.hw < l->committed_hw || tuple.hw < p->offset ||
+	/* Without W, nor a cut, what lies between is read again as if for the first time. */
+	int is_new = at->w->settings.shape == REF_COUNT || !at->w->settings.has_event_time;
+	if (p->offset < l->committed || (tuple.hw < l->committed_hw && !is_new) ||
+		tuple.hw < p->offset ||
 		tuple.frontier_ms < l->committed_frontier || tuple.time_ms < l->committed_time)
 		m_fail(w, "a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
 			  ", hw %" PRId64 " after %" PRId64 ", W %" PRId64 " after %" PRId64,

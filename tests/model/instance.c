@@ -21,6 +21,8 @@ look(struct m_task *t, const struct rfl_task_view *v)
 		is_idle[i] = rfl_task_lane_view(t->task, (size_t)i).is_idle;
 	int64_t before = t->ref.watermark_ms, now_ms = rfl_clock_wall_ms(&t->at->w->clock);
 	ref_look(&t->ref, is_idle, v->is_replaying, now_ms);
+	if (t->ref.is->has_event_time)
+		ref_follow(&t->ref, v->watermark_ms);
 	/* Which of a key's records is the first of its window is the task's to say. */
 	if (t->ref.is->shape == REF_COUNT && v->watermark_ms >= before &&
 		v->watermark_ms < t->ref.watermark_ms && t->ref.all_idle_since_ms != REF_NEVER)

@@ -69,6 +69,24 @@ ref_look(struct ref *r, const int *is_idle, int is_replaying, int64_t now_ms)
 		r->watermark_ms = last;
 }
 
+void
+ref_follow(struct ref *r, int64_t watermark_ms)
+{
+	int is_reached = 0;
+	if (watermark_ms <= r->watermark_ms || r->is_replaying)
+		return;
+	for (int i = 0; i < r->lane_count; i++) {
+		const struct ref_lane *l = &r->lanes[i];
+		int is_behind = l->time_ms == REF_NEVER ||
+				l->time_ms - r->is->disorder_ms < watermark_ms;
+		if (is_behind && !l->is_idle)
+			return;
+		is_reached |= !is_behind;
+	}
+	if (is_reached)
+		r->watermark_ms = watermark_ms;
+}
+
 static int64_t
 floor_to(int64_t a, int64_t step)
 {

@@ -60,6 +60,11 @@ void ref_restore(struct ref *r, int lane, int64_t hw, int64_t frontier_ms, int64
 
 /* What is idle now, and whether the task still reads again; moves the watermark. */
 void ref_look(struct ref *r, const int *is_idle, int is_replaying, int64_t now_ms);
+/*
+ * The task may have looked more than once since, when fewer lanes were idle: its watermark counts if only
+ * lanes that are idle are behind it.
+ */
+void ref_follow(struct ref *r, int64_t watermark_ms);
 /* Records now: the entry. */
 struct ref_entry *ref_admit(struct ref *r, int lane, int record, int64_t offset, int64_t time_ms,
 	int key);
