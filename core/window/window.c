@@ -47,7 +47,7 @@ void
 rfl_window_restore(struct rfl_window *w, int64_t closed_ms)
 {
 	RFL_CHECK(w, RFL_WINDOW_MAGIC);
-	if (closed_ms <= -RFL_WINDOW_TIME_MAX || closed_ms >= RFL_WINDOW_TIME_MAX)
+	if (closed_ms <= -RFL_WINDOW_TIME_LIMIT || closed_ms >= RFL_WINDOW_TIME_LIMIT)
 		return;
 	w->frontier_ms = closed_ms;
 	if (w->spec.shape == RFL_SHAPE_TUMBLING || w->spec.shape == RFL_SHAPE_HOPPING)
