@@ -117,6 +117,13 @@ take(struct m_call *c, const struct riffle_record *r)
 	c->records[c->count++] = (int)id->record;
 }
 
+static void
+trace_push(const struct m_call *c, uint32_t n, uint32_t of)
+{
+	m_trace(c->w, "    call %" PRId64 "..%" PRId64 " takes %u of %u, has %d", c->start_ms,
+		c->end_ms, n, of, c->count);
+}
+
 static int
 call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 	struct riffle_error *reterr)
@@ -139,6 +146,7 @@ call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 	if (!c->is_done && w->answers_in_parts && c->count > c->answered && m_chance(w, 2))
 		output(c, 1 + m_below(w, c->count - c->answered));
 	c->waits_for_room = n < count;
+	trace_push(c, n, count);
 	return (int)n;
 }
 
@@ -164,6 +172,8 @@ call_end(void *call, struct riffle_error *reterr)
 	c->is_ended = 1;
 	if (c->partition < 0)
 		m_fail(c->w, "a window without records is called");
+	m_trace(c->w, "    call %" PRId64 "..%" PRId64 " has its end, %d records", c->start_ms, c->end_ms,
+		c->count);
 	m_look(&c->at->tasks[c->partition]);
 	const char *why = ref_check_call(&c->at->tasks[c->partition].ref, c->start_ms, c->end_ms,
 		c->key, c->lanes, c->records, c->count);

@@ -99,6 +99,7 @@ judge(struct world *w, const struct m_lane *l, const struct m_record *m)
 {
 	const struct ref_settings *s = &w->settings;
 	int pure = s->has_event_time && (s->shape == REF_TUMBLING || s->shape == REF_HOPPING);
+	int is_tail = m->offset >= l->committed;
 	if (m->kind == M_FOREIGN || m->kind == M_FUTURE) {
 		int sum = m->late;
 		for (int i = 0; i < REF_WINDOWS_MAX; i++)
@@ -107,11 +108,12 @@ judge(struct world *w, const struct m_lane *l, const struct m_record *m)
 			m_fail(w, "record %d/%d/%d should be refused, and is written",
 				(int)m->id.lane / M_PARTITIONS, (int)m->id.lane % M_PARTITIONS,
 				(int)m->id.record);
+		/* Behind records that wait for more of them it waits too. */
 		check(w, m, "a dead letter", m->dead,
-			w->conf.on_error.then == RFL_ON_ERROR_DEAD_LETTER, 0);
+			w->conf.on_error.then == RFL_ON_ERROR_DEAD_LETTER,
+			is_tail && s->shape == REF_COUNT && s->size_ms == 0);
 		return;
 	}
-	int is_tail = m->offset >= l->committed;
 	if (is_tail && (s->shape != REF_COUNT || s->size_ms > 0))
 		m_fail(w, "record %d/%d/%d is not committed at the end",
 			(int)m->id.lane / M_PARTITIONS, (int)m->id.lane % M_PARTITIONS,
