@@ -178,6 +178,22 @@ m_task_open(struct m_instance *at, int partition)
 	look(t, &v);
 }
 
+int
+m_is_quiet(const struct m_instance *at)
+{
+	const struct ref_settings *s = &at->w->settings;
+	for (int p = 0; p < at->w->partition_count; p++) {
+		struct rfl_task_view v;
+		if (at->tasks[p].task == NULL)
+			continue;
+		rfl_task_view(at->tasks[p].task, &v);
+		if (v.windows_waiting > 0 ||
+			(v.windows_open > 0 && (s->shape != REF_COUNT || s->size_ms > 0)))
+			return 0;
+	}
+	return 1;
+}
+
 void
 m_explain(struct m_instance *at)
 {

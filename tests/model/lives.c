@@ -153,6 +153,9 @@ is_done(struct world *w)
 			if (m_place(l, l->committed) < l->count)
 				return 0;
 		}
+	for (int i = 0; i < w->instance_count; i++)
+		if (!m_is_quiet(&w->instances[i]))
+			return 0;
 	return 1;
 }
 

@@ -166,6 +166,7 @@ void m_task_open(struct m_instance *at, int partition);
 void m_task_close(struct m_task *t);
 void m_look(struct m_task *t); /* the reference comes to where the task is */
 void m_run(struct m_instance *at);
+int m_is_quiet(const struct m_instance *at); /* no window is open, but those that count on */
 void m_explain(struct m_instance *at); /* traced: what its tasks wait for */
 int m_deliver(struct world *w);
 int m_acknowledge(struct m_instance *at);
