@@ -29,12 +29,29 @@ rfl_task_bytes(const struct rfl_task *t)
 	return sum;
 }
 
+/* Windows that are over wait for a call, and all of those that may be open are of windows that are not. */
+static int
+waits_for_open_windows(const struct rfl_task *t)
+{
+	const struct rfl_pane *p = rfl_list_first(&t->panes, struct rfl_pane, link);
+	if (p->state != RFL_PANE_WAITING || t->calls_open < t->spec->conf->calls)
+		return 0;
+	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
+		if (!p->is_open)
+			return 0;
+	}
+	return 1;
+}
+
 /* Something that is under way will give memory back without another record. */
 static int
 will_be_less(const struct rfl_task *t)
 {
-	return !rfl_list_empty(&t->panes) || !rfl_list_empty(&t->sides) || t->fires_more ||
-	       t->committing;
+	if (!rfl_list_empty(&t->sides) || t->committing)
+		return 1;
+	if (rfl_list_empty(&t->panes))
+		return t->fires_more;
+	return !waits_for_open_windows(t);
 }
 
 static void
@@ -56,15 +73,17 @@ stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
  * 1 = lanes may be read, which is then in their is_withheld.
  */
 static int
-memory_allows(struct rfl_task *t)
+memory_allows(struct rfl_task *t, int64_t now_ns)
 {
 	size_t bytes = rfl_task_bytes(t), limit = t->spec->memory_bytes;
 	struct riffle_error err = {0};
 	int over = bytes >= limit;
+	/* Of a lane that is read to its end there is nothing to hold back: it may be idle. */
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].is_withheld = over && !t->is_replaying && t->lane_count > 1 &&
 					  rfl_task_has_event_time(t) && t->held_by >= 0 &&
-					  (int32_t)i != t->held_by;
+					  (int32_t)i != t->held_by &&
+					  !rfl_watermark_is_at_end(&t->lanes[i], now_ns);
 	if (!over)
 		return 1;
 	if (t->window == NULL || will_be_less(t))
@@ -192,7 +211,7 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (replays)
 		return;
 	t->late++;
-	rfl_side_late(t, lane, record, r);
+	rfl_side_late(t, lane, record, r->closed_ms);
 }
 
 static void
@@ -251,7 +270,7 @@ may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *co
 	}
 	flush(t, lane, count);
 	rfl_task_fire(t);
-	return !t->fires_more;
+	return !t->fires_more && t->reading;
 }
 
 static void
@@ -428,7 +447,8 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t) || waits_to_commit(t, now_ns))
+	if (!t->reading || !rfl_task_has_room(t) || waits_to_commit(t, now_ns) ||
+		!memory_allows(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

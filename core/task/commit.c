@@ -19,7 +19,8 @@ first_open(const struct rfl_task *t)
 
 /*
  * W: all windows that end at or before it were handed out and need nothing any more. The first group that
- * is not done holds it.
+ * is not done holds it. Sessions that were put together again may end before the W that was committed,
+ * which they do not move back.
  */
 static int64_t
 frontier_of(const struct rfl_task *t)
@@ -27,9 +28,9 @@ frontier_of(const struct rfl_task *t)
 	const struct rfl_group *g = first_open(t);
 	int64_t w = rfl_window_frontier(t->window);
 	/* Never behind what was committed before, by us or by whoever had the lanes then. */
-	if (w < t->committed_frontier_ms)
-		w = t->committed_frontier_ms;
-	return g != NULL && g->end_ms - 1 < w ? g->end_ms - 1 : w;
+	if (g != NULL && g->end_ms - 1 < w)
+		w = g->end_ms - 1;
+	return w > t->committed_frontier_ms ? w : t->committed_frontier_ms;
 }
 
 /*
@@ -72,7 +73,7 @@ hw_of(const struct rfl_task *t, uint32_t lane)
 	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
 }
 
-/* Something of it is in the transaction, which must not end without its positions. */
+/* The open transaction holds outputs of this task, and may not end without its positions. */
 static int
 has_staged(const struct rfl_task *t)
 {

@@ -112,8 +112,7 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const struc
 }
 
 void
-rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record,
-	const struct rfl_window_record *missed)
+rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
 	char text[96];
@@ -121,8 +120,7 @@ rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record,
 	if (c->late == RFL_LATE_DROP)
 		return;
 	snprintf(text, sizeof text,
-		"late: all windows of its time are over, the watermark is %" PRId64,
-		missed->closed_ms);
+		"late: all windows of its time are over, the watermark is %" PRId64, closed_ms);
 	if (c->late == RFL_LATE_STREAM) {
 		add_side(t, lane, record, &t->spec->late, "late", text);
 		return;
@@ -297,6 +295,17 @@ rfl_side_stage(struct rfl_task *t)
 	return bytes;
 }
 
+int
+rfl_side_has_staged(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (s->is_staged)
+			return 1;
+	}
+	return 0;
+}
+
 void
 rfl_side_unstage(struct rfl_task *t)
 {
@@ -333,17 +342,6 @@ rfl_side_holds_commit(const struct rfl_task *t)
 {
 	return t->spec->conf->guarantee == RFL_AT_LEAST_ONCE && rfl_task_has_frontier(t) &&
 	       !rfl_list_empty(&t->sides);
-}
-
-int
-rfl_side_has_staged(const struct rfl_task *t)
-{
-	const struct rfl_side *s;
-	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
-		if (s->is_staged)
-			return 1;
-	}
-	return 0;
 }
 
 int64_t

@@ -153,6 +153,8 @@ void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t tim
 void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 /* For this record, windows that end at or before it are over. */
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
+/* Nothing more is there, as the provider said just now. */
+int rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns);
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 
@@ -182,8 +184,7 @@ int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_b
 void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
 
 /* side.c */
-void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record,
-	const struct rfl_window_record *missed);
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms);
 void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
 /* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
 int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
@@ -195,8 +196,8 @@ void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_e
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
-void rfl_side_unstage(struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
+void rfl_side_unstage(struct rfl_task *t);
 /* At least once: a position says that the records before it are done, late ones too. */
 int rfl_side_holds_commit(const struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };

@@ -81,7 +81,10 @@ rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int6
 {
 	if (!rfl_task_has_event_time(t))
 		return RFL_BEFORE_MS;
-	return offset < lane->replay_to ? lane->frontier_ms : t->watermark_ms;
+	if (offset >= lane->replay_to)
+		return t->watermark_ms;
+	/* The first record of an open session may lie further back than W less the gap. */
+	return t->spec->conf->window.kind == RFL_WINDOW_SESSION ? RFL_BEFORE_MS : lane->frontier_ms;
 }
 
 /* Where the provider stands with a lane of which we have everything it gave. 1 = it said so just now. */
@@ -106,6 +109,14 @@ rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane)
 	advance(t);
 }
 
+int
+rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns)
+{
+	struct riffle_lane_state state;
+	return l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) && state.flags == 0 &&
+	       state.position >= state.log_end;
+}
+
 /* Offsets have gaps: the last ones before replay_to may not be records, so none comes that shows it. */
 static void
 look_through(struct rfl_task *t, int64_t now_ns)
@@ -128,7 +139,6 @@ look_through(struct rfl_task *t, int64_t now_ns)
 static void
 look_idle(struct rfl_task *t, struct rfl_lane *l, int64_t now_ns, int64_t *next_ns)
 {
-	struct riffle_lane_state state;
 	int64_t due_ns = l->last_record_ns + t->spec->conf->idle_after_ms * NS_PER_MS;
 	if (!l->is_dry || l->is_withheld || l->chunk != NULL) {
 		l->is_idle = 0;
@@ -139,8 +149,7 @@ look_idle(struct rfl_task *t, struct rfl_lane *l, int64_t now_ns, int64_t *next_
 		return;
 	}
 	/* Also of one that was idle: it may have begun to fail, or have something that it does not give. */
-	l->is_idle = lane_state(l, now_ns, &state) && state.flags == 0 &&
-		     state.position >= state.log_end;
+	l->is_idle = rfl_watermark_is_at_end(l, now_ns);
 	if (!l->is_idle)
 		rfl_task_note_next(next_ns, now_ns + 1000 * NS_PER_MS);
 }

@@ -184,6 +184,14 @@ get_pane(struct rfl_window *w, int64_t index)
 
 static int64_t next_ms(const struct rfl_window *w);
 
+/* The start of the first window that ends behind t. */
+static int64_t
+first_behind(const struct rfl_window *w, int64_t t_ms)
+{
+	const struct rfl_panes *p = w->u.panes;
+	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
+}
+
 /* How many windows a record of that pane has, and how many of them are over for it. */
 static void
 judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
@@ -194,7 +202,6 @@ judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 	r->accepted = (uint32_t)((last - start) / p->step + 1);
 	r->missed = 0;
 	r->start_ms = start_of(w, last);
-	r->end_ms = end_of(w, last);
 	while (start <= last && end_of(w, start) <= r->closed_ms) {
 		r->missed++;
 		r->accepted--;
@@ -443,14 +450,6 @@ early(struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_windo
 	}
 }
 
-/* The start of the first window that ends behind t. */
-static int64_t
-first_behind(const struct rfl_window *w, int64_t t_ms)
-{
-	const struct rfl_panes *p = w->u.panes;
-	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
-}
-
 void
 rfl_panes_restore(struct rfl_window *w, int64_t closed_ms)
 {
@@ -458,13 +457,13 @@ rfl_panes_restore(struct rfl_window *w, int64_t closed_ms)
 	w->u.panes->fire_next = first_behind(w, closed_ms);
 }
 
-/* After a predecessor they go on behind its last one. */
 void
 rfl_panes_begin(struct rfl_window *w, int64_t t_ms)
 {
 	struct rfl_panes *p = w->u.panes;
 	if (!w->spec.emit_empty || p->has_begun)
 		return;
+	/* After a predecessor they go on behind its last one. */
 	if (!p->has_fired)
 		p->fire_next = first_behind(w, t_ms);
 	p->has_begun = 1;

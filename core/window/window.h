@@ -66,7 +66,6 @@ struct rfl_window_record {
 	/* Set by add. */
 	uint32_t accepted, missed; /* windows: both 0 is not possible */
 	int64_t start_ms;          /* of the window that took it, where it can only be one */
-	int64_t end_ms;            /* of the last window of its time, where none took it */
 };
 
 /* A window that is over, or an early look at one that is not. */

@@ -278,7 +278,8 @@ def windows_that_fail_go_as_their_policy_says():
                       plugins=TEST_PLUGINS) as j:
             j.start(ready=False)
             j.wait_for("the group is refused",
-                       lambda: "group default.stopping is in use by process %d" % i.daemon.pid in j.logged())
+                       lambda: 'default.stopping\\" is in use by' in j.logged()
+                       and "process %d" % i.daemon.pid in j.logged())
         assert i.stop() == 0
         # Nothing of the window that stopped it is lost.
         i.write(open(i.file).read().replace("exit 1;", "true;"))
