@@ -98,6 +98,11 @@ bad_input(const struct rpc_call *one, const struct riffle_batch *b, uint32_t fir
 			return rpc_fail(reterr, RIFFLE_E_INVAL, 0,
 				"a record of input %u was pushed, the call has %u inputs",
 				r->stream, one->input_count);
+		if (r->value.ptr == NULL)
+			return rpc_fail(reterr, RIFFLE_E_DATA, 0,
+				"the record at offset %lld of partition %d of input %u has no "
+				"value, which riff's protocol cannot say",
+				(long long)r->offset, r->partition, r->stream);
 		for (uint32_t k = 0; k < r->header_count; k++) {
 			const struct riffle_header *h = &b->headers[r->header_first + k];
 			char name[64];

@@ -20,6 +20,8 @@ rpc_address_check(const char *address)
 {
 	if (strncmp(address, "unix:", 5) == 0)
 		return address[5] != '\0' ? NULL : "a path is missing behind unix:";
+	if (strpbrk(address, "/ \t") != NULL)
+		return "it is host:port, without a scheme or a path";
 	const char *colon = strrchr(address, ':');
 	if (colon == NULL || colon == address)
 		return "it is host:port, [address]:port or unix:path";
@@ -30,8 +32,6 @@ rpc_address_check(const char *address)
 	if (address[0] == '[' ? colon[-1] != ']'
 			      : memchr(address, ':', (size_t)(colon - address)) != NULL)
 		return "an IPv6 address stands in brackets: [::1]:8081";
-	if (strpbrk(address, "/ \t") != NULL)
-		return "it is host:port, without a scheme or a path";
 	return NULL;
 }
 

@@ -1,7 +1,7 @@
 /* The StartFrame: names and types of a call, by protobuf-c. */
 #include "rpc.h"
 
-#include "riff.pb-c.h"
+#include <riff.pb-c.h>
 
 #include <stdlib.h>
 
