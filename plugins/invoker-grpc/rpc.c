@@ -1,7 +1,7 @@
 /* The invoker "grpc": its options, its instances, its descriptor. */
 #include "rpc.h"
 
-#include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -278,6 +278,13 @@ start(struct rpc *c, const struct riffle_config *cfg, int port, struct riffle_er
 	return rc;
 }
 
+/* What gRPC has to say of a call is in its status, which is logged once, by the host. */
+static void
+say_nothing(gpr_log_func_args *args)
+{
+	(void)args;
+}
+
 /* gRPC's threads take the signal mask of whoever makes them: none of them may catch a signal. */
 static int
 create(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
@@ -287,6 +294,8 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	int port = 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (getenv("GRPC_VERBOSITY") == NULL && getenv("GRPC_TRACE") == NULL)
+		gpr_set_log_function(say_nothing);
 	grpc_init();
 	struct rpc *c = rpc_alloc(sizeof *c);
 	put_together(c, host, cfg);
