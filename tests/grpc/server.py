@@ -139,6 +139,17 @@ def script_status(call, code, when=""):
     call.context.abort(name, "because\n\x01 of " + "x" * 300)
 
 
+def script_retry(call):
+    """The first attempt at a window fails with half of its answers out."""
+    records = list(call.records())
+    first = dict(call.context.invocation_metadata())["riffle-attempt"] == "1"
+    for r in records[:len(records) // 2] if first else records:
+        yield answer(("first " if first else "") + r.payload.decode(), kind=r.type)
+    if first:
+        call.hold()
+        call.context.abort(grpc.StatusCode.INTERNAL, "half way")
+
+
 def script_prefix(call, which):
     text = {"media": "Invoker: Unsupported Media Type: x", "accept": "Invoker: Not Acceptable: x"}[which]
     call.context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
