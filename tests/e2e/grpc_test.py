@@ -207,6 +207,39 @@ def one_that_hangs_does_not_disturb_another():
         assert i.stop() == 0
 
 
+def example(name, **environment):
+    """An instance of examples/NAME.ini, from the beginning of its inputs and with windows that need no clock."""
+    path = os.path.join(SRC, "examples", name + ".ini")
+    text = open(path).read().replace("dir     = .", "dir     = " + os.path.dirname(path))
+    i = Instance(text.replace("tumbling 10s", "count 2").replace("type = local", "type = local\nmap-size = 1GiB"))
+    i.env.update(environment)
+    return i
+
+
+def the_examples_answer():
+    for name, records, out, expected in (
+            ("averager", [("numbers", "10"), ("numbers", "100")], "averages", ["55.0"]),
+            ("square", [("numbers", "3"), ("numbers", "4")], "squares", ["9", "16"]),
+            ("shop", [("orders", '{"amount":5}'), ("refunds", '{"amount":2}')], "balances", ['{"balance":3}'])):
+        with example("node/" + name, NODE_INVOKER=SERVER) as i:
+            i.start()
+            for stream_name, payload in records:
+                i.cli("publish", stream_name, "-p", payload)
+            assert payloads(i.read(out, len(expected))) == expected, name
+            assert i.stop() == 0
+
+
+def the_example_in_python_answers():
+    with example("python/words") as i:
+        subprocess.run(["protoc", "--python_out=" + i.dir, "-I" + os.path.join(SRC, "plugins", "invoker-grpc"),
+                        "riff.proto"], check=True)
+        i.env["PYTHONPATH"] = i.dir
+        i.start()
+        i.publish("lines", ["to be or not", "to be"])
+        assert json.loads(i.read("counts", 1)[0]["payload"]) == {"to": 2, "be": 2, "or": 1, "not": 1}
+        assert i.stop() == 0
+
+
 def nothing_is_left_running():
     text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + node("square.js") + processor(window="count 1"))
     with Instance(text) as i:
@@ -237,4 +270,6 @@ if __name__ == "__main__":
           a_call_that_failed_half_way_is_made_again_whole,
           a_server_that_is_killed_loses_nothing,
           one_that_hangs_does_not_disturb_another,
+          the_examples_answer,
+          the_example_in_python_answers,
           nothing_is_left_running])
