@@ -19,7 +19,7 @@ struct rfl_pool {
 };
 
 void rfl_pool_init(struct rfl_pool *p);
-void *rfl_pool_alloc(struct rfl_pool *p, size_t size);         /* aligned to 16; not cleared */
+void *rfl_pool_alloc(struct rfl_pool *p, size_t size);            /* aligned to 16; not cleared */
 void rfl_pool_free(struct rfl_pool *p, void *piece, size_t size); /* the size it was taken with */
 void rfl_pool_fini(struct rfl_pool *p);
 

@@ -20,8 +20,8 @@ is_name(const char *s)
 }
 
 int
-rfl_zone_load(const char *dir, const char *name, struct rfl_zone **ret_zone,
-	struct riffle_error *reterr)
+rfl_zone_load(
+	const char *dir, const char *name, struct rfl_zone **ret_zone, struct riffle_error *reterr)
 {
 	if (!is_name(name))
 		return rfl_err(reterr, RIFFLE_E_NOTFOUND, "'%s' is no name of a time zone", name);
@@ -29,8 +29,8 @@ rfl_zone_load(const char *dir, const char *name, struct rfl_zone **ret_zone,
 	FILE *in = fopen(path, "re");
 	free(path);
 	if (in == NULL)
-		return rfl_err(reterr, RIFFLE_E_NOTFOUND, "there is no time zone '%s' in %s: %s", name,
-			dir, strerror(errno));
+		return rfl_err(reterr, RIFFLE_E_NOTFOUND, "there is no time zone '%s' in %s: %s",
+			name, dir, strerror(errno));
 	unsigned char *bytes = rfl_alloc(FILE_MAX);
 	size_t len = fread(bytes, 1, FILE_MAX, in);
 	int failed = ferror(in) || len == FILE_MAX;

@@ -64,7 +64,8 @@ not_exactly_once(const struct rfl_processor_conf *p)
 	if (p->early_ms > 0)
 		return "early panes: what they said cannot be taken back";
 	if (p->window.kind == RFL_WINDOW_SESSION)
-		return "session windows: which records an open session holds is not in the position";
+		return "session windows: which records an open session holds is not in the "
+		       "position";
 	if (p->window.kind == RFL_WINDOW_COUNT && keyed)
 		return "count windows with `by`: which records were counted is not in the position";
 	if (p->window.kind == RFL_WINDOW_HOPPING && !event)
@@ -95,12 +96,14 @@ check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 	for (size_t i = 0; i < 2; i++)
 		if (sides[i] != NULL && sides[i]->provider != one)
 			rfl_entry_error(&r->doc, e, "C121", NULL,
-				"exactly-once needs late records and dead letters on the provider of "
+				"exactly-once needs late records and dead letters on the provider "
+				"of "
 				"the inputs, '%s': '%s' is on '%s'",
 				one->name, sides[i]->name, sides[i]->provider->name);
 	const char *why = not_exactly_once(p);
 	if (why != NULL)
-		rfl_entry_error(&r->doc, e, "C121", NULL, "exactly-once is not offered for %s", why);
+		rfl_entry_error(
+			&r->doc, e, "C121", NULL, "exactly-once is not offered for %s", why);
 	if (!(one->capabilities & RIFFLE_CAN_TRANSACTIONS))
 		rfl_entry_error(&r->doc, e, "C121", NULL,
 			"exactly-once needs transactions, which provider '%s' (type '%s') does not "
@@ -134,7 +137,8 @@ warn_of_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 	uint32_t count = p->inputs[0].stream->stream.partitions;
 	if (count > 1 && p->by.source > RFL_BY_KEY)
 		rfl_entry_warning(&r->doc, rfl_section_entry(s, "by"), "C131", NULL,
-			"'%s' has %u partitions: equal keys meet in one window only where the records "
+			"'%s' has %u partitions: equal keys meet in one window only where the "
+			"records "
 			"were published with them as their keys",
 			p->inputs[0].stream->name, count);
 	if (count > 1 && p->window.kind != RFL_WINDOW_NONE && p->by.source == RFL_BY_NOTHING)

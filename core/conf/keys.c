@@ -90,7 +90,9 @@ static const struct riffle_option processor_keys[] = {
 	{"input", RIFFLE_OPT_LIST, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
 		"[alias:]stream[@earliest|latest|TIME|OFFSET], one or more."},
 	{"output", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL, "[alias:]stream, any number."},
-	{"window", STRING, 0, "tumbling 60s", 0, 0, NULL, "none | count N [or D] | tumbling D | hopping D every D | session gap D max D; then "
+	{"window", STRING, 0, "tumbling 60s", 0, 0, NULL,
+		"none | count N [or D] | tumbling D | hopping D every D | session gap D max D; "
+		"then "
 		"[align ZONE] [offset D]."},
 	{"guarantee", RIFFLE_OPT_ENUM, 0, "at-least-once", 0, 0, guarantees,
 		"What a crash may do to its outputs."},
@@ -133,7 +135,8 @@ static const struct riffle_option processor_keys[] = {
 		"window's length and at least 1m, or never."},
 	{"early", STRING, 0, NULL, 0, 0, NULL,
 		"every D: panes with all records so far, before the window is over."},
-	{"emit-empty", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL, "Calls for windows without records too."},
+	{"emit-empty", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
+		"Calls for windows without records too."},
 	{"pane-headers", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
 		"Puts the window, the attempt and the output's id into the headers of records."},
 	{"output-key", RIFFLE_OPT_ENUM, 0, "window", 0, 0, output_keys,

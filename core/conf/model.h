@@ -98,9 +98,9 @@ enum rfl_time_source {
 /* Where the time of a record is. Header and JSON: a number in that unit, or RFC 3339 text. */
 struct rfl_time_conf {
 	enum rfl_time_source source;
-	char *name;                   /* header name */
-	struct rfl_json_path *path;   /* json */
-	int64_t unit_ns;              /* 1, 1000, 1000000, 1000000000 */
+	char *name;                 /* header name */
+	struct rfl_json_path *path; /* json */
+	int64_t unit_ns;            /* 1, 1000, 1000000, 1000000000 */
 };
 
 enum rfl_key_source { RFL_BY_NOTHING, RFL_BY_KEY, RFL_BY_HEADER, RFL_BY_JSON };
@@ -163,15 +163,15 @@ struct rfl_processor_conf {
 	struct rfl_time_conf time;
 	struct rfl_by_conf by;
 	int64_t max_disorder_ms;
-	int64_t max_future_ms;       /* a time further ahead of the wall clock is refused; default 5m */
-	int64_t idle_after_ms;       /* default 30s */
+	int64_t max_future_ms; /* a time further ahead of the wall clock is refused; default 5m */
+	int64_t idle_after_ms; /* default 30s */
 	int64_t close_after_idle_ms; /* resolved; -1 = never */
 	enum rfl_late_action late;
 	const struct rfl_stream_conf *late_stream;
 	int64_t early_ms; /* 0 = no early panes */
 	int emit_empty, pane_headers, keep;
 	enum rfl_delivery delivery; /* resolved */
-	int output_key_none;        /* outputs without a key of their own have none, even with `by` */
+	int output_key_none; /* outputs without a key of their own have none, even with `by` */
 	enum rfl_guarantee guarantee;
 	struct rfl_on_error_conf on_error;
 	int outputs_at_status; /* hold outputs until the call's status; always 1 under exactly-once */

@@ -24,8 +24,8 @@ take_path(struct rfl_resolve *r, struct rfl_entry *e, const char *text)
 	struct rfl_json_path *path;
 	struct riffle_error err;
 	if (rfl_json_path_create(text, &path, &err) < 0) {
-		rfl_entry_error(&r->doc, e, "C102", "json:$.user.id, json:items[0].sku", "%s",
-			err.text);
+		rfl_entry_error(
+			&r->doc, e, "C102", "json:$.user.id, json:items[0].sku", "%s", err.text);
 		return NULL;
 	}
 	rfl_arena_own(r->arena, path, destroy_path);
@@ -77,8 +77,8 @@ resolve_source(struct rfl_resolve *r, struct rfl_section *s, struct rfl_time_con
 	if (strcmp(words[0], "record") == 0) {
 		ret->source = RFL_TIME_RECORD;
 		if (words[1] != NULL)
-			rfl_entry_error(&r->doc, e, "C102", times, "'%s' is more than time = record has",
-				words[1]);
+			rfl_entry_error(&r->doc, e, "C102", times,
+				"'%s' is more than time = record has", words[1]);
 		return;
 	}
 	int place = take_place(r, e, words[0], &ret->name, &ret->path);
@@ -88,8 +88,8 @@ resolve_source(struct rfl_resolve *r, struct rfl_section *s, struct rfl_time_con
 		static const char *const all[] = {"processing", "record"};
 		const char *near = rfl_value_nearest(words[0], all, 2);
 		char *hint = near ? rfl_arena_sprintf(r->arena, "did you mean '%s'?", near) : NULL;
-		rfl_entry_error(&r->doc, e, "C102", hint ? hint : times, "unknown time '%s'",
-			words[0]);
+		rfl_entry_error(
+			&r->doc, e, "C102", hint ? hint : times, "unknown time '%s'", words[0]);
 		return;
 	}
 	ret->source = (enum rfl_time_source)place;
@@ -113,7 +113,8 @@ resolve_by(struct rfl_resolve *r, struct rfl_section *s, struct rfl_by_conf *ret
 	}
 	int place = take_place(r, e, word, &ret->name, &ret->path);
 	if (place == 0)
-		rfl_entry_error(&r->doc, e, "C102", keys, "'%s' is nothing to make windows by", word);
+		rfl_entry_error(
+			&r->doc, e, "C102", keys, "'%s' is nothing to make windows by", word);
 	if (place > 0)
 		ret->source = place == RFL_TIME_HEADER ? RFL_BY_HEADER : RFL_BY_JSON;
 }
@@ -158,18 +159,20 @@ resolve_disorder(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 	if (e != NULL && grace != NULL)
 		rfl_key_error(&r->doc, grace, "C008", NULL,
 			"'grace' and 'max-disorder' are the same, and both are there");
-	p->max_disorder_ms = rfl_resolve_key(r, s, e == NULL && grace ? "grace" : "max-disorder").u.i;
+	p->max_disorder_ms =
+		rfl_resolve_key(r, s, e == NULL && grace ? "grace" : "max-disorder").u.i;
 	int needs = has_event_time(p) && p->window.kind != RFL_WINDOW_NONE;
 	if (needs && e == NULL && grace == NULL)
 		rfl_entry_error(&r->doc, rfl_entry_of(s, "time"), "C126", "max-disorder = 5s",
-			"time = ... needs max-disorder: how much later than the newest one a record "
+			"time = ... needs max-disorder: how much later than the newest one a "
+			"record "
 			"may come");
 }
 
 /* A key that says nothing here is a mistake of whoever wrote it. */
 static void
-refuse_without(struct rfl_resolve *r, struct rfl_section *s, const char *key, int fits,
-	const char *needs)
+refuse_without(
+	struct rfl_resolve *r, struct rfl_section *s, const char *key, int fits, const char *needs)
 {
 	struct rfl_entry *e = rfl_section_entry(s, key);
 	if (e != NULL && !fits)
@@ -189,11 +192,13 @@ check_fits(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proces
 		refuse_without(r, s, event_keys[i], event, "time = record, header or json");
 	refuse_without(r, s, "by", windows, "windows: `none` takes what comes together");
 	refuse_without(r, s, "early", windows, "windows that are open for a while");
-	refuse_without(r, s, "emit-empty", grid && !keyed, "tumbling and hopping windows without `by`");
+	refuse_without(
+		r, s, "emit-empty", grid && !keyed, "tumbling and hopping windows without `by`");
 	refuse_without(r, s, "output-key", keyed, "windows with `by`");
 	if (kind == RFL_WINDOW_COUNT && keyed && p->window.size_ms == 0)
 		rfl_entry_error(&r->doc, rfl_entry_of(s, "window"), "C126", "count 100 or 1m",
-			"with `by` a count window needs an `or`: a key that never comes again would "
+			"with `by` a count window needs an `or`: a key that never comes again "
+			"would "
 			"hold it for ever");
 }
 
@@ -257,9 +262,10 @@ rfl_resolve_time(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 	struct riffle_value early = rfl_resolve_key(r, s, "early");
 	struct rfl_entry *e = rfl_entry_of(s, "early");
 	const char *why;
-	if (early.u.s != NULL && (strncmp(early.u.s, "every ", 6) != 0 ||
-					 rfl_value_duration(early.u.s + 6, &p->early_ms, &why) < 0 ||
-					 p->early_ms <= 0))
+	if (early.u.s != NULL &&
+		(strncmp(early.u.s, "every ", 6) != 0 ||
+			rfl_value_duration(early.u.s + 6, &p->early_ms, &why) < 0 ||
+			p->early_ms <= 0))
 		rfl_entry_error(&r->doc, e, "C102", "early = every 10s",
 			"'%s' does not say when early panes come", early.u.s);
 	resolve_delivery(r, s, p);

@@ -12,7 +12,8 @@
 
 static const char *const kinds[] = {
 	"none", "count", "tumbling", "hopping", "session", "sliding", "unbounded"};
-static const char shape[] = "none | count N [or D] | tumbling D | hopping D every D | session gap D max D";
+static const char shape[] =
+	"none | count N [or D] | tumbling D | hopping D every D | session gap D max D";
 
 #define DAY_MS INT64_C(86400000)
 
@@ -135,8 +136,8 @@ take_zone(struct words *w, struct rfl_window_conf *ret)
 	if (strcasecmp(name, "utc") == 0)
 		return 0;
 	if (rfl_zone_load(dir && dir[0] ? dir : "/usr/share/zoneinfo", name, &zone, &err) < 0)
-		return refuse(w, "C102", "a name of the tz database, as Europe/Paris", "%s",
-			err.text);
+		return refuse(
+			w, "C102", "a name of the tz database, as Europe/Paris", "%s", err.text);
 	rfl_arena_own(w->r->arena, zone, destroy_zone);
 	ret->zone = zone;
 	ret->zone_name = rfl_arena_strdup(w->r->arena, name);

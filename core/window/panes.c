@@ -35,7 +35,7 @@ struct rfl_panes {
 	int64_t span, step;
 	struct pane **list; /* live ones, by index */
 	size_t first, count, room;
-	size_t hit;         /* the one the last record went to, from first */
+	size_t hit; /* the one the last record went to, from first */
 	int has_fired;
 	int64_t fire_next; /* windows that start before it were handed out */
 	int has_begun;     /* emit_empty: from fire_next on every window counts */
@@ -84,8 +84,7 @@ start_of(const struct rfl_window *w, int64_t index)
 {
 	const struct rfl_panes *p = w->u.panes;
 	if (w->spec.zone != NULL)
-		return rfl_zone_period_start(
-			w->spec.zone, index, p->pane_days, w->spec.offset_ms);
+		return rfl_zone_period_start(w->spec.zone, index, p->pane_days, w->spec.offset_ms);
 	return index * p->pane_ms + w->spec.offset_ms;
 }
 
@@ -221,9 +220,9 @@ add_group(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 			from = same->start_ms;
 			to = start_of(w, index + 1);
 			windows = r->accepted;
-			open_until = end_of(w,
-				floor_to(index - w->u.panes->span, w->u.panes->step) +
-					w->u.panes->step);
+			open_until =
+				end_of(w, floor_to(index - w->u.panes->span, w->u.panes->step) +
+						  w->u.panes->step);
 		} else {
 			r->accepted = windows;
 			r->missed = 0;

@@ -36,8 +36,8 @@ void rfl_table_fini(struct rfl_table *t);
 size_t rfl_table_bytes(const struct rfl_table *t);
 struct rfl_entry_head *rfl_table_find(
 	const struct rfl_table *t, const void *key, uint32_t len, uint32_t hash);
-struct rfl_entry_head *rfl_table_get(
-	struct rfl_table *t, const void *key, uint32_t len, uint32_t hash); /* makes it if need be */
+struct rfl_entry_head *rfl_table_get(struct rfl_table *t, const void *key, uint32_t len,
+	uint32_t hash); /* makes it if need be */
 void rfl_table_remove(struct rfl_table *t, struct rfl_entry_head *e);
 /* Fetches what a look-up will touch: the slot now, the entry once the slot is there. */
 void rfl_table_prefetch_slot(const struct rfl_table *t, uint32_t hash);

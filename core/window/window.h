@@ -44,9 +44,10 @@ struct rfl_window_spec {
 	int64_t slide_ms; /* hopping; at most size_ms */
 	int64_t max_ms;   /* session: the most that its records may span */
 	uint64_t count;
-	int64_t offset_ms;           /* tumbling, hopping: where boundaries lie; any sign */
-	const struct rfl_zone *zone; /* tumbling, hopping of whole days: boundaries at its midnights */
-	int emit_empty;              /* tumbling, hopping, unkeyed: windows without records too */
+	int64_t offset_ms; /* tumbling, hopping: where boundaries lie; any sign */
+	const struct rfl_zone
+		*zone;  /* tumbling, hopping of whole days: boundaries at its midnights */
+	int emit_empty; /* tumbling, hopping, unkeyed: windows without records too */
 };
 
 struct rfl_window_item {
@@ -67,8 +68,9 @@ struct rfl_window_record {
 
 /* A window that is over, or an early look at one that is not. */
 struct rfl_window_fired {
-	int64_t start_ms, end_ms; /* count: from its first record's time; without `or` to its largest + 1 */
-	const void *key;          /* valid until the next call on the engine */
+	int64_t start_ms,
+		end_ms;  /* count: from its first record's time; without `or` to its largest + 1 */
+	const void *key; /* valid until the next call on the engine */
 	uint32_t key_len;
 	int is_merged; /* items are not in the order of their adding */
 	/*
@@ -129,7 +131,8 @@ void rfl_window_begin(struct rfl_window *w, int64_t t_ms);
 int64_t rfl_window_next_ms(const struct rfl_window *w);
 /* The largest end of an open window; RFL_BEFORE_MS when none is open. */
 int64_t rfl_window_last_ms(const struct rfl_window *w);
-uint64_t rfl_window_open_count(const struct rfl_window *w); /* keys times windows, roughly: entries */
-size_t rfl_window_bytes(const struct rfl_window *w);        /* what the engine itself holds */
+uint64_t rfl_window_open_count(
+	const struct rfl_window *w);                 /* keys times windows, roughly: entries */
+size_t rfl_window_bytes(const struct rfl_window *w); /* what the engine itself holds */
 
 #endif

@@ -1,9 +1,9 @@
 /* A path in the first line, a document behind it. */
 #include "fuzz.h"
 
+#include "base/json_path.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "base/json_path.h"
 
 #include <string.h>
 

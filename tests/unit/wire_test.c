@@ -1,9 +1,9 @@
 /* The wire room: content types, the commit tuple, paths into JSON. */
 #include "test.h"
 
+#include "base/json_path.h"
 #include "base/utf8.h"
 #include "wire/content_type.h"
-#include "base/json_path.h"
 #include "wire/tuple.h"
 
 #include <jansson.h>
