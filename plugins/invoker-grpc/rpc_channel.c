@@ -15,6 +15,10 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
 
+/* What gRPC may hold for one instance: so much, and so many of the largest messages. */
+#define QUOTA_BYTES ((size_t)64 << 20)
+#define QUOTA_MESSAGES 4
+
 const char *
 rpc_address_check(const char *address)
 {
@@ -115,6 +119,27 @@ add_text(struct args *a, const char *key, const char *value)
 		.value.string = (char *)(uintptr_t)value};
 }
 
+/*
+ * gRPC looks at the length of a message when all of it is there, so what it may hold is bounded beside:
+ * past that it ends the call that holds the most.
+ */
+static grpc_resource_quota *
+make_quota(int64_t max_message)
+{
+	grpc_resource_quota *quota = grpc_resource_quota_create(NULL);
+	grpc_resource_quota_resize(quota, QUOTA_BYTES + QUOTA_MESSAGES * (size_t)max_message);
+	return quota;
+}
+
+static void
+add_quota(struct args *a, grpc_resource_quota *quota)
+{
+	rpc_assert(a->count < ARGS_MAX);
+	a->list[a->count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
+		.key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+		.value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}};
+}
+
 grpc_channel *
 rpc_channel_create(
 	const char *target, const struct rpc_channel_spec *spec, struct riffle_error *reterr)
@@ -144,9 +169,12 @@ rpc_channel_create(
 	add_int(&a, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
 	if (spec->tls.on && spec->tls.server_name != NULL)
 		add_text(&a, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, spec->tls.server_name);
+	grpc_resource_quota *quota = make_quota(spec->max_message);
+	add_quota(&a, quota);
 	const grpc_channel_args args = {.num_args = a.count, .args = a.list};
 	grpc_channel *channel = grpc_channel_create(target, credentials, &args);
 	grpc_channel_credentials_release(credentials);
+	grpc_resource_quota_unref(quota);
 	if (channel == NULL)
 		rpc_fail(reterr, RIFFLE_E_CONFIG, 0, "cannot make a channel to %s", target);
 	return channel;

@@ -125,7 +125,8 @@ rpc_hand_out(struct rpc_call *one)
 		one->events->output(one->data, &b->batch);
 	}
 	if (one->owner->replies == RPC_REPLIES_ONE && one->replied < one->received &&
-		one->error.code == RIFFLE_OK && one->events->replied != NULL) {
+		one->error.code == RIFFLE_OK &&
+		RIFFLE_HAS(struct riffle_call_events, one->events, replied)) {
 		one->replied = one->received;
 		one->events->replied(one->data, one->replied);
 	}

@@ -10,6 +10,7 @@
 #include <riff.pb-c.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -803,6 +804,66 @@ test_cancel_ends_what_never_ends(void **state)
 	ops->destroy(b.self);
 }
 
+/* E4, E5: never heard of after the connection, or a byte now and then. */
+static void
+test_what_is_silent_or_slow_below_http2(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct server s = {0};
+	const char *const mute[] = {"mute", NULL}, *const slow[] = {"slow", NULL};
+	start_server(&s, "raw.py", mute);
+	make_bed(&b, s.port);
+	b.values[OPT_CONNECT_TIMEOUT].u.i = 300;
+	open_bed(&b);
+	play(&b, &c, "echo");
+	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
+	end(&c);
+	ops->destroy(b.self);
+	stop_server(&s);
+	s.port = 0;
+	start_server(&s, "raw.py", slow);
+	start(&b, s.port);
+	begin(&b, &c, "echo");
+	ops->call_read(c.call, 1 << 20);
+	poll(NULL, 0, 200);
+	assert_false(is_done(&c));
+	ops->call_cancel(c.call, RIFFLE_E_TIMEOUT);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_TIMEOUT);
+	end(&c);
+	ops->destroy(b.self);
+	stop_server(&s);
+}
+
+static long
+peak_kib(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss;
+}
+
+/* E10: what is over the limit does not become memory of ours. */
+static void
+test_a_message_of_half_a_gigabyte(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	start(&b, shared.port);
+	play(&b, &c, "echo");
+	end(&c);
+	long before = peak_kib();
+	play(&b, &c, "large-500000000");
+	assert_int_equal(c.status, RIFFLE_E_DATA);
+	assert_non_null(strstr(c.error.text, "RESOURCE_EXHAUSTED"));
+	assert_in_range(peak_kib() - before, 0, 300 * 1024);
+	end(&c);
+	ops->destroy(b.self);
+}
+
 /* E4: a server that stands still is found by the keepalive; another instance goes on meanwhile. */
 static void
 test_a_stopped_server_is_found(void **state)
@@ -1423,6 +1484,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_a_deaf_function_is_back_pressure),
 		cmocka_unit_test(test_a_flood_is_held_and_ended),
 		cmocka_unit_test(test_cancel_ends_what_never_ends),
+		cmocka_unit_test(test_what_is_silent_or_slow_below_http2),
+		cmocka_unit_test(test_a_message_of_half_a_gigabyte),
 		cmocka_unit_test(test_a_stopped_server_is_found),
 		cmocka_unit_test(test_a_server_that_comes_and_goes),
 		cmocka_unit_test(test_a_function_may_end_before_its_input),
