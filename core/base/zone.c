@@ -195,7 +195,7 @@ changes_until(const struct rfl_zone *z, int64_t utc_s)
 	size_t low = 0, high = z->change_count;
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		if (z->changes[mid].at_s < utc_s)
+		if (z->changes[mid].at_s <= utc_s)
 			low = mid + 1;
 		else
 			high = mid;

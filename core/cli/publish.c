@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/payload.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/batch.h"
 #include "wire/content_type.h"
@@ -276,18 +277,22 @@ publish(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 	return o.error.code;
 }
 
-int
-rfl_verb_publish(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct publish p = {.time_ms = RIFFLE_TIME_NONE, .partition = RIFFLE_PARTITION_NONE};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "STREAM",
-		.doc = doc,
-		.children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &p);
+	rfl_verb_parse(&rfl_verb_publish, argc, argv, &p);
 	int status = rfl_client_run("publish", &p.common, p.stream, publish, &p);
 	free(p.headers);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_publish = {
+	.name = "publish",
+	.summary = "write records to a stream",
+	.doc = doc,
+	.args = "STREAM",
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/rows.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 
 #include <errno.h>
@@ -24,17 +26,24 @@ static const char doc[] =
 enum { KEY_PROVIDER = 0x2000, KEY_GATEWAY, KEY_TYPE, KEY_PARTITIONS, KEY_DRY_RUN };
 
 static const struct argp_option options[] = {
-	{"provider", KEY_PROVIDER, "NAME", 0, "the provider it lies on", 0},
-	{"gateway", KEY_GATEWAY, "NAME", 0, "the same", 0},
+	{"provider", KEY_PROVIDER, "PROVIDER", 0, "the provider it lies on", 0},
+	{"gateway", KEY_GATEWAY, "PROVIDER", 0, "the same", 0},
 	{"content-type", KEY_TYPE, "TYPE", 0, "its content type", 0},
 	{"partitions", KEY_PARTITIONS, "N", 0, "how many partitions it has", 0},
 	{"dry-run", KEY_DRY_RUN, NULL, 0, "print the file, change nothing", 0},
 	{0},
 };
 
+static const struct rfl_word words[] = {
+	{"create", "NAME", "makes a stream, and a drop-in file that keeps it"},
+	{"list", NULL, "shows the streams of the configuration"},
+	{0},
+};
+
 struct args {
 	struct rfl_common common;
-	const char *verb, *name, *provider, *type, *partitions;
+	struct rfl_chosen chosen;
+	const char *name, *provider, *type, *partitions;
 	int dry_run;
 };
 
@@ -56,23 +65,16 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_DRY_RUN:
 		a->dry_run = 1;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 1)
-			argp_error(state, "'%s' is too much", arg);
-		*(state->arg_num == 0 ? &a->verb : &a->name) = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (a->verb == NULL ||
-			(strcmp(a->verb, "list") != 0 && strcmp(a->verb, "create") != 0))
-			argp_error(state, "create NAME, or list, is meant");
-		if (strcmp(a->verb, "create") == 0 && (a->name == NULL || a->provider == NULL))
-			argp_error(state, "create needs a name and --provider");
+	case ARGP_KEY_SUCCESS:
+		a->name = a->chosen.name;
+		if (rfl_word_is(&a->chosen, "create") && a->provider == NULL)
+			argp_error(state, "create needs --provider");
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &a->common;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return rfl_word_parse(words, key, arg, state, &a->chosen);
 	}
 }
 
@@ -82,10 +84,6 @@ list(struct args *a)
 	static const char *const columns[] = {
 		"NAME", "PROVIDER", "CONTENT-TYPE", "STATUS", "AGE", NULL};
 	const struct rfl_conf *c = a->common.conf;
-	if (c->stream_count == 0) {
-		printf("No streams found.\n");
-		return RFL_EXIT_DONE;
-	}
 	const char **cells = rfl_zalloc((c->stream_count * 5 + 1) * sizeof *cells);
 	for (size_t i = 0; i < c->stream_count; i++) {
 		const struct rfl_stream_conf *s = c->streams[i];
@@ -104,7 +102,7 @@ list(struct args *a)
 			s->name, s->provider->name, s->stream.content_type, status, NULL};
 		memcpy(cells + 5 * i, row, sizeof row);
 	}
-	rfl_print_table(columns, cells, c->stream_count);
+	rfl_print_rows(&a->common, "streams", columns, cells, c->stream_count);
 	free(cells);
 	return RFL_EXIT_DONE;
 }
@@ -198,20 +196,24 @@ create(struct args *a)
 	return status;
 }
 
-int
-rfl_verb_stream(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
-	struct args a = {.verb = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "create NAME\nlist",
-		.doc = doc,
-		.children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	struct args a = {.name = NULL};
+	rfl_verb_parse(&rfl_verb_stream, argc, argv, &a);
 	int status = rfl_common_load(&a.common, 1);
 	if (status == 0)
-		status = strcmp(a.verb, "list") == 0 ? list(&a) : create(&a);
+		status = rfl_word_is(&a.chosen, "list") ? list(&a) : create(&a);
 	rfl_common_fini(&a.common);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_stream = {
+	.name = "stream",
+	.summary = "create and list streams",
+	.doc = doc,
+	.words = words,
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

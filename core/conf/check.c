@@ -204,6 +204,8 @@ is_used(const struct rfl_conf *c, const struct rfl_stream_conf *s)
 		for (size_t k = 0; k < p->output_count; k++)
 			if (p->outputs[k].stream == s)
 				return 1;
+		if (p->late_stream == s || p->on_error.dead_letter == s)
+			return 1;
 	}
 	return 0;
 }

@@ -584,6 +584,19 @@ rfl_conf_free(struct rfl_conf *c)
 		rfl_arena_destroy(c->memory);
 }
 
+size_t
+rfl_conf_destinations(const struct rfl_processor_conf *p, const struct rfl_stream_conf **list)
+{
+	size_t n = 0;
+	for (; n < p->output_count; n++)
+		list[n] = p->outputs[n].stream;
+	if (p->late_stream != NULL)
+		list[n++] = p->late_stream;
+	if (p->on_error.dead_letter != NULL)
+		list[n++] = p->on_error.dead_letter;
+	return n;
+}
+
 const struct rfl_stream_conf *
 rfl_conf_stream(const struct rfl_conf *c, const char *name)
 {

@@ -195,6 +195,12 @@ struct rfl_conf {
 	struct rfl_conf_memory *memory; /* what everything above is allocated from */
 };
 
+/*
+ * Where a processor writes: its outputs in their order, then its late and its dead-letter stream where it
+ * has them. list has room for output_count + 2. Returns how many.
+ */
+size_t rfl_conf_destinations(
+	const struct rfl_processor_conf *p, const struct rfl_stream_conf **list);
 const struct rfl_stream_conf *rfl_conf_stream(const struct rfl_conf *c, const char *name);
 const struct rfl_provider_conf *rfl_conf_provider(const struct rfl_conf *c, const char *name);
 void rfl_conf_free(struct rfl_conf *c); /* NULL is a no-op */

@@ -194,7 +194,8 @@ commit_interval(struct rfl_resolve *r, struct rfl_section *s, enum rfl_guarantee
 		return own.u.i;
 	if (r->conf->runtime.commit_interval_ms >= 0)
 		return r->conf->runtime.commit_interval_ms;
-	return guarantee == RFL_EXACTLY_ONCE ? 100 : 1000;
+	/* At most once: what is read waits for its commit before it is called. */
+	return guarantee == RFL_EXACTLY_ONCE ? 100 : guarantee == RFL_AT_MOST_ONCE ? 0 : 1000;
 }
 
 void

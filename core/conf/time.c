@@ -183,7 +183,10 @@ static void
 check_fits(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
 	enum rfl_window_kind kind = p->window.kind;
-	int event = has_event_time(p), windows = kind != RFL_WINDOW_NONE;
+	/* A time that could not be read is no reason to find fault with what goes with one. */
+	const struct rfl_entry *time = rfl_section_entry(s, "time");
+	int event = has_event_time(p) || (time != NULL && strcmp(time->value, "processing") != 0);
+	int windows = kind != RFL_WINDOW_NONE;
 	int grid = kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_HOPPING;
 	int keyed = p->by.source != RFL_BY_NOTHING;
 	static const char *const event_keys[] = {

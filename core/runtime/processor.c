@@ -13,18 +13,27 @@
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 30000
 
-static enum rfl_window_shape
-shape_of(enum rfl_window_kind kind)
+static struct rfl_window_spec
+window_spec(const struct rfl_processor_conf *c)
 {
-	switch (kind) {
-	case RFL_WINDOW_NONE:
-		return RFL_SHAPE_NONE;
-	case RFL_WINDOW_COUNT:
-		return RFL_SHAPE_COUNT;
-	case RFL_WINDOW_TUMBLING:
-		break;
-	}
-	return RFL_SHAPE_TUMBLING;
+	static const enum rfl_window_shape shapes[] = {
+		[RFL_WINDOW_NONE] = RFL_SHAPE_NONE,
+		[RFL_WINDOW_COUNT] = RFL_SHAPE_COUNT,
+		[RFL_WINDOW_TUMBLING] = RFL_SHAPE_TUMBLING,
+		[RFL_WINDOW_HOPPING] = RFL_SHAPE_HOPPING,
+		[RFL_WINDOW_SESSION] = RFL_SHAPE_SESSION,
+	};
+	const struct rfl_window_conf *w = &c->window;
+	return (struct rfl_window_spec){
+		.shape = shapes[w->kind],
+		.size_ms = w->size_ms,
+		.slide_ms = w->slide_ms,
+		.max_ms = w->max_ms,
+		.count = w->count,
+		.offset_ms = w->offset_ms,
+		.zone = w->zone,
+		.emit_empty = c->emit_empty,
+	};
 }
 
 static void
@@ -65,12 +74,12 @@ set_task_spec(struct rfl_processor *p)
 			.self = p->setup.function->self,
 			.mailbox = &p->worker->mailbox,
 			.spec = &p->call_spec},
-		.window = {.shape = shape_of(c->window.kind),
-			.size_ms = c->window.size_ms,
-			.count = c->window.count},
+		.window = window_spec(c),
 		.settings = rfl_tuple_settings(c->window.canonical),
 		.routes = p->routes,
 		.memory_bytes = (size_t)p->setup.conf->runtime.memory_bytes,
+		.spill_bytes = p->setup.conf->runtime.spill_bytes,
+		.state_dir = p->setup.conf->runtime.state_dir,
 	};
 }
 
@@ -116,14 +125,17 @@ rfl_processor_create(const struct rfl_processor_setup *setup, struct rfl_worker 
 	p->magic = RFL_PROCESSOR_MAGIC;
 	p->setup = *setup;
 	p->setup.input_providers = copy(setup->input_providers, c->input_count * sizeof(void *));
-	p->setup.output_providers = copy(setup->output_providers, c->output_count * sizeof(void *));
+	p->destinations = rfl_zalloc((c->output_count + 2) * sizeof *p->destinations);
+	p->destination_count = rfl_conf_destinations(c, p->destinations);
+	p->setup.destination_providers =
+		copy(setup->destination_providers, p->destination_count * sizeof(void *));
 	p->worker = worker;
 	p->what = rfl_sprintf("processor %s", c->name);
 	if (c->guarantee == RFL_EXACTLY_ONCE)
 		p->txn_id = rfl_sprintf("%s/%s/%s/%u", setup->conf->runtime.namespace, c->name,
 			setup->instance, worker->index);
-	p->routes = rfl_zalloc((c->output_count + 1) * sizeof *p->routes);
-	p->sinks = rfl_zalloc((c->output_count + 1) * sizeof(struct rfl_sink *));
+	p->routes = rfl_zalloc((p->destination_count + 1) * sizeof *p->routes);
+	p->sinks = rfl_zalloc((p->destination_count + 1) * sizeof(struct rfl_sink *));
 	set_call_spec(p);
 	set_task_spec(p);
 	set_sources(p);
@@ -142,13 +154,14 @@ rfl_processor_destroy(struct rfl_processor *p)
 	free(p->sources);
 	free(p->source_inputs);
 	free(p->routes);
+	free(p->destinations);
 	free(p->sinks);
 	free(p->names);
 	free(p->what);
 	free(p->txn_id);
 	free(p->why);
 	free((void *)(uintptr_t)p->setup.input_providers);
-	free((void *)(uintptr_t)p->setup.output_providers);
+	free((void *)(uintptr_t)p->setup.destination_providers);
 	free(p);
 }
 
@@ -160,17 +173,16 @@ streams_to(struct rfl_processor *const *list, size_t list_count,
 	size_t room = 1;
 	uint32_t n = 0;
 	for (size_t i = 0; i < list_count; i++)
-		room += list[i]->setup.processor->output_count;
+		room += list[i]->destination_count;
 	const struct riffle_stream **streams = rfl_zalloc(room * sizeof *streams);
 	for (size_t i = 0; i < list_count; i++) {
 		const struct rfl_processor *p = list[i];
 		if ((p->txn_id != NULL) != exactly_once)
 			continue;
-		for (size_t k = 0; k < p->setup.processor->output_count; k++) {
-			const struct riffle_stream *s =
-				&p->setup.processor->outputs[k].stream->stream;
+		for (size_t k = 0; k < p->destination_count; k++) {
+			const struct riffle_stream *s = &p->destinations[k]->stream;
 			uint32_t at = 0;
-			if (p->setup.output_providers[k] != provider)
+			if (p->setup.destination_providers[k] != provider)
 				continue;
 			while (at < n && streams[at] != s)
 				at++;
@@ -199,11 +211,10 @@ static void
 set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_instance *provider,
 	const struct riffle_stream *const *streams)
 {
-	const struct rfl_processor_conf *c = p->setup.processor;
-	for (size_t k = 0; k < c->output_count; k++) {
-		const struct riffle_stream *s = &c->outputs[k].stream->stream;
+	for (size_t k = 0; k < p->destination_count; k++) {
+		const struct riffle_stream *s = &p->destinations[k]->stream;
 		uint32_t at = 0;
-		if (p->setup.output_providers[k] != provider)
+		if (p->setup.destination_providers[k] != provider)
 			continue;
 		while (streams[at] != s)
 			at++;
@@ -212,6 +223,18 @@ set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_inst
 			.sink_stream = at,
 			.content_type = s->content_type};
 	}
+}
+
+/* The tasks find the last two by their names. */
+static void
+set_side_routes(struct rfl_processor *p)
+{
+	const struct rfl_processor_conf *c = p->setup.processor;
+	size_t at = c->output_count;
+	if (c->late_stream != NULL)
+		p->task_spec.late = p->routes[at++];
+	if (c->on_error.dead_letter != NULL)
+		p->task_spec.dead_letter = p->routes[at];
 }
 
 static int
@@ -264,9 +287,9 @@ open_sinks(struct rfl_processor *p, struct riffle_error *reterr)
 	int rc = RIFFLE_OK;
 	if (p->txn_id != NULL)
 		return open_own(p, reterr);
-	for (size_t k = 0; k < p->setup.processor->output_count && rc == RIFFLE_OK; k++)
+	for (size_t k = 0; k < p->destination_count && rc == RIFFLE_OK; k++)
 		if (p->sinks[k] == NULL)
-			rc = open_shared(p, p->setup.output_providers[k], reterr);
+			rc = open_shared(p, p->setup.destination_providers[k], reterr);
 	return rc;
 }
 
@@ -274,7 +297,7 @@ open_sinks(struct rfl_processor *p, struct riffle_error *reterr)
 static void
 leave_sinks(struct rfl_processor *p)
 {
-	size_t count = p->setup.processor->output_count;
+	size_t count = p->destination_count;
 	for (size_t k = 0; k < count; k++) {
 		struct rfl_sink *s = p->sinks[k];
 		if (s == NULL)
@@ -297,7 +320,7 @@ broken_sink(const struct rfl_processor *p)
 {
 	if (p->own_sink != NULL && p->own_sink->broken.code != 0)
 		return &p->own_sink->broken;
-	for (size_t k = 0; k < p->setup.processor->output_count; k++)
+	for (size_t k = 0; k < p->destination_count; k++)
 		if (p->sinks[k] != NULL && p->sinks[k]->broken.code != 0)
 			return &p->sinks[k]->broken;
 	return NULL;
@@ -321,8 +344,8 @@ is_quarantined(const struct rfl_processor *p, struct riffle_error *ret_fault)
 	for (size_t i = 0; i < c->input_count; i++)
 		if (rfl_instance_is_quarantined(p->setup.input_providers[i], ret_fault))
 			return 1;
-	for (size_t i = 0; i < c->output_count; i++)
-		if (rfl_instance_is_quarantined(p->setup.output_providers[i], ret_fault))
+	for (size_t i = 0; i < p->destination_count; i++)
+		if (rfl_instance_is_quarantined(p->setup.destination_providers[i], ret_fault))
 			return 1;
 	return 0;
 }
@@ -349,9 +372,9 @@ rfl_processor_lose(struct rfl_processor *p)
 	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", fault.text);
 	if (p->own_sink != NULL)
 		rfl_list_remove(&p->own_sink->link);
-	for (size_t k = 0; k < p->setup.processor->output_count; k++) {
+	for (size_t k = 0; k < p->destination_count; k++) {
 		struct rfl_sink *s = p->sinks[k];
-		for (size_t i = k; s != NULL && i < p->setup.processor->output_count; i++)
+		for (size_t i = k; s != NULL && i < p->destination_count; i++)
 			if (p->sinks[i] == s)
 				p->sinks[i] = NULL;
 		if (s != NULL && s != p->own_sink && --s->users == 0)
@@ -408,6 +431,7 @@ run_sinks(struct rfl_processor *p, struct rfl_task_progress *progress)
 		return;
 	progress->moved = 1;
 	p->phase = RFL_PHASE_RUNNING;
+	set_side_routes(p);
 	p->last_commit_ns = rfl_clock_mono_ns(p->setup.clock);
 	if (rfl_processor_open_source(p, &p->sources[0], &err) < 0)
 		rfl_processor_fail(p, &err);

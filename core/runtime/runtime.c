@@ -103,7 +103,9 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 	const struct rfl_processor_conf *p = rt->conf->processors[index];
 	struct rfl_instance **in = rfl_zalloc(p->input_count * sizeof(struct rfl_instance *));
 	struct rfl_instance **out =
-		rfl_zalloc((p->output_count + 1) * sizeof(struct rfl_instance *));
+		rfl_zalloc((p->output_count + 2) * sizeof(struct rfl_instance *));
+	const struct rfl_stream_conf **to = rfl_zalloc((p->output_count + 2) * sizeof *to);
+	size_t to_count = rfl_conf_destinations(p, to);
 	const struct rfl_conf *c = rt->conf;
 	size_t f = index_of((const void *const *)c->functions, c->function_count, p->function);
 	int rc = make_instance(rt, RIFFLE_KIND_INVOKER, p->function->invoker, &p->function->config,
@@ -113,10 +115,10 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 		if (rc == RIFFLE_OK)
 			rc = provision(in[i], p->inputs[i].stream, reterr);
 	}
-	for (size_t i = 0; i < p->output_count && rc == RIFFLE_OK; i++) {
-		rc = provider_of(rt, p->outputs[i].stream, &out[i], reterr);
+	for (size_t i = 0; i < to_count && rc == RIFFLE_OK; i++) {
+		rc = provider_of(rt, to[i], &out[i], reterr);
 		if (rc == RIFFLE_OK)
-			rc = provision(out[i], p->outputs[i].stream, reterr);
+			rc = provision(out[i], to[i], reterr);
 	}
 	if (rc == RIFFLE_OK) {
 		const struct rfl_processor_setup setup = {
@@ -126,13 +128,14 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 			.instance = rt->instance,
 			.function = rt->functions[f],
 			.input_providers = in,
-			.output_providers = out,
+			.destination_providers = out,
 		};
 		struct rfl_worker *w = &rt->workers[index % rt->worker_count];
 		rfl_worker_add(w, rfl_processor_create(&setup, w));
 	}
 	free(in);
 	free(out);
+	free(to);
 	return rc < 0 ? rfl_err_prefix(reterr, "processor %s", p->name) : RIFFLE_OK;
 }
 

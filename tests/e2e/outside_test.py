@@ -65,6 +65,11 @@ def lines_go_from_file_to_file_over_kills():
                   section("processor copying", {"function": "copy", "input": "in@earliest", "output": "out",
                                                 "window": "count 100 or 200ms"}))
         with Instance(config, plugins=plugins) as instance:
+            # The verbs speak to the plugins as the daemon does.
+            assert [r["payload"] for r in instance.read("in", 2)] == ["line 0", "line 1"]
+            instance.publish("out", ["by hand"])
+            assert lines_of(outbox) == ["by hand"]
+            os.unlink(outbox)
             instance.start()
             instance.wait_for("2000 lines", lambda: os.path.exists(outbox) and len(lines_of(outbox)) == 2000)
             instance.wait_until_committed("copying")

@@ -52,10 +52,10 @@ static const struct riffle_option_table provider_tables[] = {TABLE(RIFFLE_SECTIO
 static const struct riffle_option_table function_tables[] = {TABLE(RIFFLE_SECTION_FUNCTION)};
 
 static int
-find(void *ctx, uint32_t kind, const char *name, char *const *dirs, struct rfl_conf_plugin *ret,
-	struct riffle_error *reterr)
+find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
+	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
 {
-	(void)ctx, (void)dirs;
+	(void)ctx, (void)places;
 	int is_provider = kind == RIFFLE_KIND_PROVIDER;
 	*ret = (struct rfl_conf_plugin){.name = name,
 		.capabilities = is_provider ? (RIFFLE_CAN_PROVISION << 1) - 1 : RIFFLE_CAN_STREAM,

@@ -350,7 +350,7 @@ end_bed(struct bed *b)
 
 struct pull {
 	struct bed *b;
-	uint32_t max_records;
+	uint32_t lane, max_records;
 	size_t max_bytes;
 	struct riffle_batch *batch;
 	struct riffle_error err;
@@ -361,14 +361,15 @@ static int
 pulled(void *ctx)
 {
 	struct pull *p = ctx;
-	p->rc = ops->lane_poll(p->b->source, 0, p->max_records, p->max_bytes, &p->batch, &p->err);
+	p->rc = ops->lane_poll(
+		p->b->source, p->lane, p->max_records, p->max_bytes, &p->batch, &p->err);
 	return p->rc != 0;
 }
 
 static struct riffle_batch *
 pull(struct bed *b, uint32_t max_records, size_t max_bytes)
 {
-	struct pull p = {b, max_records, max_bytes, NULL, {0}, 0};
+	struct pull p = {b, 0, max_records, max_bytes, NULL, {0}, 0};
 	assert_true(eventually(pulled, &p));
 	assert_int_equal(p.rc, 1);
 	p.batch->host[0] = 1;
@@ -760,7 +761,7 @@ test_a_bad_record_is_passed_by_a_rewind(void **state)
 	make_bed(&b, "t");
 	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
 	read_up_to(&b, 0, 10);
-	struct pull p = {&b, 7, 1000, NULL, {0}, 0};
+	struct pull p = {&b, 0, 7, 1000, NULL, {0}, 0};
 	for (int i = 0; i < 3; i++) {
 		assert_true(eventually(pulled, &p));
 		assert_int_equal(p.rc, RIFFLE_E_DATA);
@@ -841,6 +842,81 @@ test_what_is_not_offered_is_refused(void **state)
 	assert_int_equal(try_source(&b, NULL, RIFFLE_START_EARLIEST, 0, &err), RIFFLE_E_CONFIG);
 	assert_string_equal(err.text, "topic \"t\" has one partition, not 2");
 	assert_int_equal(ops->capabilities(b.self) & RIFFLE_CAN_TRANSACTIONS, 0);
+	end_bed(&b);
+}
+
+/* One source, one thread, two streams: neither starves, and each has a position of its own. */
+static void
+open_two(struct bed *b, const struct riffle_stream *other)
+{
+	struct riffle_error err = {0};
+	const struct riffle_source_stream in[] = {
+		{.size = sizeof in[0], .stream = &b->stream, .start = RIFFLE_START_EARLIEST},
+		{.size = sizeof in[0], .stream = other, .start = RIFFLE_START_LATEST}};
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof in[0],
+		.stream_count = 2,
+		.streams = in,
+		.group = "g"};
+	assert_int_equal(ops->source_open(b->self, &spec, &b->source, &err), RIFFLE_OK);
+	await_source(b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(b->ev.lane_count, 2);
+}
+
+static void
+test_two_streams_of_one_source(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const struct riffle_stream other = stream_of("u");
+	const uint32_t lanes[] = {0, 1};
+	const struct riffle_position from[] = {{.offset = 0}, {.stream = 1, .offset = 40}};
+	struct riffle_position at[] = {{.offset = 6}, {.stream = 1, .offset = 44}};
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "t");
+	open_two(&b, &other);
+	assert_int_equal(b.ev.lanes[0].committed.offset, 0);
+	assert_int_equal(b.ev.lanes[1].committed.offset, 100);
+	assert_int_equal(b.ev.lanes[1].committed.stream, 1);
+	assert_int_equal(ops->source_start(b.source, lanes, from, 2, &err), RIFFLE_OK);
+	for (uint32_t lane = 0; lane < 2; lane++) {
+		struct pull p = {&b, lane, 1, 1000, NULL, {0}, 0};
+		assert_true(eventually(pulled, &p));
+		assert_int_equal(p.batch->records[0].offset, 40 * lane);
+		assert_int_equal(p.batch->records[0].stream, lane);
+		p.batch->host[0] = 1;
+		drop(p.batch);
+	}
+	assert_int_equal(ops->source_commit(b.source, at, 2, 1, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(ops->source_release(b.source, lanes, 2, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	assert_int_equal(b.ev.lane_count, 2);
+	close_source(&b);
+	open_two(&b, &other);
+	assert_int_equal(b.ev.lanes[0].committed.offset, 6);
+	assert_int_equal(b.ev.lanes[1].committed.offset, 44);
+	end_bed(&b);
+}
+
+static void
+test_no_start_at_a_time_without_the_author(void **state)
+{
+	static const struct riffle_simple_source without = {
+		sizeof(struct reader), open_reader, next_record, close_reader, range, NULL};
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	make_bed(&b, "t");
+	assert_true(ops->capabilities(b.self) & RIFFLE_CAN_SEEK_TIME);
+	ops->destroy(b.self);
+	rfs_create(&without, NULL, RFS_CAN_READ | RIFFLE_CAN_SEEK_TIME, &host, &config, &b.self);
+	assert_false(ops->capabilities(b.self) & RIFFLE_CAN_SEEK_TIME);
+	assert_int_equal(try_source(&b, "g", RIFFLE_START_TIME, 5, &err), RIFFLE_E_UNSUPPORTED);
+	assert_string_equal(err.text, "topic \"t\" cannot be read from a time on");
+	const struct riffle_source_spec spec = {.size = sizeof spec, .txn = &b};
+	assert_int_equal(ops->source_open(b.self, &spec, &b.source, &err), RIFFLE_E_UNSUPPORTED);
 	end_bed(&b);
 }
 
@@ -1037,6 +1113,8 @@ main(void)
 		CASE(test_close_does_not_wait_for_a_blocked_reader),
 		CASE(test_rewind_while_the_reader_is_blocked),
 		CASE(test_what_is_not_offered_is_refused),
+		CASE(test_two_streams_of_one_source),
+		CASE(test_no_start_at_a_time_without_the_author),
 		CASE(test_sent_means_flushed),
 		CASE(test_a_refused_record_is_alone),
 		CASE(test_after_a_failure_nothing_overtakes),

@@ -156,6 +156,7 @@ test_json_paths(void **state)
 		{"$['it\\'s']", "{\"it's\":1}", "1", RFL_JSON_NUMBER},
 		{"$['\\u00fc\\n']", "{\"\xc3\xbc\\n\":1}", "1", RFL_JSON_NUMBER},
 		{"\xc3\xbc", "{\"\\u00FC\":1}", "1", RFL_JSON_NUMBER},
+		{"$['\\u0000x']", "{\"\\u0000y\":0,\"\\u0000x\":1}", "1", RFL_JSON_NUMBER},
 		{"$['']", "{\"\":1}", "1", RFL_JSON_NUMBER},
 		{"a-b_1", "{\"a-b_1\":{}}", "{}", RFL_JSON_OBJECT},
 		{"a", "{\"A\":1}", NULL, RFL_JSON_NULL},
@@ -472,6 +473,12 @@ test_utf8(void **state)
 		good += rfl_utf8_len(p, p + 3) == 3;
 	}
 	assert_int_equal(good, 0x10000 - 0x800 - 0x800); /* U+0800 to U+FFFF without surrogates */
+	good = 0;
+	for (uint32_t i = 0xf000; i < 0x10000; i++) {
+		const unsigned char p[] = {(unsigned char)(i >> 8), (unsigned char)i, 0x80, 0x80};
+		good += rfl_utf8_len(p, p + 4) == 4;
+	}
+	assert_int_equal(good, 0x100); /* U+10000 to U+10FFFF, one in 0x1000 */
 }
 
 int
