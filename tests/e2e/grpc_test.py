@@ -46,7 +46,7 @@ def averages_are_those_of_the_seed():
         assert payloads(i.read("out", 1)) == ["55.0"]
         i.cli("publish", "in", "-p", "2")
         assert payloads(i.read("out", 2)) == ["55.0", "2.0"]
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def ten_thousand(guarantee):
@@ -57,7 +57,7 @@ def ten_thousand(guarantee):
         i.publish("in", [str(n) for n in range(10000)])
         assert payloads(i.read("out", 10000)) == [str(n * n) for n in range(10000)]
         i.wait_until_committed("p")
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
         assert len(i.read_all("out")) == 10000
 
 
@@ -76,7 +76,7 @@ def windows_of_one_poll_come_back_in_order():
         i.start()
         i.publish("in", [str(n) for n in range(3000)])
         assert payloads(i.read("out", 3000)) == [str(n * n) for n in range(3000)]
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def two_inputs_and_two_outputs_are_told_apart():
@@ -91,7 +91,7 @@ def two_inputs_and_two_outputs_are_told_apart():
         assert payloads(i.read("balances", 1)) == ['{"balance":9}']
         amounts = sorted(json.loads(p)["amount"] for p in payloads(i.read("receipts", 4)))
         assert amounts == [-2, -1, 5, 7], amounts
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def a_function_without_outputs_completes():
@@ -115,7 +115,7 @@ module.exports.$interactionModel = "node-streams";
         i.publish("in", ["1", "2", "3"])
         i.wait_until_committed("p")
         assert open(seen).read() == "1\n2\n3\n"
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def a_refused_type_stops_at_once_and_says_so():
@@ -128,7 +128,7 @@ def a_refused_type_stops_at_once_and_says_so():
         task = i.status("p")["tasks"][0]
         assert "Invoker: Unsupported Media Type" in task["why"], task
         assert task["retries"] == 0, task
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def a_function_that_throws_is_called_again_and_then_stops():
@@ -146,7 +146,7 @@ def a_function_that_throws_is_called_again_and_then_stops():
         task = i.status("p")["tasks"][0]
         assert "UNKNOWN (2)" in task["why"] and "no 7" in task["why"], task
         assert task["retries"] == 2, task
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def scripted(**options):
@@ -164,7 +164,7 @@ def a_call_that_failed_half_way_is_made_again_whole():
             i.start()
             i.publish("in", ["1", "2", "3", "4", "5", "6", "7", "8"])
             i.wait_until_committed("p")
-            assert i.stop() == 0
+            assert i.stop() == 0, i.logged()[-2000:]
             out = payloads(i.read_all("out"))
             if guarantee == "exactly-once":
                 assert out == ["1", "2", "3", "4", "5", "6", "7", "8"], out
@@ -183,7 +183,7 @@ def a_server_that_is_killed_loses_nothing():
             for child in children(i.daemon.pid):
                 os.kill(child, 9)
         assert payloads(i.read("out", 20000)) == [str(n * n) for n in range(20000)]
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
         assert len(i.read_all("out")) == 20000
 
 
@@ -202,9 +202,10 @@ def one_that_hangs_does_not_disturb_another():
         i.start()
         for n in range(20):
             i.publish("in", [str(k) for k in range(n * 10, n * 10 + 10)])
-        assert payloads(i.read("out", 200)) == [str(n * n) for n in range(200)]
+        # Of windows that are open at the same time, the outputs come as they come.
+        assert sorted(int(p) for p in payloads(i.read("out", 200))) == [n * n for n in range(200)]
         i.wait_for("the other is called again", lambda: i.status("p")["tasks"][0]["retries"] > 2)
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def example(name, **environment):
@@ -226,7 +227,7 @@ def the_examples_answer():
             for stream_name, payload in records:
                 i.cli("publish", stream_name, "-p", payload)
             assert payloads(i.read(out, len(expected))) == expected, name
-            assert i.stop() == 0
+            assert i.stop() == 0, i.logged()[-2000:]
 
 
 def the_example_in_python_answers():
@@ -237,7 +238,7 @@ def the_example_in_python_answers():
         i.start()
         i.publish("lines", ["to be or not", "to be"])
         assert json.loads(i.read("counts", 1)[0]["payload"]) == {"to": 2, "be": 2, "or": 1, "not": 1}
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
 
 
 def nothing_is_left_running():
@@ -247,7 +248,7 @@ def nothing_is_left_running():
         wait_until_ready(i)
         server = children(i.daemon.pid)
         assert len(server) == 1, server
-        assert i.stop() == 0
+        assert i.stop() == 0, i.logged()[-2000:]
         assert not os.path.exists("/proc/%d" % server[0])
 
 
