@@ -600,6 +600,15 @@ test_one_reply_per_record_is_held_to(void **state)
 	assert_int_equal(c.status, RIFFLE_E_DATA);
 	assert_non_null(strstr(c.error.text, "more than one reply per record"));
 	end(&c);
+	ops->destroy(b.self);
+	/* It ends when it has replied to all it was sent, and there was more to send. */
+	b.values[OPT_IN_FLIGHT].u.i = 1;
+	open_bed(&b);
+	play(&b, &c, "stop-1");
+	assert_int_equal(c.status, RIFFLE_E_DATA);
+	assert_int_equal(c.error.flags, AGAIN);
+	assert_non_null(strstr(c.error.text, "before the last record"));
+	end(&c);
 	/* What waits for replies does not wait for the end: a function that replies at the end never ends. */
 	begin(&b, &c, "late");
 	ops->call_read(c.call, 1 << 20);
