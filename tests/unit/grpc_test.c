@@ -609,6 +609,18 @@ test_one_reply_per_record_is_held_to(void **state)
 	assert_int_equal(c.error.flags, AGAIN);
 	assert_non_null(strstr(c.error.text, "before the last record"));
 	end(&c);
+	/* It ends while the window is open. */
+	begin(&b, &c, "stop-1");
+	ops->call_read(c.call, 1 << 20);
+	struct riffle_batch only;
+	struct riffle_error none = {0};
+	make_batch(&only, abc, 1);
+	assert_int_equal(ops->call_push(c.call, &only, 0, 1, &none), 1);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_DATA);
+	assert_non_null(
+		strstr(c.error.text, "after 1 replies to 1 records, before the last record"));
+	end(&c);
 	/* What waits for replies does not wait for the end: a function that replies at the end never ends. */
 	begin(&b, &c, "late");
 	ops->call_read(c.call, 1 << 20);
