@@ -18,6 +18,7 @@ static const struct rfl_verb *const verbs[] = {
 	&rfl_verb_processor,
 	&rfl_verb_plugin,
 	&rfl_verb_health,
+	&rfl_verb_why,
 	&rfl_verb_manual,
 	&rfl_verb_completion,
 };

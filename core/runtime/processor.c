@@ -623,6 +623,9 @@ lane_status(const struct rfl_processor *p, const struct rfl_task *t, size_t i,
 		.committed = v.committed,
 		.log_end = known ? state.log_end : INT64_MIN,
 		.lag = known ? state.log_end - v.committed : -1,
+		.time_ms = v.time_ms,
+		.is_idle = v.is_idle,
+		.is_withheld = v.is_withheld,
 	};
 }
 
@@ -635,7 +638,23 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 		.partition = v.partition,
 		.state = task_state(p, &v),
 		.why = rfl_strdup(v.why),
+		.waits_for = rfl_task_explain(t),
 		.windows_open = v.windows_open,
+		.windows_waiting = v.windows_waiting,
+		.late = v.late,
+		.late_in_part = v.late_in_part,
+		.dead_letters = v.dead_letters,
+		.skipped = v.skipped,
+		.empty = v.empty,
+		.spilled_bytes = (uint64_t)v.spilled_bytes,
+		.watermark_ms = p->setup.processor->time.source == RFL_TIME_PROCESSING
+					? INT64_MIN
+					: v.watermark_ms,
+		.is_replaying = v.is_replaying,
+		.held_by = v.held_by,
+		.held_ms = v.held_by < 0 ? 0
+					 : (rfl_clock_mono_ns(p->setup.clock) - v.held_since_ns) /
+						   1000000,
 		.calls_open = v.calls_open,
 		.records_in = v.records_in,
 		.records_out = v.records_out,

@@ -73,7 +73,8 @@ add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 	forget_gone(c);
 	for (size_t i = 0; i < count; i++) {
 		struct rfl_window_record *r = &records[i];
-		rfl_assert(r->time_ms < RFL_WINDOW_TIME_MAX && r->time_ms > -RFL_WINDOW_TIME_MAX);
+		rfl_assert(
+			r->time_ms < RFL_WINDOW_TIME_LIMIT && r->time_ms > -RFL_WINDOW_TIME_LIMIT);
 		struct entry *e = (struct entry *)(void *)rfl_table_get(
 			&c->table, r->key, r->key_len, r->hash);
 		struct window *one = e->open ? e->open : open_window(w, e, r->time_ms);

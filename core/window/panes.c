@@ -73,7 +73,7 @@ static int64_t
 index_of(const struct rfl_window *w, int64_t t_ms)
 {
 	const struct rfl_panes *p = w->u.panes;
-	rfl_assert(t_ms < RFL_WINDOW_TIME_MAX && t_ms > -RFL_WINDOW_TIME_MAX);
+	rfl_assert(t_ms < RFL_WINDOW_TIME_LIMIT && t_ms > -RFL_WINDOW_TIME_LIMIT);
 	if (w->spec.zone != NULL)
 		return rfl_zone_period_of(w->spec.zone, t_ms, p->pane_days, w->spec.offset_ms);
 	return floor_div(t_ms - w->spec.offset_ms, p->pane_ms);
@@ -168,9 +168,9 @@ static int64_t next_ms(const struct rfl_window *w);
 
 /* How many windows a record of that pane has, and how many of them are over for it. */
 static void
-judge(const struct rfl_window *w, int64_t index, struct rfl_window_record *r)
+judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 {
-	const struct rfl_panes *p = w->u.panes;
+	struct rfl_panes *p = w->u.panes;
 	int64_t last = floor_to(index, p->step);
 	int64_t start = floor_to(index - p->span, p->step) + p->step;
 	r->accepted = (uint32_t)((last - start) / p->step + 1);
@@ -181,9 +181,13 @@ judge(const struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 		r->accepted--;
 		start += p->step;
 	}
-	/* What is over must not be gathered with this record in it. */
-	if (r->missed > 0 && p->span > 1)
-		rfl_assert(next_ms(w) > r->closed_ms);
+	if (r->missed == 0 || p->span == 1)
+		return;
+	/* What is over must not be gathered with this record in it, nor if it was empty until now. */
+	rfl_assert(next_ms(w) > r->closed_ms);
+	if (!p->has_fired || p->fire_next < start)
+		p->fire_next = start;
+	p->has_fired = 1;
 }
 
 static void

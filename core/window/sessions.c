@@ -135,7 +135,7 @@ static void
 add_one(struct rfl_window *w, struct rfl_window_record *r)
 {
 	struct rfl_sessions *p = w->u.sessions;
-	rfl_assert(r->time_ms < RFL_WINDOW_TIME_MAX && r->time_ms > -RFL_WINDOW_TIME_MAX);
+	rfl_assert(r->time_ms < RFL_WINDOW_TIME_LIMIT && r->time_ms > -RFL_WINDOW_TIME_LIMIT);
 	struct entry *e =
 		(struct entry *)(void *)rfl_table_find(&p->table, r->key, r->key_len, r->hash);
 	struct session *s = e ? join(w, e, r->time_ms, r->closed_ms) : NULL;

@@ -37,6 +37,8 @@ enum rfl_window_shape {
 
 #define RFL_NEVER_MS INT64_MAX  /* no end, no time at which something happens */
 #define RFL_BEFORE_MS INT64_MIN /* earlier than every window: nothing is closed */
+/* Times of records lie within: further out sums would overflow. */
+#define RFL_WINDOW_TIME_LIMIT (INT64_MAX / 4)
 
 struct rfl_window_spec {
 	enum rfl_window_shape shape;

@@ -8,9 +8,6 @@
 
 #define RFL_WINDOW_MAGIC 0x57494e44u
 
-/* Times beyond are no times: sums of any two below do not overflow. */
-#define RFL_WINDOW_TIME_MAX (INT64_MAX / 4)
-
 /* Record groups that are looked up together, so that their memory is fetched at the same time. */
 #define RFL_WINDOW_GROUP 32
 
