@@ -195,9 +195,19 @@ def script_twice(call):
         yield answer(r.payload)
 
 
+MANY_IS_OUT = threading.Event()
+
+
 def script_many(call, count):
     for n in range(int(count)):
         yield answer("%d" % n)
+    MANY_IS_OUT.set()
+
+
+def script_after(call):
+    """Ends when `many` has given out all it has; on the same connection this comes behind it."""
+    MANY_IS_OUT.wait()
+    yield from ()
 
 
 class Call:
