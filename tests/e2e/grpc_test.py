@@ -41,8 +41,7 @@ def averages_are_those_of_the_seed():
             processor(window="count 2 or 300ms"))
     with Instance(text) as i:
         i.start()
-        for n in ("10", "100"):
-            i.cli("publish", "in", "--content-type", "application/json", "--payload", n)
+        i.publish("in", ["10", "100"], "--content-type", "application/json")
         assert payloads(i.read("out", 1)) == ["55.0"]
         i.cli("publish", "in", "-p", "2")
         assert payloads(i.read("out", 2)) == ["55.0", "2.0"]
