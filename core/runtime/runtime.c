@@ -97,6 +97,22 @@ provision(
 	return rc < 0 ? rfl_err_prefix(reterr, "stream %s", s->name) : RIFFLE_OK;
 }
 
+/* The most a plugin can offer was checked with the configuration; this is what the function, as it is set, does. */
+static int
+check_function(const struct rfl_processor_conf *p, const struct rfl_instance *function,
+	struct riffle_error *reterr)
+{
+	uint64_t can = function->capabilities;
+	if (p->input_count > 1 && !(can & RIFFLE_CAN_MANY_INPUTS))
+		return rfl_err(reterr, RIFFLE_E_CONFIG,
+			"function '%s', as it is set, cannot tell several inputs apart",
+			p->function->name);
+	if (p->output_count > 1 && !(can & RIFFLE_CAN_MANY_OUTPUTS))
+		return rfl_err(reterr, RIFFLE_E_CONFIG,
+			"function '%s', as it is set, cannot name an output", p->function->name);
+	return RIFFLE_OK;
+}
+
 static int
 make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr)
 {
@@ -110,6 +126,8 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 	size_t f = index_of((const void *const *)c->functions, c->function_count, p->function);
 	int rc = make_instance(rt, RIFFLE_KIND_INVOKER, p->function->invoker, &p->function->config,
 		&rt->functions[f], reterr);
+	if (rc == RIFFLE_OK)
+		rc = check_function(p, rt->functions[f], reterr);
 	for (size_t i = 0; i < p->input_count && rc == RIFFLE_OK; i++) {
 		rc = provider_of(rt, p->inputs[i].stream, &in[i], reterr);
 		if (rc == RIFFLE_OK)

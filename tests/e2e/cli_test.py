@@ -11,7 +11,7 @@ from rig import BUILD, LOCAL, PLUGINS, RIFFLE, Instance, Skip, main, section, st
 
 HERE = os.path.join(BUILD, "tests/e2e/.libs")
 VERBS = "run check publish subscribe stream processor plugin health why manual completion".split()
-WORDS = {"stream": ["create", "list"], "processor": ["list", "status"], "plugin": ["list", "show", "check"]}
+WORDS = {"stream": ["create", "list", "status", "delete", "seek", "export", "import"], "processor": ["list", "status"], "plugin": ["list", "show", "check"]}
 
 
 def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, cwd=None, **env):
@@ -51,7 +51,7 @@ def what_is_unknown_names_the_nearest():
             (["xyzzy"], "riffle: there is no verb 'xyzzy'; see riffle --help"),
             (["help", "publsh"], "riffle: there is no verb 'publsh'; did you mean 'publish'?"),
             (["stream", "lst"], "riffle stream: there is no 'lst'; did you mean 'list'?"),
-            (["stream", "xyzzy"], "riffle stream: create NAME or list is meant"),
+            (["stream", "xyzzy"], "riffle stream: create NAME, list, status STREAM, delete STREAM, seek STREAM, export STREAM or import STREAM is meant"),
             (["plugin"], "riffle plugin: list, show PLUGIN or check FILE is meant"),
             (["plugin", "show"], "riffle plugin: show PLUGIN is meant"),
             (["plugin", "list", "local"], "riffle plugin: 'local' is too much behind list"),
@@ -346,7 +346,7 @@ def each_that_does_not_answer_is_named():
 
 SHELL_CASES = (
     ("riffle pub", ["publish"]),
-    ("riffle stream ", ["create", "list"]),
+    ("riffle stream ", WORDS["stream"]),
     ("riffle plugin sh", ["show"]),
     ("riffle publish ", ["in", "out"]),
     ("riffle subscribe o", ["out"]),

@@ -213,7 +213,7 @@ def two_daemons_do_not_share_a_state_directory_or_a_group():
         with Instance(other) as j:
             j.start(ready=False)
             j.wait_for("the group is refused",
-                       lambda: "is in use by process %d" % i.daemon.pid in j.logged())
+                       lambda: "is in use by" in j.logged() and "process %d" % i.daemon.pid in j.logged())
             i.stop()
             j.cli("health", "--wait-timeout", "20s")
 

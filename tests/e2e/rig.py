@@ -16,6 +16,9 @@ PLUGINS = ":".join(os.path.join(BUILD, d) for d in
                    ("plugins/local/.libs", "plugins/invoker-command/.libs", "plugins/invoker-grpc/.libs",
                     "bench/.libs"))
 
+# With those that are made for the suites.
+TEST_PLUGINS = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")
+
 # The default map of a terabyte is more than ThreadSanitizer leaves room for.
 LOCAL = "[provider local]\ntype = local\nmap-size = 1GiB\n"
 
@@ -130,6 +133,17 @@ class Instance:
             if time.monotonic() > end:
                 raise AssertionError("not within %d s: %s\n%s" % (limit, what, self.logged()[-3000:]))
             time.sleep(0.01)
+
+    def task(self, name, partition=0):
+        """The status of one task."""
+        return [t for t in self.status(name)["tasks"] if t["partition"] == partition][0]
+
+    def wait_until_read(self, *names):
+        """All there is in the logs is in windows, late or refused."""
+        def all_read():
+            tasks = [t for name in names for t in self.status(name)["tasks"]]
+            return tasks and all(lane["position"] == lane["logEnd"] for t in tasks for lane in t["lanes"])
+        self.wait_for("%s have read everything" % (names,), all_read)
 
     def wait_until_committed(self, name):
         def committed():

@@ -86,14 +86,14 @@ load_plugin(const char *path)
 	return entry()->plugins[0];
 }
 
-static struct riffle_bytes
+static inline struct riffle_bytes
 bytes(const char *s)
 {
 	return (struct riffle_bytes){s, s ? strlen(s) : 0};
 }
 
 /* Polls until done says so, or ten seconds have passed. */
-static int
+static inline int
 eventually(int (*done)(void *ctx), void *ctx)
 {
 	int64_t end = now_ns(NULL) + INT64_C(10000000000);
