@@ -2,6 +2,7 @@
 #include "task/task_private.h"
 
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
@@ -214,25 +215,41 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 	*count = 0;
 }
 
+/* May a window end between these times? On a grid ends lie a slide apart; with a zone, or sessions, anywhere. */
+static int
+ends_between(const struct rfl_task *t, int64_t from_ms, int64_t to_ms)
+{
+	const struct rfl_window_spec *s = &t->spec->window;
+	if (from_ms == to_ms)
+		return 0;
+	if (from_ms == RFL_BEFORE_MS || s->zone != NULL || s->shape == RFL_SHAPE_SESSION)
+		return 1;
+	int64_t slide_ms = s->shape == RFL_SHAPE_HOPPING ? s->slide_ms : s->size_ms;
+	int64_t phase_ms = s->offset_ms + s->size_ms;
+	return rfl_floor_div(to_ms - phase_ms, slide_ms) !=
+	       rfl_floor_div(from_ms - phase_ms, slide_ms);
+}
+
 /*
- * What is over must be out before a record that misses it comes (hopping), and a count window that is
- * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
+ * A window is out before the next record once it is over, or full: what is committed of it then says where
+ * the lanes were at that moment. 0 = it is not all out: the rest waits.
  */
 static int
 may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
 {
-	enum rfl_window_kind kind = t->spec->conf->window.kind;
-	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
 		if (*count < rfl_window_room(t->window))
 			return 1;
-		flush(t, lane, count);
-	} else if (kind == RFL_WINDOW_HOPPING) {
-		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+	} else if (rfl_task_has_frontier(t) && !t->is_replaying) {
+		/* What is on its way in may be over by now, which the engine cannot know yet. */
+		if (*count > 0 && ends_between(t, t->adds[*count - 1].closed_ms, closed_ms))
+			flush(t, lane, count);
+		if (rfl_window_next_ms(t->window) > closed_ms)
 			return 1;
-		flush(t, lane, count);
 	} else {
 		return 1;
 	}
+	flush(t, lane, count);
 	rfl_task_fire(t);
 	return !t->fires_more;
 }
@@ -256,13 +273,27 @@ until_ms(const struct rfl_task *t, const struct rfl_lane *lane)
 	int64_t until = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		const struct rfl_lane *l = &t->lanes[i];
-		if (l == lane || l->chunk == NULL)
+		if (l == lane || l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		if (a->verdict == RFL_ENTERS && a->time_ms < until)
 			until = a->time_ms;
 	}
 	return until;
+}
+
+/*
+ * The first new record of a lane is judged when all lanes are through, by the watermark as it was: nobody
+ * could tell then that the task was away.
+ */
+static int
+must_wait(struct rfl_task *t, struct rfl_lane *lane, const struct riffle_record *r, size_t *count)
+{
+	if (!t->is_replaying || r->offset < lane->replay_to)
+		return 0;
+	flush(t, lane, count);
+	rfl_watermark_through(t, lane);
+	return t->is_replaying;
 }
 
 /* Takes records of the lane in hand as long as it is its turn. 0 = windows have to go out first. */
@@ -276,6 +307,8 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 		uint32_t i = lane->at_record;
 		const struct rfl_admission *a = &lane->admissions[i];
 		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (must_wait(t, lane, r, &count))
+			break;
 		if (a->verdict == RFL_ENTERS) {
 			if (a->time_ms > until)
 				break;
@@ -329,7 +362,7 @@ oldest(struct rfl_task *t)
 	int64_t least = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[(t->next_lane + i) % t->lane_count];
-		if (l->chunk == NULL)
+		if (l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		int64_t time_ms = a->verdict == RFL_ENTERS ? a->time_ms : INT64_MIN;
@@ -398,7 +431,8 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 		if (lane->chunk == NULL && fill_hand(t, lane, now_ns, now_ms))
 			sum += lane->chunk->count;
 		/* On the clock each batch goes in at once, so that a window that it fills is cut behind it. */
-		if (!merges && lane->chunk != NULL && !consume(t, lane, INT64_MAX, now_ms))
+		if (!merges && lane->chunk != NULL && !rfl_lane_waits(t, lane) &&
+			!consume(t, lane, INT64_MAX, now_ms))
 			return sum;
 	}
 	/* As long as all lanes that had something still have: then the order of time is known. */

@@ -5,20 +5,52 @@
 
 #include <string.h>
 
+/* The first group that needs something still; NULL = none does. */
+static const struct rfl_group *
+first_open(const struct rfl_task *t)
+{
+	const struct rfl_group *g;
+	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
+		if (!g->is_staged)
+			return g;
+	}
+	return NULL;
+}
+
 /*
  * W: all windows that end at or before it were handed out and need nothing any more. The first group that
  * is not done holds it.
  */
-int64_t
-rfl_task_frontier(const struct rfl_task *t)
+static int64_t
+frontier_of(const struct rfl_task *t)
 {
-	const struct rfl_group *g;
+	const struct rfl_group *g = first_open(t);
 	int64_t w = rfl_window_frontier(t->window);
-	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
-		if (!g->is_staged)
-			return g->end_ms - 1 < w ? g->end_ms - 1 : w;
-	}
-	return w;
+	/* Never behind what was committed before, by us or by whoever had the lanes then. */
+	if (w < t->committed_frontier_ms)
+		w = t->committed_frontier_ms;
+	return g != NULL && g->end_ms - 1 < w ? g->end_ms - 1 : w;
+}
+
+/*
+ * hw: up to where records were handed to windows, as of W: of what was read since the first open group was
+ * over some may have been late for it, and would not be when it is read again as if it had been in time.
+ */
+int64_t
+rfl_task_hw(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = rfl_task_has_frontier(t) ? first_open(t) : NULL;
+	if (rfl_task_is_at_most_once(t) || g == NULL)
+		return t->lanes[lane].next;
+	return g->cut[lane].next;
+}
+
+static int64_t
+time_of(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = first_open(t);
+	return g == NULL || rfl_task_is_at_most_once(t) ? t->lanes[lane].time_ms
+							: g->cut[lane].time_ms;
 }
 
 /* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */
@@ -28,18 +60,16 @@ low_of(const struct rfl_task *t, uint32_t lane)
 	const struct rfl_lane *l = &t->lanes[lane];
 	if (rfl_task_is_at_most_once(t))
 		return l->next;
-	if (!rfl_task_has_cut(t))
-		return rfl_store_low(t->store, lane, l->next);
-	return rfl_side_low(t, lane, l->settled);
+	if (rfl_task_has_cut(t))
+		return rfl_side_low(t, lane, l->settled);
+	int64_t hw = rfl_task_hw(t, lane), low = rfl_store_low(t->store, lane, l->next);
+	return low < hw ? low : hw;
 }
 
-/* A broker keeps a position only where there is one: before the first record it is where we began. */
 static int64_t
 hw_of(const struct rfl_task *t, uint32_t lane)
 {
-	if (rfl_task_has_frontier(t) || !rfl_task_has_cut(t))
-		return t->lanes[lane].next;
-	return low_of(t, lane);
+	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
 }
 
 int
@@ -50,8 +80,8 @@ rfl_task_can_commit(const struct rfl_task *t)
 	for (uint32_t i = 0; i < t->lane_count; i++) {
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-		if (rfl_task_has_frontier(t) && t->lanes[i].next > t->lanes[i].committed_hw &&
-			rfl_task_frontier(t) > t->asked_frontier_ms)
+		if (rfl_task_has_frontier(t) && hw_of(t, i) > t->lanes[i].committed_hw &&
+			frontier_of(t) > t->asked_frontier_ms)
 			return 1;
 	}
 	return 0;
@@ -77,8 +107,8 @@ rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 			.seq = t->seq + 1,
 			.settings = t->spec->settings,
 			.hw = hw_of(t, i),
-			.frontier_ms = frontier ? rfl_task_frontier(t) : RFL_TUPLE_UNSET,
-			.time_ms = frontier ? lane->time_ms : RFL_TUPLE_UNSET,
+			.frontier_ms = frontier ? frontier_of(t) : RFL_TUPLE_UNSET,
+			.time_ms = frontier ? time_of(t, i) : RFL_TUPLE_UNSET,
 		};
 		rfl_tuple_encode(&tuple, texts[n].text);
 		positions[n] = (struct riffle_position){
@@ -110,7 +140,7 @@ rfl_task_commit_begin(struct rfl_task *t)
 		t->lanes[i].asked_hw = hw_of(t, i);
 	}
 	if (rfl_task_has_frontier(t))
-		t->asked_frontier_ms = rfl_task_frontier(t);
+		t->asked_frontier_ms = frontier_of(t);
 }
 
 /* Under exactly-once the windows of the transaction were kept until now. */
@@ -133,6 +163,7 @@ rfl_task_commit_done(struct rfl_task *t)
 		t->lanes[i].committed = t->lanes[i].asked;
 		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
 	}
+	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }
@@ -160,7 +191,7 @@ rfl_task_commit_undone(struct rfl_task *t)
 {
 	struct rfl_group *g;
 	t->committing = 0;
-	t->asked_frontier_ms = RFL_BEFORE_MS;
+	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link)

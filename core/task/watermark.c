@@ -58,6 +58,7 @@ rfl_watermark_init(struct rfl_task *t)
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
+	t->asked_frontier_ms = t->committed_frontier_ms = t->watermark_ms;
 	if (rfl_task_has_event_time(t))
 		advance(t);
 }
@@ -92,26 +93,30 @@ lane_state(const struct rfl_lane *l, int64_t now_ns, struct riffle_lane_state *r
 	return ret->as_of_ns > 0 && now_ns - ret->as_of_ns <= FRESH_NS;
 }
 
+void
+rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane)
+{
+	lane->is_through = 1;
+	for (size_t i = 0; i < t->lane_count; i++)
+		if (!t->lanes[i].is_through)
+			return;
+	t->is_replaying = 0;
+	advance(t);
+}
+
+/* Offsets have gaps: the last ones before replay_to may not be records, so none comes that shows it. */
 static void
 look_through(struct rfl_task *t, int64_t now_ns)
 {
-	int left = 0;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[i];
 		struct riffle_lane_state state;
-		if (!l->is_through && l->next >= l->replay_to)
-			l->is_through = 1;
-		/* Offsets have gaps: the last ones before replay_to may not be records. */
-		if (!l->is_through && l->is_dry && l->chunk == NULL &&
-			lane_state(l, now_ns, &state))
-			l->is_through = state.position >= l->replay_to;
-		left |= !l->is_through;
+		int ends = l->next >= l->replay_to ||
+			   (l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) &&
+				   state.position >= l->replay_to);
+		if (!l->is_through && ends)
+			rfl_watermark_through(t, l);
 	}
-	if (left)
-		return;
-	t->is_replaying = 0;
-	if (rfl_task_has_event_time(t))
-		advance(t);
 }
 
 /*

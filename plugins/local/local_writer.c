@@ -412,6 +412,9 @@ clean(struct local_env *env, struct cleaning *c, int is_busy)
 	int64_t begin_ns = local_mono_ns();
 	if (begin_ns < c->next_ns || env->broken.code != 0)
 		return;
+	int dead;
+	/* What a reader that was killed still holds would let the file grow. */
+	mdb_reader_check(env->mdb, &dead);
 	int done = find_job(env, &job) && clean_step(env, &job);
 	int64_t end_ns = local_mono_ns();
 	c->next_ns = end_ns;
