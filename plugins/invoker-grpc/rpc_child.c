@@ -10,11 +10,11 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -190,33 +190,54 @@ read_output(struct rpc_child *k, struct output *o)
 }
 
 static int
+reset_signals(void)
+{
+	struct sigaction by_default = {.sa_handler = SIG_DFL};
+	sigset_t none;
+	for (int i = 1; i < NSIG; i++)
+		(void)sigaction(i, &by_default, NULL);
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The child's half, which shares our memory until its exec: only failure comes back, as an errno. */
+static int
+become(const struct rpc_child *k, const int ends[PIPES], pid_t parent)
+{
+	int null = open("/dev/null", O_RDONLY);
+	if (setpgid(0, 0) < 0 || null < 0 || dup2(null, 0) < 0 || dup2(ends[OUT], 1) < 0 ||
+		dup2(ends[ERR], 2) < 0)
+		return errno;
+	closefrom(3);
+	if (k->dir != NULL && chdir(k->dir) < 0)
+		return errno;
+	/* A host that is killed leaves nothing running, nor a port taken; it may be gone already. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || reset_signals() < 0)
+		return errno != 0 ? errno : ESRCH;
+	execvpe(k->words[0], (char *const *)(uintptr_t)k->words, k->environment);
+	return errno;
+}
+
+/* With all signals blocked, as they are in this thread: no handler of ours runs in the child. */
+static int
 spawn(struct rpc_child *k, const int ends[PIPES])
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	char *const *argv = (char *const *)(uintptr_t)k->words;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, ends[OUT], 1);
-	posix_spawn_file_actions_adddup2(&actions, ends[ERR], 2);
-	posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-	if (k->dir != NULL)
-		posix_spawn_file_actions_addchdir_np(&actions, k->dir);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(
-		&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	int rc = posix_spawnp(&k->pid, argv[0], &actions, &attr, argv, k->environment);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (rc != 0)
-		k->pid = 0;
-	return rc;
+	volatile int why = 0;
+	pid_t parent = getpid();
+	pid_t pid = vfork();
+	if (pid == 0) {
+		why = become(k, ends, parent);
+		_exit(127);
+	}
+	if (pid < 0)
+		return errno;
+	if (why == 0) {
+		k->pid = pid;
+		return 0;
+	}
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	return why;
 }
 
 static void

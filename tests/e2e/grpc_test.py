@@ -251,6 +251,25 @@ def nothing_is_left_running():
         assert not os.path.exists("/proc/%d" % server[0])
 
 
+def a_host_that_is_killed_leaves_no_server():
+    text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + node("square.js") + processor(window="count 1"))
+    with Instance(text) as i:
+        i.start()
+        wait_until_ready(i)
+        server = children(i.daemon.pid)[0]
+        i.stop(9)
+        i.wait_for("the server is gone", lambda: not is_running(server))
+
+
+def is_running(pid):
+    """A zombie that nobody has reaped yet runs no more."""
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 if __name__ == "__main__":
     SERVER, why = find_invoker()
     if SERVER is None:
@@ -272,4 +291,5 @@ if __name__ == "__main__":
           one_that_hangs_does_not_disturb_another,
           the_examples_answer,
           the_example_in_python_answers,
-          nothing_is_left_running])
+          nothing_is_left_running,
+          a_host_that_is_killed_leaves_no_server])
