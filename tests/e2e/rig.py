@@ -13,7 +13,7 @@ BUILD = os.environ.get("RIFFLE_BUILD", ".")
 SRC = os.environ.get("RIFFLE_SRC", ".")
 RIFFLE = os.path.join(BUILD, "riffle")
 PLUGINS = ":".join(os.path.join(BUILD, d) for d in
-                   ("plugins/local/.libs", "plugins/invoker-command/.libs", "bench/.libs"))
+                   ("plugins/local/.libs", "plugins/kafka/.libs", "plugins/invoker-command/.libs", "bench/.libs"))
 
 # The default map of a terabyte is more than ThreadSanitizer leaves room for.
 LOCAL = "[provider local]\ntype = local\nmap-size = 1GiB\n"

@@ -1,0 +1,434 @@
+/* Sinks: idempotent producers, one status for each record. Values are lent, not copied. */
+#include "kafka.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One record's status; librdkafka carries a pointer to it. The stride of sent[]. */
+struct answer {
+	struct riffle_sent sent;
+	struct kafka_send *send;
+};
+
+/* One sink_send. */
+struct kafka_send {
+	struct kafka_send *next;
+	struct kafka_sink *sink;
+	struct riffle_batch *batch;
+	uint32_t first, count, open; /* open: not yet answered */
+	uint64_t tag;
+	struct riffle_error error; /* of the first record that was not written */
+	struct answer answers[];
+};
+
+static void
+answered(struct kafka_send *s)
+{
+	struct kafka_sink *k = s->sink;
+	if (--s->open > 0)
+		return;
+	s->next = NULL;
+	*k->last = s;
+	k->last = &s->next;
+}
+
+static void
+refuse(struct answer *a, rd_kafka_resp_err_t e, const char *topic)
+{
+	struct riffle_error err;
+	a->sent = (struct riffle_sent){
+		.status = kafka_rk_err(&err, e, "cannot write to topic \"%s\"", topic),
+		.partition = -1,
+		.offset = RIFFLE_OFFSET_NONE};
+	if (a->send->error.code == RIFFLE_OK)
+		a->send->error = err;
+}
+
+static void
+on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+	struct answer *a = m->_private;
+	(void)rk, (void)opaque;
+	if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		a->sent = (struct riffle_sent){
+			.status = RIFFLE_OK, .partition = m->partition, .offset = m->offset};
+	else
+		refuse(a, m->err, rd_kafka_topic_name(m->rkt));
+	answered(a->send);
+}
+
+static void
+on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
+{
+	struct kafka_sink *k = ((struct kafka_client *)opaque)->user;
+	rd_kafka_resp_err_t e = (rd_kafka_resp_err_t)code;
+	if (e != RD_KAFKA_RESP_ERR__FATAL) {
+		kafka_events_error(&k->events, kafka_now_ns(k->owner), e, "%s", words);
+		return;
+	}
+	char fatal[256];
+	uint32_t flags;
+	e = rd_kafka_fatal_error(rk, fatal, sizeof fatal);
+	struct riffle_event *ev = kafka_events_add(&k->events, RIFFLE_EV_ERROR);
+	ev->status = kafka_code_of(e, &flags) == RIFFLE_E_FENCED ? RIFFLE_E_FENCED : RIFFLE_E_FATAL;
+	kafka_err(&ev->error, ev->status, "the producer is finished: %s", fatal);
+}
+
+static int
+make_producer(struct kafka_sink *k, struct kafka_producer *p, struct riffle_error *reterr)
+{
+	rd_kafka_conf_t *conf;
+	char linger[32];
+	int rc = kafka_conf_create(&k->client, KAFKA_PRODUCER, &conf, reterr);
+	if (rc < 0)
+		return rc;
+	snprintf(linger, sizeof linger, "%lld", (long long)p->linger_ms);
+	rc = kafka_conf_set(conf, "linger.ms", linger, reterr);
+	if (rc < 0) {
+		rd_kafka_conf_destroy(conf);
+		return rc;
+	}
+	rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
+	rd_kafka_conf_set_error_cb(conf, on_error);
+	rc = kafka_client_create(KAFKA_PRODUCER, conf, &p->rk, reterr);
+	if (rc < 0)
+		return rc;
+	p->queue = rd_kafka_queue_get_main(p->rk);
+	rd_kafka_queue_cb_event_enable(p->queue, kafka_signal_cb, &k->signal);
+	return RIFFLE_OK;
+}
+
+static int
+make_topic(struct kafka_sink *k, uint32_t i, struct riffle_error *reterr)
+{
+	char words[256];
+	const char *compression = kafka_stream_compression(k->streams[i]);
+	rd_kafka_t *rk = k->producers[k->producer_of[i]].rk;
+	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
+	if (compression != NULL && rd_kafka_topic_conf_set(conf, "compression.codec", compression,
+					   words, sizeof words) != RD_KAFKA_CONF_OK) {
+		rd_kafka_topic_conf_destroy(conf);
+		return kafka_err(reterr, RIFFLE_E_CONFIG, "stream %s: librdkafka: %s",
+			k->streams[i]->name, words);
+	}
+	k->topics[i] = rd_kafka_topic_new(rk, k->streams[i]->topic, conf);
+	return k->topics[i] != NULL ? RIFFLE_OK
+				    : kafka_rk_err(reterr, rd_kafka_last_error(),
+					      "cannot write to topic \"%s\"", k->streams[i]->topic);
+}
+
+/* Streams that wait equally long share a producer. */
+static void
+share_producers(struct kafka_sink *k)
+{
+	k->producers = kafka_alloc((k->stream_count + 1) * sizeof *k->producers);
+	for (uint32_t i = 0; i < k->stream_count; i++) {
+		int64_t linger_ms = kafka_stream_linger_ms(k->streams[i]);
+		uint32_t at = 0;
+		while (at < k->producer_count && k->producers[at].linger_ms != linger_ms)
+			at++;
+		if (at == k->producer_count)
+			k->producers[k->producer_count++].linger_ms = linger_ms;
+		k->producer_of[i] = at;
+	}
+}
+
+static int
+make_all(struct kafka_sink *k, struct riffle_error *reterr)
+{
+	int rc = RIFFLE_OK;
+	share_producers(k);
+	for (uint32_t i = 0; i < k->producer_count && rc == RIFFLE_OK; i++)
+		rc = make_producer(k, &k->producers[i], reterr);
+	for (uint32_t i = 0; i < k->stream_count && rc == RIFFLE_OK; i++)
+		rc = make_topic(k, i, reterr);
+	return rc;
+}
+
+/* Waits: for the threads of the clients. */
+static void
+end_producers(struct kafka_sink *k)
+{
+	for (uint32_t i = 0; i < k->stream_count; i++)
+		if (k->topics[i] != NULL)
+			rd_kafka_topic_destroy(k->topics[i]);
+	for (uint32_t i = 0; i < k->producer_count; i++) {
+		struct kafka_producer *p = &k->producers[i];
+		if (p->queue != NULL) {
+			rd_kafka_queue_cb_event_enable(p->queue, NULL, NULL);
+			rd_kafka_queue_destroy(p->queue);
+		}
+		if (p->rk != NULL)
+			rd_kafka_destroy(p->rk);
+	}
+}
+
+static void
+sink_free(struct kafka_sink *k)
+{
+	kafka_events_fini(&k->events);
+	kafka_signal_fini(&k->signal);
+	k->magic = 0;
+	free(k->streams);
+	free(k->topics);
+	free(k->producer_of);
+	free(k->producers);
+	free(k);
+}
+
+int
+kafka_sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink,
+	struct riffle_error *reterr)
+{
+	struct kafka *owner = self;
+	KAFKA_CHECK(owner, KAFKA_MAGIC);
+	struct kafka_sink *k = kafka_alloc(sizeof *k);
+	uint32_t n = spec->stream_count;
+	k->magic = KAFKA_SINK_MAGIC;
+	k->owner = owner;
+	k->client = (struct kafka_client){owner, k};
+	k->last = &k->first;
+	k->stream_count = n;
+	k->streams = kafka_copy(spec->streams, n * sizeof(void *));
+	k->topics = kafka_alloc((n + 1) * sizeof(rd_kafka_topic_t *));
+	k->producer_of = kafka_alloc((n + 1) * sizeof *k->producer_of);
+	kafka_events_init(&k->events);
+	int rc = kafka_signal_init(&k->signal, reterr);
+	if (rc == RIFFLE_OK)
+		rc = make_all(k, reterr);
+	if (rc < 0) {
+		end_producers(k);
+		sink_free(k);
+		return rc;
+	}
+	*ret_sink = k;
+	return RIFFLE_OK;
+}
+
+int
+kafka_sink_fd(void *sink)
+{
+	struct kafka_sink *k = sink;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	return k->signal.fd;
+}
+
+static rd_kafka_headers_t *
+headers_of(const struct riffle_batch *b, const struct riffle_record *r)
+{
+	rd_kafka_headers_t *list = rd_kafka_headers_new(r->header_count);
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		const struct riffle_header *h = &b->headers[r->header_first + i];
+		rd_kafka_header_add(list, h->name.ptr ? h->name.ptr : "", (ssize_t)h->name.len,
+			h->value.ptr, (ssize_t)h->value.len);
+	}
+	return list;
+}
+
+static rd_kafka_resp_err_t
+produce(struct kafka_sink *k, const struct riffle_batch *b, const struct riffle_record *r,
+	struct answer *a)
+{
+	rd_kafka_vu_t vu[8];
+	size_t n = 0;
+	rd_kafka_headers_t *headers = NULL;
+	vu[n].vtype = RD_KAFKA_VTYPE_RKT;
+	vu[n++].u.rkt = k->topics[r->stream];
+	vu[n].vtype = RD_KAFKA_VTYPE_PARTITION;
+	vu[n++].u.i32 = r->partition >= 0 ? r->partition : RD_KAFKA_PARTITION_UA;
+	vu[n].vtype = RD_KAFKA_VTYPE_VALUE;
+	vu[n].u.mem.ptr = (void *)(uintptr_t)r->value.ptr;
+	vu[n++].u.mem.size = r->value.len;
+	vu[n].vtype = RD_KAFKA_VTYPE_KEY;
+	vu[n].u.mem.ptr = (void *)(uintptr_t)r->key.ptr;
+	vu[n++].u.mem.size = r->key.len;
+	vu[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
+	vu[n++].u.ptr = a;
+	if (r->time_ms != RIFFLE_TIME_NONE) {
+		vu[n].vtype = RD_KAFKA_VTYPE_TIMESTAMP;
+		vu[n++].u.i64 = r->time_ms;
+	}
+	if (r->header_count > 0) {
+		headers = headers_of(b, r);
+		vu[n].vtype = RD_KAFKA_VTYPE_HEADERS;
+		vu[n++].u.headers = headers;
+	}
+	rd_kafka_error_t *error =
+		rd_kafka_produceva(k->producers[k->producer_of[r->stream]].rk, vu, n);
+	if (error == NULL)
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_resp_err_t e = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	if (headers != NULL)
+		rd_kafka_headers_destroy(headers);
+	return e;
+}
+
+static void
+send_free(struct kafka_send *s)
+{
+	const struct riffle_host *host = s->sink->owner->host;
+	host->batch_unref(host, s->batch);
+	s->sink->sends_open--;
+	free(s);
+}
+
+static struct kafka_send *
+send_create(struct kafka_sink *k, struct riffle_batch *batch, uint32_t first, uint32_t count,
+	uint64_t tag)
+{
+	const struct riffle_host *host = k->owner->host;
+	struct kafka_send *s = malloc(sizeof *s + count * sizeof s->answers[0]);
+	kafka_assert(s != NULL);
+	*s = (struct kafka_send){.sink = k, .batch = batch, .first = first, .tag = tag};
+	host->batch_ref(host, batch);
+	k->sends_open++;
+	return s;
+}
+
+/* Sends until the producer is full; the send holds itself open until it knows how many it is. */
+static int
+send_all(struct kafka_sink *k, struct kafka_send *s, uint32_t count)
+{
+	s->open = 1;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct riffle_record *r = riffle_batch_at(s->batch, s->first + i);
+		struct answer *a = &s->answers[i];
+		a->send = s;
+		s->open++;
+		rd_kafka_resp_err_t e = r->stream < k->stream_count
+						? produce(k, s->batch, r, a)
+						: RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+		if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+			s->open--;
+			break;
+		}
+		s->count++;
+		if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
+			continue;
+		refuse(a, e, r->stream < k->stream_count ? k->streams[r->stream]->topic : "?");
+		answered(s);
+	}
+	return (int)s->count;
+}
+
+int
+kafka_sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t count,
+	uint64_t tag, struct riffle_error *reterr)
+{
+	struct kafka_sink *k = sink;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	(void)reterr;
+	if (count == 0)
+		return 0;
+	struct kafka_send *s = send_create(k, batch, first, count, tag);
+	int took = send_all(k, s, count);
+	if (took == 0) {
+		send_free(s);
+		return 0;
+	}
+	answered(s);
+	if (k->first != NULL)
+		kafka_signal_raise(&k->signal);
+	return took;
+}
+
+static struct kafka_send *
+take_answered(struct kafka_sink *k)
+{
+	struct kafka_send *s = k->first;
+	if (s == NULL)
+		return NULL;
+	k->first = s->next;
+	if (k->first == NULL)
+		k->last = &k->first;
+	return s;
+}
+
+static void *
+reap(void *sink)
+{
+	struct kafka_sink *k = sink;
+	end_producers(k);
+	__atomic_store_n(&k->is_reaped, 1, __ATOMIC_SEQ_CST);
+	kafka_signal_raise(&k->signal);
+	return NULL;
+}
+
+/* What was taken is written first; then the clients are ended, by a thread, for that waits. */
+static int
+close_step(struct kafka_sink *k, struct riffle_event *ev)
+{
+	if (!k->is_closing || k->is_closed || k->sends_open > 0)
+		return 0;
+	if (!k->is_reaping) {
+		k->is_reaping = 1;
+		if (pthread_create(&k->reaper, NULL, reap, k) != 0) {
+			end_producers(k);
+			k->is_reaping = -1;
+			k->is_reaped = 1;
+		}
+	}
+	if (!__atomic_load_n(&k->is_reaped, __ATOMIC_SEQ_CST))
+		return 0;
+	k->is_closed = 1;
+	ev->type = RIFFLE_EV_CLOSED;
+	return 1;
+}
+
+int
+kafka_sink_poll(void *sink, struct riffle_event *ret_event)
+{
+	struct kafka_sink *k = sink;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	if (k->shown != NULL)
+		send_free(k->shown);
+	k->shown = NULL;
+	kafka_signal_take(&k->signal);
+	for (uint32_t i = 0; i < k->producer_count && !k->is_reaping; i++)
+		rd_kafka_poll(k->producers[i].rk, 0);
+	if (kafka_events_take(&k->events, ret_event))
+		return 1;
+	struct kafka_send *s = k->shown = take_answered(k);
+	if (s == NULL)
+		return close_step(k, ret_event);
+	ret_event->type = RIFFLE_EV_SENT;
+	ret_event->tag = s->tag;
+	ret_event->first = s->first;
+	ret_event->count = s->count;
+	ret_event->sent = &s->answers[0].sent;
+	ret_event->sent_size = sizeof s->answers[0];
+	ret_event->error = s->error;
+	return 1;
+}
+
+void
+kafka_sink_flush(void *sink)
+{
+	struct kafka_sink *k = sink;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	for (uint32_t i = 0; i < k->producer_count && !k->is_reaping; i++)
+		rd_kafka_flush(k->producers[i].rk, 0);
+}
+
+void
+kafka_sink_close(void *sink)
+{
+	struct kafka_sink *k = sink;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	k->is_closing = 1;
+	kafka_signal_raise(&k->signal);
+}
+
+void
+kafka_sink_destroy(void *sink)
+{
+	struct kafka_sink *k = sink;
+	if (k == NULL)
+		return;
+	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
+	kafka_assert(k->is_closed && k->sends_open == 0);
+	if (k->is_reaping == 1)
+		pthread_join(k->reaper, NULL);
+	sink_free(k);
+}
