@@ -163,15 +163,20 @@ struct kafka_lane {
 	rd_kafka_message_t **stash;
 	uint32_t stash_first, stash_count;
 	int is_started, is_releasing, is_released;
-	int64_t next; /* past the last record handed over, or the end of the log once it is reached */
-	int64_t eof;                 /* the end that was seen last, past control records */
+	int64_t next;    /* past the last record handed over, or the end once it is reached */
+	int64_t fetched; /* past the last record that came; what comes again is left out */
+	int64_t eof;     /* the end that was seen last, past control records */
+	/* Its offset is not in the log: its fetcher gave up, and only a new assignment moves it. */
+	int is_dead;
 	struct riffle_error failure; /* code 0 = sound; else until the lane is moved */
 	struct kafka_start start;
 	/* As the statistics said last. */
 	int64_t as_of_ns, high;
 	uint32_t flags;
 
-	uint32_t batches_out, seeks_open; /* under the source's lock */
+	/* Under the source's lock. */
+	uint32_t batches_out;
+	uint32_t asked; /* what the helper does for it; it yields nothing meanwhile */
 };
 
 struct kafka_job {
@@ -242,6 +247,8 @@ void kafka_helper_cancel(struct kafka_source *s); /* what it asks for an assignm
 void kafka_helper_resolve(struct kafka_source *s, rd_kafka_topic_partition_list_t *list);
 /* Moves a lane; it yields nothing until it is there. */
 void kafka_helper_seek(struct kafka_source *s, struct kafka_lane *lane, int64_t offset);
+/* Asks for the ends of its log, into lane->start; it yields nothing until they are known. */
+void kafka_helper_ends(struct kafka_source *s, struct kafka_lane *lane);
 void kafka_helper_end(struct kafka_source *s); /* ends the client, then itself */
 void *kafka_helper_run(void *source);
 struct kafka_resolved {

@@ -121,8 +121,7 @@ is_any(struct kafka_lane *lane)
 static int
 is_released_now(struct kafka_lane *lane)
 {
-	if (!lane->is_releasing || lane->is_released || lane->batches_out > 0 ||
-		lane->seeks_open > 0)
+	if (!lane->is_releasing || lane->is_released || lane->batches_out > 0 || lane->asked > 0)
 		return 0;
 	lane->is_released = 1;
 	return 1;
@@ -154,7 +153,7 @@ kafka_assign_batches_out(struct kafka_source *s)
 	uint32_t sum = 0;
 	pthread_mutex_lock(&s->lock);
 	for (uint32_t i = 0; i < s->lane_count; i++)
-		sum += s->lanes[i].batches_out + s->lanes[i].seeks_open;
+		sum += s->lanes[i].batches_out + s->lanes[i].asked;
 	pthread_mutex_unlock(&s->lock);
 	return sum;
 }
@@ -236,13 +235,33 @@ check_lanes(struct kafka_source *s, const uint32_t *lanes, const struct riffle_p
 	return RIFFLE_OK;
 }
 
+/* All lanes again where they are, for the sake of one that cannot be moved otherwise. */
+static void
+assign_again(struct kafka_source *s)
+{
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new((int)s->lane_count);
+	for (uint32_t i = 0; i < s->lane_count; i++) {
+		const struct kafka_lane *l = &s->lanes[i];
+		rd_kafka_topic_partition_list_add(list, s->topics[l->stream], l->partition)
+			->offset = l->fetched > l->next ? l->fetched : l->next;
+	}
+	rd_kafka_assign(s->rk, list);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
 static void
 move(struct kafka_source *s, struct kafka_lane *lane, int64_t offset)
 {
+	int is_dead = lane->is_dead;
 	kafka_lane_forget(lane);
 	lane->next = offset;
 	lane->as_of_ns = 0;
-	kafka_helper_seek(s, lane, offset);
+	lane->is_dead = 0;
+	if (is_dead)
+		assign_again(s);
+	else
+		kafka_helper_seek(s, lane, offset);
 }
 
 int

@@ -25,6 +25,8 @@ static const struct property consumer_defaults[] = {
 	{"queued.min.messages", "1000000"},
 	{"fetch.message.max.bytes", "8388608"},
 	{"fetch.max.bytes", "67108864"},
+	/* A lane that is moved waits for the fetch under way. */
+	{"fetch.wait.max.ms", "100"},
 };
 static const struct property producer_defaults[] = {
 	{"queue.buffering.max.messages", "1000000"},

@@ -151,20 +151,56 @@ kafka_helper_resolve(struct kafka_source *s, rd_kafka_topic_partition_list_t *li
 	kafka_helper_post(s, &job->job);
 }
 
-struct seek_job {
+/* The lane is not freed while something is asked for it. */
+struct lane_job {
 	struct kafka_job job;
-	struct kafka_lane *lane; /* is not freed while seeks are open */
-	int32_t partition;
-	const char *topic;
+	struct kafka_lane *lane;
 	int64_t offset;
 	uint64_t epoch;
 };
 
-static rd_kafka_resp_err_t
-seek(struct kafka_source *s, const struct seek_job *job)
+static void
+post_for(struct kafka_source *s, struct kafka_lane *lane, int64_t offset,
+	void (*run)(struct kafka_source *s, struct kafka_job *job))
 {
+	struct lane_job *job = kafka_alloc(sizeof *job);
+	job->job.run = run;
+	job->lane = lane;
+	job->offset = offset;
+	job->epoch = s->epoch;
+	pthread_mutex_lock(&s->lock);
+	lane->asked++;
+	pthread_mutex_unlock(&s->lock);
+	kafka_helper_post(s, &job->job);
+}
+
+static void
+done_for(struct kafka_source *s, struct lane_job *job)
+{
+	pthread_mutex_lock(&s->lock);
+	job->lane->asked--;
+	kafka_signal_raise(&s->signal);
+	pthread_mutex_unlock(&s->lock);
+	free(job);
+}
+
+/* 1 = to be tried again, a little later. */
+static int
+is_to_be_tried_again(struct kafka_source *s, const struct lane_job *job, rd_kafka_resp_err_t e)
+{
+	pthread_mutex_lock(&s->lock);
+	int again = e != RD_KAFKA_RESP_ERR_NO_ERROR && s->epoch == job->epoch &&
+		    wait_a_little(s, job->epoch);
+	pthread_mutex_unlock(&s->lock);
+	return again;
+}
+
+static rd_kafka_resp_err_t
+seek(struct kafka_source *s, const struct lane_job *job)
+{
+	const char *topic = s->topics[job->lane->stream];
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(list, job->topic, job->partition)->offset = job->offset;
+	rd_kafka_topic_partition_list_add(list, topic, job->lane->partition)->offset = job->offset;
 	rd_kafka_error_t *error = rd_kafka_seek_partitions(s->rk, list, SEEK_TIMEOUT_MS);
 	rd_kafka_resp_err_t e = error ? rd_kafka_error_code(error) : list->elems[0].err;
 	if (error != NULL)
@@ -177,38 +213,42 @@ seek(struct kafka_source *s, const struct seek_job *job)
 static void
 run_seek(struct kafka_source *s, struct kafka_job *base)
 {
-	struct seek_job *job = (struct seek_job *)(void *)base;
-	rd_kafka_resp_err_t e;
-	int current;
-	do {
-		e = seek(s, job);
-		pthread_mutex_lock(&s->lock);
-		current = s->epoch == job->epoch;
-		if (e != RD_KAFKA_RESP_ERR_NO_ERROR && current)
-			current = wait_a_little(s, job->epoch);
-		pthread_mutex_unlock(&s->lock);
-	} while (e != RD_KAFKA_RESP_ERR_NO_ERROR && current);
-	pthread_mutex_lock(&s->lock);
-	job->lane->seeks_open--;
-	kafka_signal_raise(&s->signal);
-	pthread_mutex_unlock(&s->lock);
-	free(job);
+	struct lane_job *job = (struct lane_job *)(void *)base;
+	while (is_to_be_tried_again(s, job, seek(s, job)))
+		;
+	done_for(s, job);
 }
 
 void
 kafka_helper_seek(struct kafka_source *s, struct kafka_lane *lane, int64_t offset)
 {
-	struct seek_job *job = kafka_alloc(sizeof *job);
-	job->job.run = run_seek;
-	job->lane = lane;
-	job->topic = s->topics[lane->stream];
-	job->partition = lane->partition;
-	job->offset = offset;
-	job->epoch = s->epoch;
-	pthread_mutex_lock(&s->lock);
-	lane->seeks_open++;
-	pthread_mutex_unlock(&s->lock);
-	kafka_helper_post(s, &job->job);
+	post_for(s, lane, offset, run_seek);
+}
+
+static void
+run_ends(struct kafka_source *s, struct kafka_job *base)
+{
+	struct lane_job *job = (struct lane_job *)(void *)base;
+	struct kafka_lane *lane = job->lane;
+	rd_kafka_resp_err_t e;
+	int64_t low, high;
+	do {
+		e = rd_kafka_query_watermark_offsets(s->rk, s->topics[lane->stream],
+			lane->partition, &low, &high, s->owner->request_timeout_ms);
+	} while (is_to_be_tried_again(s, job, e));
+	if (e == RD_KAFKA_RESP_ERR_NO_ERROR) {
+		pthread_mutex_lock(&s->lock);
+		lane->start.log_start = low;
+		lane->start.log_end = high;
+		pthread_mutex_unlock(&s->lock);
+	}
+	done_for(s, job);
+}
+
+void
+kafka_helper_ends(struct kafka_source *s, struct kafka_lane *lane)
+{
+	post_for(s, lane, 0, run_ends);
 }
 
 static void

@@ -41,44 +41,51 @@ kafka_lane_forget(struct kafka_lane *lane)
 		rd_kafka_message_destroy(lane->stash[lane->stash_first + i]);
 	lane->stash_first = lane->stash_count = 0;
 	lane->failure.code = RIFFLE_OK;
-	lane->eof = 0;
+	lane->eof = lane->fetched = 0;
 }
 
-/* A position that is not held any more, or bytes that are damaged, do not pass by themselves. */
+static int
+is_out_of_range(rd_kafka_resp_err_t e)
+{
+	return e == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+	       e == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+}
+
+/* What does not pass by itself: a position that is not in the log, bytes that are damaged. */
 static void
 fail(struct kafka_lane *lane, const rd_kafka_message_t *m)
 {
 	struct kafka_source *s = lane->source;
-	int64_t low = -1, high = -1;
 	uint32_t flags;
-	if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-		m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
-		rd_kafka_get_watermark_offsets(
-			s->rk, s->topics[lane->stream], lane->partition, &low, &high);
-		if (lane->start.log_start > low)
-			low = lane->start.log_start;
-		if (lane->next < low)
-			kafka_err(&lane->failure, RIFFLE_E_DATA,
-				"offset %lld is not held any more: %lld records that are needed "
-				"are "
-				"gone, the log begins at %lld",
-				(long long)lane->next, (long long)(low - lane->next),
-				(long long)low);
-		else
-			kafka_err(&lane->failure, RIFFLE_E_DATA,
-				"offset %lld is outside of the log: %s", (long long)lane->next,
-				rd_kafka_message_errstr(m));
-		return;
-	}
-	if (kafka_code_of(m->err, &flags) == RIFFLE_E_DATA) {
+	if (is_out_of_range(m->err)) {
+		lane->is_dead = 1;
+		kafka_helper_ends(s, lane);
+	} else if (kafka_code_of(m->err, &flags) == RIFFLE_E_DATA) {
 		kafka_rk_err(&lane->failure, m->err, "the record at offset %lld is damaged",
 			(long long)lane->next);
-		return;
+	} else {
+		lane->flags |= RIFFLE_LANE_FAILING;
+		kafka_events_error(&s->events, kafka_now_ns(s->owner), m->err,
+			"cannot read topic \"%s\" [%d]: %s", s->topics[lane->stream],
+			lane->partition, rd_kafka_message_errstr(m));
 	}
-	lane->flags |= RIFFLE_LANE_FAILING;
-	kafka_events_error(&s->events, kafka_now_ns(s->owner), m->err,
-		"cannot read topic \"%s\" [%d]: %s", s->topics[lane->stream], lane->partition,
-		rd_kafka_message_errstr(m));
+}
+
+/* Once the ends of its log are known. */
+static void
+tell_of_death(struct kafka_lane *lane)
+{
+	int64_t low = lane->start.log_start, high = lane->start.log_end;
+	if (lane->next < low)
+		kafka_err(&lane->failure, RIFFLE_E_DATA,
+			"%lld records that were not read are gone: offset %lld is needed, the log "
+			"begins at %lld",
+			(long long)(low - lane->next), (long long)lane->next, (long long)low);
+	else
+		kafka_err(&lane->failure, RIFFLE_E_DATA,
+			"offset %lld is outside of the log, which holds %lld to %lld: the topic "
+			"was made anew or cut, its committed positions are void",
+			(long long)lane->next, (long long)low, (long long)high);
 }
 
 /* Sorts out what is no record. What stays is in order. */
@@ -87,14 +94,15 @@ keep_records(struct kafka_lane *lane, rd_kafka_message_t **m, uint32_t count)
 {
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (m[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+		if (m[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR && m[i]->offset >= lane->fetched) {
+			lane->fetched = m[i]->offset + 1;
 			m[kept++] = m[i];
 			continue;
 		}
 		/* The end of the log lies past control records, which are no messages. */
 		if (m[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
 			lane->eof = m[i]->offset;
-		} else {
+		} else if (m[i]->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
 			fail(lane, m[i]);
 		}
 		rd_kafka_message_destroy(m[i]);
@@ -109,7 +117,7 @@ fetch(struct kafka_lane *lane, uint32_t most)
 	if (lane->stash == NULL)
 		lane->stash = kafka_alloc(STASH_MAX * sizeof(rd_kafka_message_t *));
 	lane->stash_first = lane->stash_count = 0;
-	while (lane->failure.code == RIFFLE_OK && lane->stash_count == 0) {
+	while (lane->failure.code == RIFFLE_OK && lane->stash_count == 0 && !lane->is_dead) {
 		size_t waiting = rd_kafka_queue_length(lane->queue);
 		uint32_t n = most < STASH_MAX ? most : STASH_MAX;
 		if (waiting == 0)
@@ -228,11 +236,11 @@ show(struct batch *b)
 }
 
 static int
-is_seeking(struct kafka_lane *lane)
+is_asked(struct kafka_lane *lane)
 {
 	struct kafka_source *s = lane->source;
 	pthread_mutex_lock(&s->lock);
-	uint32_t open = lane->seeks_open;
+	uint32_t open = lane->asked;
 	pthread_mutex_unlock(&s->lock);
 	return open > 0;
 }
@@ -246,13 +254,15 @@ kafka_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_by
 	struct kafka_lane *l = kafka_source_lane(s, lane);
 	if (l == NULL)
 		return kafka_err(reterr, RIFFLE_E_INVAL, "there is no lane %u", lane);
-	if (!l->is_started || max_records == 0 || is_seeking(l))
+	if (!l->is_started || max_records == 0 || is_asked(l))
 		return 0;
 	if (l->stash_count == 0)
 		fetch(l, max_records);
 	if (l->stash_count == 0) {
 		if (l->eof > l->next)
 			l->next = l->eof;
+		if (l->is_dead && l->failure.code == RIFFLE_OK && !is_asked(l))
+			tell_of_death(l);
 		if (l->failure.code != RIFFLE_OK)
 			*reterr = l->failure;
 		return l->failure.code;
@@ -281,6 +291,6 @@ kafka_lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret_stat
 	ret_state->flags = l->flags;
 	ret_state->position = l->next;
 	ret_state->log_end = end;
-	ret_state->as_of_ns = is_seeking(l) ? 0 : l->as_of_ns;
+	ret_state->as_of_ns = is_asked(l) ? 0 : l->as_of_ns;
 	return RIFFLE_OK;
 }

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from kafka_rig import TOOL, Broker, instance, provider, run, runtime
-from rig import LOCAL, Instance, main, section, stream
+from rig import BUILD, LOCAL, Instance, main, section, stream
 
 broker = None
 TEXT = {"content_type": "text/plain", "provider": "franz"}
@@ -30,6 +30,10 @@ def payloads(records):
 
 def the_broker_itself_works():
     run(TOOL, "selftest", broker.servers)
+
+
+def the_provider_alone_holds_what_its_border_says():
+    run(os.path.join(BUILD, "tests/unit/kafka_test"), env=dict(os.environ, KAFKA_SERVERS=broker.servers))
 
 
 def the_example_of_the_seed_runs():
@@ -286,7 +290,7 @@ def up(i):
 
 
 def cases():
-    return [the_broker_itself_works, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
+    return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
             kcat_reads_what_we_write, keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing,
             a_static_member_reads_on_at_once_after_kill_9, existing_topics_are_adopted_and_others_refused,
