@@ -1,4 +1,5 @@
 /* riffle publish: writes records to a stream and waits until they are acknowledged. */
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -6,10 +7,13 @@
 #include "cli/payload.h"
 #include "conf/value.h"
 #include "plugin/batch.h"
+#include "plugin/host.h"
 #include "wire/content_type.h"
+#include "wire/envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static const char doc[] =
 	"Writes records to a stream and waits until they are acknowledged.\v"
@@ -144,10 +148,30 @@ take_events(struct outlet *o)
 	}
 }
 
+/* Ids that nobody else has: sixteen random bytes, and a number. */
+static struct riffle_batch *
+sealed(struct outlet *o, struct riffle_batch *b)
+{
+	const struct rfl_output_conf out = {.stream = o->client->stream};
+	unsigned char random[16];
+	char id[2 * sizeof random + 1];
+	if (!rfl_envelope_is_used(&out, 1))
+		return b;
+	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+		memset(random, 0, sizeof random);
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(id + 2 * i, 3, "%02x", random[i]);
+	const struct rfl_origin origin = {"riffle-publish", id, 0};
+	struct riffle_batch *with = rfl_envelope_seal(&out, b, &origin);
+	rfl_batch_unref(b);
+	return with;
+}
+
 static int
 send_batch(struct outlet *o, struct riffle_batch *b)
 {
 	uint32_t first = 0;
+	b = sealed(o, b);
 	while (first < b->record_count && o->error.code == RIFFLE_OK) {
 		int took = o->client->ops->sink_send(
 			o->sink, b, first, b->record_count - first, ++o->tag, &o->error);
@@ -221,7 +245,7 @@ send_one(const struct publish *p, struct outlet *o, const char *type)
 	int rc = RIFFLE_OK;
 	if (p->text != NULL)
 		rfl_buf_puts(&value, p->text);
-	else if (p->base64 != NULL && rfl_base64_decode(p->base64, &value) < 0)
+	else if (p->base64 != NULL && rfl_base64_decode(p->base64, strlen(p->base64), &value) < 0)
 		rc = rfl_err(&o->error, RIFFLE_E_INVAL, "--payload-base64 is not Base64");
 	else if (p->file != NULL)
 		rc = read_file(p->file, &value, &o->error);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
@@ -206,7 +207,10 @@ admit_lane(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ms)
 		return 0;
 	rfl_batch_take(b);
 	uint32_t count = b->record_count;
-	admit_batch(t, lane, b, now_ms);
+	struct riffle_batch *opened =
+		rfl_envelope_open(t->spec->conf->inputs[lane->at.input].stream, b);
+	admit_batch(t, lane, opened, now_ms);
+	rfl_batch_unref(opened);
 	rfl_batch_unref(b);
 	return count;
 }

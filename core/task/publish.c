@@ -1,11 +1,14 @@
 /* From what a function answers to what the sinks get: checked at the door, addressed, sent, settled. */
 #include "task/task_private.h"
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
+#include "wire/envelope.h"
 
+#include <inttypes.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 
@@ -67,6 +70,48 @@ address(const struct rfl_task *t, struct riffle_batch *view, int64_t time_ms)
 	}
 }
 
+/* What the window was made from, lane by lane: equal records give equal ids, whoever made them. */
+static void
+print_origin(const struct rfl_task *t, const struct rfl_pane *p, struct rfl_buf *out)
+{
+	rfl_buf_printf(out, "%d", t->partition);
+	if (t->spec->window.shape == RFL_SHAPE_TUMBLING)
+		rfl_buf_printf(out, "/%" PRId64, p->window.start_ms);
+	for (uint32_t in = 0; in < t->spec->conf->input_count; in++) {
+		int64_t first = -1, last = -1;
+		uint64_t count = 0;
+		for (size_t i = 0; i < p->records.count; i++)
+			for (uint32_t k = 0; k < p->records.items[i]->record_count; k++) {
+				const struct riffle_record *r =
+					riffle_batch_at(p->records.items[i], k);
+				if (r->stream != in)
+					continue;
+				first = count++ == 0 ? r->offset : first;
+				last = r->offset;
+			}
+		if (count > 0)
+			rfl_buf_printf(out, "/%s:%" PRId64 "-%" PRId64 "+%" PRIu64,
+				t->spec->conf->inputs[in].alias, first, last, count);
+	}
+}
+
+/* The batch in the envelopes of its streams; one reference that is the caller's. */
+static struct riffle_batch *
+sealed(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *b)
+{
+	const struct rfl_processor_conf *c = t->spec->conf;
+	struct rfl_buf id = RFL_BUF_INIT;
+	if (!rfl_envelope_is_used(c->outputs, c->output_count)) {
+		rfl_batch_ref(b);
+		return b;
+	}
+	print_origin(t, p, &id);
+	const struct rfl_origin origin = {c->group, rfl_buf_str(&id), p->output_records};
+	struct riffle_batch *out = rfl_envelope_seal(c->outputs, b, &origin);
+	rfl_buf_fini(&id);
+	return out;
+}
+
 int
 rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,
 	size_t *ret_bytes, struct riffle_error *reterr)
@@ -79,6 +124,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 			return rc;
 		sum += bytes_of(b, r);
 	}
+	b = sealed(t, p, b);
 	/* One view for each run of records that go to the same sink. */
 	for (uint32_t i = 0; i < b->record_count;) {
 		struct rfl_outlet *to = t->spec->routes[riffle_batch_at(b, i)->stream].outlet;
@@ -91,6 +137,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		rfl_pane_output(p, view, to, i + n == b->record_count ? sum : 0);
 		i += n;
 	}
+	rfl_batch_unref(b);
 	*ret_bytes = sum;
 	return RIFFLE_OK;
 }

@@ -3,8 +3,7 @@ import collections
 import json
 import os
 import random
-import signal
-import subprocess
+import sys
 import time
 
 from kafka_rig import TOOL, Broker, instance, provider, run, runtime
@@ -57,7 +56,7 @@ def the_example_of_the_seed_runs():
 
 def what_kcat_writes_comes_out_unchanged():
     space = broker.name()
-    with instance(broker, space, streams() + copy()) as i:
+    with instance(broker, space, streams(encoding="raw") + copy()) as i:
         i.start()
         topic = space + "_in"
         broker.produce(topic, "-K:", "-H", "a=1", "-H", "a=2:3", "-H", "empty=", "-H", "none", input="k:v\n")
@@ -72,9 +71,87 @@ def what_kcat_writes_comes_out_unchanged():
             ("gone", None), (None, "only a value"), ("", "no key but an empty one")], left
 
 
+def events_come_and_go_in_each_form():
+    space = broker.name()
+    json_type = {"content_type": "application/json", "provider": "franz"}
+    text = (stream("in", **json_type) + stream("out", **json_type) +
+            stream("structured", encoding="structured", **json_type) +
+            stream("riff", encoding="riff-message", **json_type) +
+            section("function all", {"invoker": "passthrough"}) +
+            "".join(section("processor to-" + to, {"function": "all", "input": "in@earliest", "output": to,
+                                                   "window": "none", "commit-interval": "100ms"})
+                    for to in ("out", "structured", "riff")) +
+            "".join(section("processor from-" + name, {
+                "function": "all", "input": name + "@earliest", "output": "again-" + name, "window": "none",
+                "commit-interval": "100ms"}) + stream("again-" + name, **json_type)
+                for name in ("structured", "riff")))
+    with instance(broker, space, text) as i:
+        i.start()
+        event = ["-H", "content-type=application/json", "-H", "ce_specversion=1.0", "-H", "ce_id=7", "-H",
+                 "ce_source=/shop", "-H", "ce_type=com.example.sold"]
+        broker.produce(space + "_in", *event, "-H", "mine=m", "-K:", input='k:{"n": 1.10}\n')
+        broker.produce(space + "_in", *event, "-Z", "-K:", input="gone:\n")
+        i.cli("publish", "in", "-p", "2")
+        broker.produce(space + "_in", "-H", "content-type=image/png", input="refused\n")
+        for name in ("to-out", "to-structured", "to-riff"):
+            i.wait_for(name + " stops at the picture", lambda: i.status(name)["state"] == "stopped")
+            assert 'content type "image/png" not compatible' in i.status(name)["why"], i.status(name)
+        out = broker.consume(space + "_out")
+        attributes = [("ce_specversion", "1.0"), ("ce_id", "7"), ("ce_source", "/shop"),
+                      ("ce_type", "com.example.sold")]
+        assert out[0].headers == [("content-type", "application/json"), *attributes, ("mine", "m")], out[0]
+        assert [(r.key, r.value) for r in out] == [("k", '{"n": 1.10}'), ("gone", None), (None, "2")], out
+        ours = dict(out[2].headers)
+        assert ours["ce_source"] == space + ".to-out" and ours["ce_type"] == "riffle-event", ours
+        structured = broker.consume(space + "_structured")
+        assert dict(structured[0].headers) == {
+            "mine": "m", "content-type": "application/cloudevents+json; charset=UTF-8"}, structured[0]
+        assert structured[0].value.endswith('"datacontenttype":"application/json","data":{"n": 1.10}}')
+        assert "data" not in json.loads(structured[1].value)
+        for name in ("structured", "riff"):
+            i.wait_for("what went to %s comes back" % name, lambda: broker.ends(space + "_again-" + name)[1] == 3)
+            back = broker.consume(space + "_again-" + name)
+            assert [r.value for r in back][::2] == ['{"n": 1.10}', "2"], back
+
+
+def the_python_sdk_of_cloudevents_agrees():
+    where = os.path.join(os.environ.get("RIFFLE_KAFKA", os.path.join(BUILD, "kafka")), "python")
+    if not os.path.isdir(where):
+        run(sys.executable, "-m", "pip", "install", "-q", "--target", where, "cloudevents==1.11.0")
+    sys.path.insert(0, where)
+    from cloudevents.http import CloudEvent
+    from cloudevents.kafka import KafkaMessage, from_binary, from_structured, to_binary, to_structured
+    space = broker.name()
+    json_type = {"content_type": "application/json", "provider": "franz"}
+    text = stream("in", **json_type) + stream("out", **json_type) + copy() + \
+        stream("structured", encoding="structured", **json_type)
+    theirs = CloudEvent({"type": "com.example.sold", "source": "/shop", "id": "9", "subject": "q",
+                         "datacontenttype": "application/json"}, {"n": 1})
+
+    def headers(message):
+        return [w for name, value in message.headers.items() for w in ("-H", name + "=" + value.decode())]
+
+    def message(record):
+        return KafkaMessage({n: v.encode() for n, v in record.headers}, None, record.value.encode())
+
+    with instance(broker, space, text) as i:
+        i.start()
+        for made in (to_binary(theirs), to_structured(theirs)):
+            value = made.value if isinstance(made.value, bytes) else made.value.encode()
+            broker.produce(space + "_in", *headers(made), input=value.decode() + "\n")
+        i.cli("publish", "structured", "-p", '{"n": 2}')
+        i.wait_until_committed("copy")
+        for record in broker.consume(space + "_out"):
+            event = from_binary(message(record))
+            assert event.data == {"n": 1} and event["id"] == "9" and event["subject"] == "q", (record, event)
+            assert event["type"] == "com.example.sold" and event["source"] == "/shop", event
+        event = from_structured(message(broker.consume(space + "_structured")[0]))
+        assert event.data == {"n": 2} and event["type"] == "riffle-event" and event["id"], event
+
+
 def kcat_reads_what_we_write():
     space = broker.name()
-    with instance(broker, space, streams()) as i:
+    with instance(broker, space, streams(encoding="raw")) as i:
         i.cli("publish", "in", "-p", "käse", "-k", "key", "--header", "a:1", "--header", "a:2",
               "--time", "2026-01-02T03:04:05Z")
         i.cli("publish", "in", "-p", "")
@@ -291,6 +368,7 @@ def up(i):
 
 def cases():
     return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
+            events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees,
             kcat_reads_what_we_write, keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing,
             a_static_member_reads_on_at_once_after_kill_9, existing_topics_are_adopted_and_others_refused,
