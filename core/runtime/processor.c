@@ -431,7 +431,7 @@ judge_input(
 			"it is read again",
 			name);
 	else
-		rfl_log(RIFFLE_LOG_WARNING, "S007", p->what,
+		rfl_log(RIFFLE_LOG_WARNING, "S008", p->what,
 			"stream %s is compacted: reading again may lack records that newer ones "
 			"replaced",
 			name);

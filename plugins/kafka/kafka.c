@@ -97,7 +97,8 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	k->magic = KAFKA_MAGIC;
 	k->host = host;
 	k->cfg = cfg;
-	k->client.owner = k;
+	k->client = (struct kafka_client){k, k};
+	pthread_mutex_init(&k->lock, NULL);
 	k->servers = join(riffle_config_at(cfg, OPT_SERVERS)->u.list);
 	k->request_timeout_ms = (int)riffle_config_at(cfg, OPT_TIMEOUT)->u.i;
 	k->prefetch_bytes = riffle_config_at(cfg, OPT_PREFETCH)->u.i;
@@ -116,6 +117,8 @@ destroy(void *self)
 	if (k->admin != NULL)
 		rd_kafka_destroy(k->admin);
 	k->magic = 0;
+	kafka_limits_free(k);
+	pthread_mutex_destroy(&k->lock);
 	free(k->servers);
 	free(k);
 }

@@ -81,6 +81,9 @@ struct kafka {
 	int request_timeout_ms;
 	int64_t prefetch_bytes, buffer_bytes;
 	rd_kafka_t *admin; /* made by the first who needs it; [control] */
+	pthread_mutex_t lock;
+	struct kafka_limit *limits;        /* what topics take at most; under the lock */
+	struct riffle_error admin_trouble; /* the last that its connections had; code 0 = none */
 	struct kafka_client client;
 };
 int64_t kafka_now_ns(const struct kafka *k);
@@ -111,6 +114,9 @@ const char *kafka_stream_compression(const struct riffle_stream *s); /* NULL = n
 int64_t kafka_stream_linger_ms(const struct riffle_stream *s);
 
 /* kafka_admin.c */
+/* The largest request of records that a topic takes, as far as it was described; else INT64_MAX. */
+int64_t kafka_limit_bytes(struct kafka *k, const char *topic);
+void kafka_limits_free(struct kafka *k);
 int kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_error *reterr);
 int kafka_describe(void *self, const struct riffle_stream *stream,
 	struct riffle_stream_info *ret_info, struct riffle_error *reterr);
@@ -173,6 +179,8 @@ struct kafka_lane {
 	/* As the statistics said last. */
 	int64_t as_of_ns, high;
 	uint32_t flags;
+	int64_t hangs_at; /* the stable offset at which reading ended */
+	uint32_t hangs_for;
 
 	/* Under the source's lock. */
 	uint32_t batches_out;

@@ -5,6 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What broke a connection, in librdkafka's words: the answer to a request only says that it broke. */
+static void
+on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
+{
+	struct kafka *k = ((struct kafka_client *)opaque)->user;
+	(void)rk;
+	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		return;
+	uint32_t flags;
+	k->admin_trouble.code = kafka_code_of((rd_kafka_resp_err_t)code, &flags);
+	snprintf(k->admin_trouble.text, sizeof k->admin_trouble.text, "%s", words);
+}
+
+/* The failure of a request, with the reason that its connection gave, or at least with the address. */
+static int
+explain(struct kafka *k, int rc, struct riffle_error *err)
+{
+	if (rc != RIFFLE_E_UNAVAILABLE)
+		return rc;
+	char text[RIFFLE_ERROR_TEXT];
+	uint32_t flags = err->flags;
+	rd_kafka_poll(k->admin, 0);
+	snprintf(text, sizeof text, "%.100s", err->text);
+	if (k->admin_trouble.code != RIFFLE_OK)
+		kafka_err(err, rc, "%s: %.140s", text, k->admin_trouble.text);
+	else
+		kafka_err(err, rc, "%s (bootstrap-servers %.100s)", text, k->servers);
+	k->admin_trouble.code = RIFFLE_OK;
+	err->flags = flags;
+	return rc;
+}
+
 static int
 admin_of(struct kafka *k, struct riffle_error *reterr)
 {
@@ -20,6 +52,7 @@ admin_of(struct kafka *k, struct riffle_error *reterr)
 		rd_kafka_conf_destroy(conf);
 		return rc;
 	}
+	rd_kafka_conf_set_error_cb(conf, on_error);
 	return kafka_client_create(KAFKA_CONSUMER, conf, &k->admin, reterr);
 }
 
@@ -189,11 +222,55 @@ kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_er
 		rc = kafka_err(reterr, RIFFLE_E_CONFIG,
 			"topic \"%s\" has %u partitions, not %u as the stream says", stream->topic,
 			count, stream->partitions);
-	return rc;
+	return explain(k, rc, reterr);
+}
+
+struct kafka_limit {
+	struct kafka_limit *next;
+	int64_t bytes;
+	char topic[];
+};
+
+int64_t
+kafka_limit_bytes(struct kafka *k, const char *topic)
+{
+	int64_t bytes = INT64_MAX;
+	pthread_mutex_lock(&k->lock);
+	for (const struct kafka_limit *l = k->limits; l != NULL && bytes == INT64_MAX; l = l->next)
+		if (strcmp(l->topic, topic) == 0)
+			bytes = l->bytes;
+	pthread_mutex_unlock(&k->lock);
+	return bytes;
+}
+
+/* The newest stands first. */
+static void
+set_limit(struct kafka *k, const char *topic, int64_t bytes)
+{
+	if (kafka_limit_bytes(k, topic) == bytes)
+		return;
+	struct kafka_limit *l = kafka_alloc(sizeof *l + strlen(topic) + 1);
+	memcpy(l->topic, topic, strlen(topic));
+	l->bytes = bytes;
+	pthread_mutex_lock(&k->lock);
+	l->next = k->limits;
+	k->limits = l;
+	pthread_mutex_unlock(&k->lock);
+}
+
+void
+kafka_limits_free(struct kafka *k)
+{
+	while (k->limits != NULL) {
+		struct kafka_limit *next = k->limits->next;
+		free(k->limits);
+		k->limits = next;
+	}
 }
 
 static void
-take_configs(const rd_kafka_event_t *ev, struct riffle_stream_info *info)
+take_configs(struct kafka *k, const char *topic, const rd_kafka_event_t *ev,
+	struct riffle_stream_info *info)
 {
 	size_t n, count;
 	const rd_kafka_ConfigResource_t **r = rd_kafka_DescribeConfigs_result_resources(
@@ -210,6 +287,8 @@ take_configs(const rd_kafka_event_t *ev, struct riffle_stream_info *info)
 			info->retention_ms = strtoll(value, NULL, 10);
 		else if (strcmp(name, "retention.bytes") == 0)
 			info->retention_bytes = strtoll(value, NULL, 10);
+		else if (strcmp(name, "max.message.bytes") == 0)
+			set_limit(k, topic, strtoll(value, NULL, 10));
 		else if (strcmp(name, "cleanup.policy") == 0 && strstr(value, "compact"))
 			info->flags |= RIFFLE_STREAM_COMPACTED;
 	}
@@ -227,7 +306,7 @@ describe_configs(struct kafka *k, const char *topic, struct riffle_stream_info *
 	rd_kafka_DescribeConfigs(k->admin, &r, 1, o, q);
 	int rc = await(q, k, "describe", topic, &ev, &err);
 	if (rc == RIFFLE_OK) {
-		take_configs(ev, info);
+		take_configs(k, topic, ev, info);
 		rd_kafka_event_destroy(ev);
 	}
 	rd_kafka_AdminOptions_destroy(o);
@@ -266,7 +345,7 @@ kafka_describe(void *self, const struct riffle_stream *stream, struct riffle_str
 	if (rc == RIFFLE_E_NOTFOUND)
 		return RIFFLE_OK;
 	if (rc < 0)
-		return rc;
+		return explain(k, rc, reterr);
 	ret_info->flags = RIFFLE_STREAM_EXISTS;
 	describe_configs(k, stream->topic, ret_info);
 	int64_t end = sum_of_offsets(k, stream->topic, ret_info->partitions, RD_KAFKA_OFFSET_END);

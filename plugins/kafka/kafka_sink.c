@@ -1,6 +1,7 @@
 /* Sinks: idempotent producers, one status for each record. Values are lent, not copied. */
 #include "kafka.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,28 @@ on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
 	kafka_err(&ev->error, ev->status, "the producer is finished: %s", fatal);
 }
 
+/*
+ * A broker refuses a whole batch for its size, so no batch is made larger than the smallest of the topics
+ * takes: then only a record that is too large by itself is refused, and nothing that shares a batch.
+ */
+static int
+limit_batches(struct kafka_sink *k, const struct kafka_producer *p, rd_kafka_conf_t *conf,
+	struct riffle_error *reterr)
+{
+	char text[32];
+	size_t room = sizeof text;
+	if (rd_kafka_conf_get(conf, "batch.size", text, &room) != RD_KAFKA_CONF_OK)
+		return RIFFLE_OK;
+	int64_t bytes = strtoll(text, NULL, 10);
+	for (uint32_t i = 0; i < k->stream_count; i++) {
+		int64_t limit = kafka_limit_bytes(k->owner, k->streams[i]->topic);
+		if (&k->producers[k->producer_of[i]] == p && limit < bytes)
+			bytes = limit > 0 ? limit : 1;
+	}
+	snprintf(text, sizeof text, "%lld", (long long)bytes);
+	return kafka_conf_set(conf, "batch.size", text, reterr);
+}
+
 static int
 make_producer(struct kafka_sink *k, struct kafka_producer *p, struct riffle_error *reterr)
 {
@@ -84,6 +107,8 @@ make_producer(struct kafka_sink *k, struct kafka_producer *p, struct riffle_erro
 		return rc;
 	snprintf(linger, sizeof linger, "%lld", (long long)p->linger_ms);
 	rc = kafka_conf_set(conf, "linger.ms", linger, reterr);
+	if (rc == RIFFLE_OK)
+		rc = limit_batches(k, p, conf, reterr);
 	if (rc < 0) {
 		rd_kafka_conf_destroy(conf);
 		return rc;

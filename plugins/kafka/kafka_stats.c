@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The statistics come once a second. */
+#define HANGING_AFTER_S 2
+
 static int
 is_word(const json_t *object, const char *key, const char *word)
 {
@@ -33,6 +36,26 @@ broker_of(const json_t *root, int64_t id)
 	return NULL;
 }
 
+/* Where a read ends at an open transaction; told once it has stayed there. */
+static void
+tell_of_hanging(struct kafka_source *s, struct kafka_lane *lane, int64_t stable)
+{
+	struct riffle_event *ev;
+	lane->flags |= RIFFLE_LANE_HANGING;
+	if (lane->hangs_at != stable) {
+		lane->hangs_at = stable;
+		lane->hangs_for = 0;
+	}
+	if (++lane->hangs_for != HANGING_AFTER_S)
+		return;
+	ev = kafka_events_add(&s->events, RIFFLE_EV_ERROR);
+	ev->status = kafka_err(&ev->error, RIFFLE_E_UNAVAILABLE,
+		"topic \"%s\" [%d] cannot be read past offset %lld: an open transaction of "
+		"somebody "
+		"else begins there",
+		s->topics[lane->stream], lane->partition, (long long)stable);
+}
+
 /*
  * An answer is as old as what the leader sent last: its fetches come back at least each half second,
  * also from a log that has nothing new.
@@ -51,7 +74,7 @@ take_lane(struct kafka_source *s, struct kafka_lane *lane, const json_t *root, c
 	if (high > lane->high)
 		lane->high = high;
 	if (stable >= 0 && stable < high && number(at, "eof_offset") == stable)
-		lane->flags |= RIFFLE_LANE_HANGING;
+		tell_of_hanging(s, lane, stable);
 	lane->as_of_ns = kafka_now_ns(s->owner) - number(broker, "rxidle") * 1000;
 }
 

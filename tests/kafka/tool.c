@@ -185,6 +185,23 @@ committed(const char *servers, char **args)
 	rd_kafka_destroy(rk);
 }
 
+/* commit SERVERS TOPIC PARTITION GROUP OFFSET METADATA */
+static void
+commit(const char *servers, char **args)
+{
+	const char *const pairs[] = {"group.id", args[2], NULL};
+	rd_kafka_t *rk = client(RD_KAFKA_CONSUMER, servers, pairs);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_t *at =
+		rd_kafka_topic_partition_list_add(list, args[0], atoi(args[1]));
+	at->offset = atoll(args[3]);
+	at->metadata = strdup(args[4]);
+	at->metadata_size = strlen(args[4]);
+	must("commit", rd_kafka_commit(rk, list, 0));
+	rd_kafka_topic_partition_list_destroy(list);
+	rd_kafka_destroy(rk);
+}
+
 /*
  * hang SERVERS TOPIC SECONDS: a transaction that is opened and neither committed nor aborted for so
  * long, with one record in partition 0; then it is aborted.
@@ -282,6 +299,7 @@ main(int argc, char **argv)
 		{"forget", 1, forget, NULL},
 		{"ends", 2, ends, NULL},
 		{"committed", 3, NULL, committed},
+		{"commit", 5, NULL, commit},
 		{"hang", 2, NULL, hang},
 	};
 	if (argc >= 3 && strcmp(argv[1], "selftest") == 0) {
@@ -300,8 +318,8 @@ main(int argc, char **argv)
 		rd_kafka_destroy(rk);
 		return 0;
 	}
-	fprintf(stderr,
-		"usage: kafka-tool selftest|create|remove|grow|cut|forget|ends|committed|hang "
-		"SERVERS ...\n");
+	fprintf(stderr, "usage: kafka-tool "
+			"selftest|create|remove|grow|cut|forget|ends|committed|commit|hang "
+			"SERVERS ...\n");
 	return 2;
 }
