@@ -125,9 +125,10 @@ destroy(void *self)
 
 #define CAPABILITIES                                                                               \
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_ORDER | RIFFLE_CAN_GROUPS |              \
-		RIFFLE_CAN_HEADERS | RIFFLE_CAN_TIMESTAMPS | RIFFLE_CAN_DURABLE |                  \
-		RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA | RIFFLE_CAN_SEEK_TIME |                   \
-		RIFFLE_CAN_PROVISION | RIFFLE_CAN_KEYS | RIFFLE_WANTS_ENVELOPE)
+		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_TIMESTAMPS |             \
+		RIFFLE_CAN_DURABLE | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |                     \
+		RIFFLE_CAN_SEEK_TIME | RIFFLE_CAN_PROVISION | RIFFLE_CAN_KEYS |                    \
+		RIFFLE_WANTS_ENVELOPE)
 
 static uint64_t
 capabilities(void *self)
@@ -139,8 +140,8 @@ capabilities(void *self)
 static const void *
 extension(void *self, const char *id)
 {
-	(void)self, (void)id;
-	return NULL;
+	(void)self;
+	return strcmp(id, RIFFLE_EXT_TRANSACTIONS) == 0 ? &kafka_transactions : NULL;
 }
 
 static const struct riffle_provider_ops ops = {

@@ -266,6 +266,9 @@ struct kafka_resolved {
 };
 void kafka_resolved_free(struct kafka_resolved *r); /* NULL is a no-op */
 
+/* Has the broker given us a generation? Without one it checks nothing. */
+int kafka_source_is_member(const rd_kafka_consumer_group_metadata_t *member);
+
 /* kafka_assign.c: partitions come and go */
 void kafka_assign_given(struct kafka_source *s, const rd_kafka_topic_partition_list_t *list);
 void kafka_assign_taken(struct kafka_source *s, int lost);
@@ -308,7 +311,9 @@ struct kafka_sink {
 	uint32_t stream_count;
 	struct kafka_producer *producers; /* one for each linger; one alone in a transaction */
 	uint32_t producer_count;
-	int is_live;                      /* the producers are made */
+	/* Made by the first who needs them: only then is it known whether there are transactions. */
+	int is_live;
+	struct kafka_txn *finished_txn;   /* destroyed by the host, ended by the reaper */
 	struct kafka_send *first, **last; /* answered */
 	struct kafka_send *shown;
 	uint32_t sends_open;
@@ -317,6 +322,9 @@ struct kafka_sink {
 	int is_closing, is_reaping, is_closed;
 	int is_reaped; /* atomic: by the reaper */
 };
+/* With transactions of that id, or without. */
+int kafka_sink_make_producers(
+	struct kafka_sink *k, const char *txn_id, struct riffle_error *reterr);
 int kafka_sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink,
 	struct riffle_error *reterr);
 int kafka_sink_fd(void *sink);
@@ -326,5 +334,14 @@ int kafka_sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint
 void kafka_sink_flush(void *sink);
 void kafka_sink_close(void *sink);
 void kafka_sink_destroy(void *sink);
+
+/* kafka_txn.c */
+extern const struct riffle_transactions kafka_transactions;
+int kafka_txn_is_open(const struct kafka_txn *t);
+void kafka_txn_refused(struct kafka_txn *t); /* a record failed */
+int kafka_txn_poll(struct kafka_txn *t, struct riffle_event *ev);
+void kafka_txn_bind(struct kafka_txn *t, struct kafka_source *s);
+void kafka_txn_unbind(struct kafka_txn *t, const struct kafka_source *s);
+void kafka_txn_end(struct kafka_txn *t); /* waits; NULL is a no-op */
 
 #endif

@@ -46,10 +46,9 @@ refuse(struct answer *a, rd_kafka_resp_err_t e, const char *topic)
 }
 
 static void
-on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+delivered(const rd_kafka_message_t *m)
 {
 	struct answer *a = m->_private;
-	(void)rk, (void)opaque;
 	if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		a->sent = (struct riffle_sent){
 			.status = RIFFLE_OK, .partition = m->partition, .offset = m->offset};
@@ -59,10 +58,8 @@ on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 }
 
 static void
-on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
+failed(struct kafka_sink *k, rd_kafka_t *rk, rd_kafka_resp_err_t e, const char *words)
 {
-	struct kafka_sink *k = ((struct kafka_client *)opaque)->user;
-	rd_kafka_resp_err_t e = (rd_kafka_resp_err_t)code;
 	if (e != RD_KAFKA_RESP_ERR__FATAL) {
 		kafka_events_error(&k->events, kafka_now_ns(k->owner), e, "%s", words);
 		return;
@@ -97,8 +94,49 @@ limit_batches(struct kafka_sink *k, const struct kafka_producer *p, rd_kafka_con
 	return kafka_conf_set(conf, "batch.size", text, reterr);
 }
 
+/*
+ * Delivery reports come as events: callbacks would be run by whichever thread flushes, and a transaction's
+ * thread does.
+ */
+static void
+serve(struct kafka_sink *k, const struct kafka_producer *p)
+{
+	rd_kafka_event_t *ev;
+	const rd_kafka_message_t *m;
+	while ((ev = rd_kafka_queue_poll(p->queue, 0)) != NULL) {
+		if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR)
+			while ((m = rd_kafka_event_message_next(ev)) != NULL)
+				delivered(m);
+		else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR)
+			failed(k, p->rk,
+				rd_kafka_event_error_is_fatal(ev) ? RD_KAFKA_RESP_ERR__FATAL
+								  : rd_kafka_event_error(ev),
+				rd_kafka_event_error_string(ev));
+		rd_kafka_event_destroy(ev);
+	}
+}
+
+/*
+ * A record of a transaction cannot outlive it. Twenty milliseconds and more are lost with each commit if
+ * what follows it comes too early and is tried again only after the usual pause.
+ */
 static int
-make_producer(struct kafka_sink *k, struct kafka_producer *p, struct riffle_error *reterr)
+set_transactional(rd_kafka_conf_t *conf, const char *txn_id, struct riffle_error *reterr)
+{
+	char text[32];
+	size_t room = sizeof text;
+	int rc = kafka_conf_set(conf, "transactional.id", txn_id, reterr);
+	if (rc == RIFFLE_OK)
+		rc = kafka_conf_set(conf, "retry.backoff.ms", "10", reterr);
+	if (rc == RIFFLE_OK &&
+		rd_kafka_conf_get(conf, "transaction.timeout.ms", text, &room) == RD_KAFKA_CONF_OK)
+		rc = kafka_conf_set(conf, "message.timeout.ms", text, reterr);
+	return rc;
+}
+
+static int
+make_producer(struct kafka_sink *k, struct kafka_producer *p, const char *txn_id,
+	struct riffle_error *reterr)
 {
 	rd_kafka_conf_t *conf;
 	char linger[32];
@@ -109,12 +147,13 @@ make_producer(struct kafka_sink *k, struct kafka_producer *p, struct riffle_erro
 	rc = kafka_conf_set(conf, "linger.ms", linger, reterr);
 	if (rc == RIFFLE_OK)
 		rc = limit_batches(k, p, conf, reterr);
+	if (rc == RIFFLE_OK && txn_id != NULL)
+		rc = set_transactional(conf, txn_id, reterr);
 	if (rc < 0) {
 		rd_kafka_conf_destroy(conf);
 		return rc;
 	}
-	rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
-	rd_kafka_conf_set_error_cb(conf, on_error);
+	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
 	rc = kafka_client_create(KAFKA_PRODUCER, conf, &p->rk, reterr);
 	if (rc < 0)
 		return rc;
@@ -142,29 +181,37 @@ make_topic(struct kafka_sink *k, uint32_t i, struct riffle_error *reterr)
 					      "cannot write to topic \"%s\"", k->streams[i]->topic);
 }
 
-/* Streams that wait equally long share a producer. */
+/* Streams that wait equally long share a producer; a transaction has one for all of them. */
 static void
-share_producers(struct kafka_sink *k)
+share_producers(struct kafka_sink *k, int is_one)
 {
 	k->producers = kafka_alloc((k->stream_count + 1) * sizeof *k->producers);
 	for (uint32_t i = 0; i < k->stream_count; i++) {
 		int64_t linger_ms = kafka_stream_linger_ms(k->streams[i]);
 		uint32_t at = 0;
+		if (is_one && i > 0 && k->producers[0].linger_ms < linger_ms)
+			linger_ms = k->producers[0].linger_ms;
+		if (is_one && i > 0)
+			k->producers[0].linger_ms = linger_ms;
 		while (at < k->producer_count && k->producers[at].linger_ms != linger_ms)
 			at++;
 		if (at == k->producer_count)
 			k->producers[k->producer_count++].linger_ms = linger_ms;
 		k->producer_of[i] = at;
 	}
+	/* Also without outputs: positions are committed by it. */
+	if (is_one && k->producer_count == 0)
+		k->producer_count = 1;
 }
 
-static int
-make_all(struct kafka_sink *k, struct riffle_error *reterr)
+int
+kafka_sink_make_producers(struct kafka_sink *k, const char *txn_id, struct riffle_error *reterr)
 {
 	int rc = RIFFLE_OK;
-	share_producers(k);
+	k->is_live = 1;
+	share_producers(k, txn_id != NULL);
 	for (uint32_t i = 0; i < k->producer_count && rc == RIFFLE_OK; i++)
-		rc = make_producer(k, &k->producers[i], reterr);
+		rc = make_producer(k, &k->producers[i], txn_id, reterr);
 	for (uint32_t i = 0; i < k->stream_count && rc == RIFFLE_OK; i++)
 		rc = make_topic(k, i, reterr);
 	return rc;
@@ -219,13 +266,12 @@ kafka_sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink
 	k->producer_of = kafka_alloc((n + 1) * sizeof *k->producer_of);
 	kafka_events_init(&k->events);
 	int rc = kafka_signal_init(&k->signal, reterr);
-	if (rc == RIFFLE_OK)
-		rc = make_all(k, reterr);
 	if (rc < 0) {
-		end_producers(k);
 		sink_free(k);
 		return rc;
 	}
+	/* The first poll makes the producers. */
+	kafka_signal_raise(&k->signal);
 	*ret_sink = k;
 	return RIFFLE_OK;
 }
@@ -343,9 +389,14 @@ kafka_sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t
 {
 	struct kafka_sink *k = sink;
 	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
-	(void)reterr;
 	if (count == 0)
 		return 0;
+	int rc = k->is_live ? RIFFLE_OK : kafka_sink_make_producers(k, NULL, reterr);
+	if (rc < 0)
+		return rc;
+	if (k->txn != NULL && !kafka_txn_is_open(k->txn))
+		return kafka_err(
+			reterr, RIFFLE_E_INVAL, "a record was sent outside of the transaction");
 	struct kafka_send *s = send_create(k, batch, first, count, tag);
 	int took = send_all(k, s, count);
 	if (took == 0) {
@@ -370,10 +421,38 @@ take_answered(struct kafka_sink *k)
 	return s;
 }
 
+/* The first record of the send that was not written, and not merely called back by an abort; or count. */
+static uint32_t
+first_failure(const struct kafka_send *s)
+{
+	uint32_t i = 0;
+	while (i < s->count && (s->answers[i].sent.status == RIFFLE_OK ||
+				       s->answers[i].sent.status == RIFFLE_E_CANCELLED))
+		i++;
+	return i;
+}
+
+/* In a transaction only failures are told: its result says the rest. */
+static struct kafka_send *
+take_failure(struct kafka_sink *k, uint32_t *ret_at)
+{
+	struct kafka_send *s;
+	while ((s = take_answered(k)) != NULL) {
+		*ret_at = first_failure(s);
+		if (*ret_at < s->count && k->txn != NULL)
+			break;
+		send_free(s);
+	}
+	if (s != NULL)
+		kafka_txn_refused(k->txn);
+	return s;
+}
+
 static void *
 reap(void *sink)
 {
 	struct kafka_sink *k = sink;
+	kafka_txn_end(k->finished_txn);
 	end_producers(k);
 	__atomic_store_n(&k->is_reaped, 1, __ATOMIC_SEQ_CST);
 	kafka_signal_raise(&k->signal);
@@ -389,6 +468,7 @@ close_step(struct kafka_sink *k, struct riffle_event *ev)
 	if (!k->is_reaping) {
 		k->is_reaping = 1;
 		if (pthread_create(&k->reaper, NULL, reap, k) != 0) {
+			kafka_txn_end(k->finished_txn);
 			end_producers(k);
 			k->is_reaping = -1;
 			k->is_reaped = 1;
@@ -401,30 +481,55 @@ close_step(struct kafka_sink *k, struct riffle_event *ev)
 	return 1;
 }
 
+static void
+show(const struct kafka_send *s, uint32_t first, uint32_t count, struct riffle_event *ev)
+{
+	ev->type = RIFFLE_EV_SENT;
+	ev->tag = s->tag;
+	ev->first = s->first + first;
+	ev->count = count;
+	ev->sent = &s->answers[first].sent;
+	ev->sent_size = sizeof s->answers[0];
+	ev->error = s->error;
+}
+
+static void
+make_late(struct kafka_sink *k)
+{
+	struct riffle_error err;
+	if (kafka_sink_make_producers(k, NULL, &err) == RIFFLE_OK)
+		return;
+	struct riffle_event *ev = kafka_events_add(&k->events, RIFFLE_EV_ERROR);
+	ev->status = RIFFLE_E_FATAL;
+	ev->error = err;
+}
+
 int
 kafka_sink_poll(void *sink, struct riffle_event *ret_event)
 {
 	struct kafka_sink *k = sink;
+	uint32_t at = 0;
 	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
 	if (k->shown != NULL)
 		send_free(k->shown);
 	k->shown = NULL;
 	kafka_signal_take(&k->signal);
+	if (!k->is_live && !k->is_closing)
+		make_late(k);
 	for (uint32_t i = 0; i < k->producer_count && !k->is_reaping; i++)
-		rd_kafka_poll(k->producers[i].rk, 0);
+		if (k->producers[i].queue != NULL)
+			serve(k, &k->producers[i]);
 	if (kafka_events_take(&k->events, ret_event))
 		return 1;
-	struct kafka_send *s = k->shown = take_answered(k);
-	if (s == NULL)
-		return close_step(k, ret_event);
-	ret_event->type = RIFFLE_EV_SENT;
-	ret_event->tag = s->tag;
-	ret_event->first = s->first;
-	ret_event->count = s->count;
-	ret_event->sent = &s->answers[0].sent;
-	ret_event->sent_size = sizeof s->answers[0];
-	ret_event->error = s->error;
-	return 1;
+	int is_plain = k->txn == NULL && k->finished_txn == NULL;
+	struct kafka_send *s = k->shown = is_plain ? take_answered(k) : take_failure(k, &at);
+	if (s != NULL) {
+		show(s, at, is_plain ? s->count : 1, ret_event);
+		return 1;
+	}
+	if (k->txn != NULL && kafka_txn_poll(k->txn, ret_event))
+		return 1;
+	return close_step(k, ret_event);
 }
 
 void
@@ -433,7 +538,8 @@ kafka_sink_flush(void *sink)
 	struct kafka_sink *k = sink;
 	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
 	for (uint32_t i = 0; i < k->producer_count && !k->is_reaping; i++)
-		rd_kafka_flush(k->producers[i].rk, 0);
+		if (k->producers[i].rk != NULL)
+			rd_kafka_flush(k->producers[i].rk, 0);
 }
 
 void
@@ -442,6 +548,10 @@ kafka_sink_close(void *sink)
 	struct kafka_sink *k = sink;
 	KAFKA_CHECK(k, KAFKA_SINK_MAGIC);
 	k->is_closing = 1;
+	/* What is left of a transaction is not to be written any more. */
+	if (k->finished_txn != NULL)
+		rd_kafka_purge(
+			k->producers[0].rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 	kafka_signal_raise(&k->signal);
 }
 

@@ -204,6 +204,10 @@ kafka_source_open(void *self, const struct riffle_source_spec *spec, void **ret_
 	}
 	if (!joins)
 		take_partitions(s);
+	if (spec->txn != NULL) {
+		s->txn = spec->txn;
+		kafka_txn_bind(s->txn, s);
+	}
 	*ret_source = s;
 	return RIFFLE_OK;
 }
@@ -343,6 +347,24 @@ kafka_source_positions(struct kafka_source *s, const struct riffle_position *pos
 	return RIFFLE_OK;
 }
 
+/* The generation stands behind the seven characters that name the form. */
+int
+kafka_source_is_member(const rd_kafka_consumer_group_metadata_t *member)
+{
+	void *text = NULL;
+	size_t len = 0;
+	int32_t generation = -1;
+	rd_kafka_error_t *error =
+		member ? rd_kafka_consumer_group_metadata_write(member, &text, &len) : NULL;
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+	else if (len >= 7 + sizeof generation)
+		memcpy(&generation, (const char *)text + 7, sizeof generation);
+	if (text != NULL)
+		rd_kafka_mem_free(NULL, text);
+	return generation >= 0;
+}
+
 static void
 on_committed(
 	rd_kafka_t *rk, rd_kafka_resp_err_t e, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -408,6 +430,9 @@ kafka_source_close(void *source)
 	struct kafka_source *s = source;
 	KAFKA_CHECK(s, KAFKA_SOURCE_MAGIC);
 	kafka_helper_cancel(s);
+	if (s->txn != NULL)
+		kafka_txn_unbind(s->txn, s);
+	s->txn = NULL;
 	s->phase = KAFKA_LEAVING;
 	kafka_signal_raise(&s->signal);
 }

@@ -233,6 +233,47 @@ def kill_9_loses_nothing():
         assert seen == set(range(count)), sorted(set(range(count)) - seen)[:20]
 
 
+def exactly_once_survives_kill_9_without_doubles():
+    space = broker.name()
+    seed = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
+    print("# seed %d" % seed)
+    dice = random.Random(seed)
+    count = 0
+    with instance(broker, space, streams(partitions=4) + copy(guarantee="exactly-once")) as i:
+        i.start()
+        for _ in range(8):
+            i.publish("in", [str(n) for n in range(count, count + 2000)])
+            count += 2000
+            time.sleep(dice.uniform(0.05, 0.6))
+            i.daemon.kill()
+            i.daemon.wait()
+            i.start(ready=False)
+        i.wait_for("all is committed", lambda: all(
+            broker.committed(space + "_in", space + ".copy", p)[0] == broker.ends(space + "_in", p)[1]
+            for p in range(4)))
+        records = broker.consume(space + "_out")
+        seen = collections.Counter(int(r.value) for r in records)
+        doubled = [n for n, times in seen.items() if times > 1]
+        lost = set(range(count)) - set(seen)
+        print("# %d records, %d lost, %d doubled" % (count, len(lost), len(doubled)))
+        assert not lost and not doubled, (sorted(lost)[:20], sorted(doubled)[:20])
+        assert i.stop() == 0
+
+
+def a_transaction_that_cannot_be_committed_leaves_nothing():
+    space = broker.name()
+    text = stream("in", **TEXT) + stream("out", **TEXT) + "topic.max.message.bytes = 1000\n" + \
+        copy(guarantee="exactly-once", window="count 3")
+    with instance(broker, space, text) as i:
+        i.start()
+        i.publish("in", ["1", "2", "3", "4", "x" * 5000, "5"])
+        i.wait_for("it is stopped", lambda: i.status("copy")["state"] == "stopped")
+        assert "too large" in i.status("copy")["why"].lower(), i.status("copy")
+        out = [r.value for r in broker.consume(space + "_out")]
+        assert out in ([], ["1", "2", "3"]), out
+        assert i.stop() == 0
+
+
 def a_static_member_reads_on_at_once_after_kill_9():
     space = broker.name()
     with instance(broker, space, streams() + copy()) as i:
@@ -370,7 +411,8 @@ def cases():
     return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
             events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees,
             kcat_reads_what_we_write, keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
-            a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing,
+            a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing, exactly_once_survives_kill_9_without_doubles,
+            a_transaction_that_cannot_be_committed_leaves_nothing,
             a_static_member_reads_on_at_once_after_kill_9, existing_topics_are_adopted_and_others_refused,
             topics_are_made_as_the_stream_says, properties_are_checked_in_librdkafkas_words,
             two_namespaces_do_not_meet_on_one_broker, kafka_and_local_streams_meet_in_one_processor,
