@@ -59,6 +59,7 @@ struct rfl_processor {
 	uint32_t commits_open; /* at-least-once: sources that have not answered yet */
 	struct riffle_error commit_error;
 	enum rfl_txn_phase txn_phase;
+	int txn_is_spoiled; /* it holds outputs of tasks that were taken away: it is aborted */
 	size_t txn_bytes;
 	int64_t txn_retry_ns;
 };

@@ -1,5 +1,7 @@
-"""Three instances share eight partitions while they are killed and stopped, and the broker with them: no record
-is missing, and outputs with equal ids have equal bytes. $RIFFLE_CHAOS_S says how long."""
+"""Three instances share eight partitions while they are killed and stopped, and the broker with them. At least
+once: no record is missing, and outputs with equal ids have equal bytes. Exactly once: what comes out is what went
+in. $RIFFLE_CHAOS_S says how long."""
+import collections
 import os
 import random
 import signal
@@ -19,11 +21,11 @@ WINDOW = {"window": "none", "max-records": "100"}
 broker = None
 
 
-def config():
+def config(guarantee):
     text = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
     return (stream("in", **text) + stream("out", **text) + section("function echo", {"invoker": "passthrough"}) +
             section("processor copy", {"function": "echo", "input": "in@earliest", "output": "out",
-                                       "commit-interval": "200ms",
+                                       "commit-interval": "200ms", "guarantee": guarantee,
                                        "on-error": "retry 1000 backoff 100ms..1s then stop", **WINDOW}))
 
 
@@ -81,10 +83,11 @@ def verify(records, count):
     return [n for n in range(count) if n not in seen], differing, sum(1 for n in seen.values() if n > 1)
 
 
-def at_least_once_under_chaos():
+def under_chaos(guarantee):
+    """(what went in, what came out, how many were acknowledged), as a reader of what is committed sees them."""
     dice = random.Random(SEED)
     space = broker.name()
-    made = [instance(broker, space, config(), {"instance": "i%d" % n}, KEYS) for n in range(3)]
+    made = [instance(broker, space, config(guarantee), {"instance": "i%d" % n}, KEYS) for n in range(3)]
     faults = []
     try:
         for i in made:
@@ -101,23 +104,48 @@ def at_least_once_under_chaos():
         made[0].wait_for("everything is committed", lambda: all(
             broker.committed(space + "_in", space + ".copy", p)[0] == broker.ends(space + "_in", p)[1]
             for p in range(PARTITIONS)), limit=90)
-        lost, differing, doubled = verify(broker.consume(space + "_out"), load.acknowledged)
-        print("# %d faults (%s), %d records, %d lost, %d more than once, %d ids that differ (seed %d)" % (
-            len(faults), ", ".join("%d %s" % (faults.count(f), f) for f in sorted(set(faults))),
-            load.acknowledged, len(lost), doubled, differing, SEED))
-        assert load.acknowledged > 5000 and not lost and not differing, lost[:20]
+        print("# %s: %d faults (%s), %d records acknowledged (seed %d)" % (
+            guarantee, len(faults), ", ".join("%d %s" % (faults.count(f), f) for f in sorted(set(faults))),
+            load.acknowledged, SEED))
+        assert load.acknowledged > 5000
+        return broker.consume(space + "_in"), broker.consume(space + "_out"), load.acknowledged
     finally:
         for i in made:
             i.__exit__()
 
 
+def at_least_once_under_chaos():
+    _, out, acknowledged = under_chaos("at-least-once")
+    lost, differing, doubled = verify(out, acknowledged)
+    print("# %d lost, %d more than once, %d ids that differ" % (len(lost), doubled, differing))
+    assert not lost and not differing, lost[:20]
+
+
+def difference(came, left):
+    """(lost, doubled); what its writer wrote twice comes out twice."""
+    came, left = (collections.Counter((r.key, r.value) for r in records) for records in (came, left))
+    return sum((came - left).values()), sum((left - came).values())
+
+
+def exactly_once_under_chaos():
+    came, left, _ = under_chaos("exactly-once")
+    lost, doubled = difference(came, left)
+    print("# %d records came, %d lost, %d doubled" % (len(came), lost, doubled))
+    assert (lost, doubled) == (0, 0)
+
+
 def the_verifier_finds_a_planted_loss_and_a_planted_difference():
     class Fake:
         def __init__(self, value, name):
-            self.value, self.headers = value, [("ce_id", name)]
+            self.key, self.value, self.headers = None, value, [("ce_id", name)]
     assert verify([Fake("0", "a"), Fake("2", "c")], 3)[0] == [1]
     assert verify([Fake("0", "a"), Fake("1", "a")], 2)[1] == 1
+    three = [Fake(n, n) for n in "012"]
+    assert difference(three, three[:2]) == (1, 0) and difference(three, three + three[:1]) == (0, 1)
 
 
 with Broker() as broker:
-    main([the_verifier_finds_a_planted_loss_and_a_planted_difference, at_least_once_under_chaos])
+    only = os.environ.get("RIFFLE_ONLY", "").split()
+    cases = [the_verifier_finds_a_planted_loss_and_a_planted_difference, at_least_once_under_chaos,
+             exactly_once_under_chaos]
+    main([case for case in cases if not only or case.__name__ in only])
