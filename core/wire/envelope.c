@@ -22,6 +22,12 @@ text(const char *s)
 }
 
 static const struct riffle_header *
+headers_of(const struct riffle_batch *b, const struct riffle_record *r)
+{
+	return r->header_count > 0 ? b->headers + r->header_first : NULL;
+}
+
+static const struct riffle_header *
 find(const struct riffle_header *list, size_t count, const char *name)
 {
 	for (size_t i = 0; i < count; i++)
@@ -123,7 +129,7 @@ static int
 open_record(struct rfl_parts *p, const struct rfl_stream_conf *stream, const struct riffle_batch *b,
 	const struct riffle_record *r, int *ret_is_lent)
 {
-	const struct riffle_header *headers = b->headers + r->header_first;
+	const struct riffle_header *headers = headers_of(b, r);
 	*ret_is_lent = 1;
 	if (r->content_type != 0)
 		return 0;
@@ -160,7 +166,7 @@ add_as_it_stands(
 	struct rfl_builder *to, const struct riffle_batch *b, const struct riffle_record *r)
 {
 	const char *type = r->content_type ? b->content_types[r->content_type] : NULL;
-	rfl_builder_lend(to, r, b->headers + r->header_first, r->header_count,
+	rfl_builder_lend(to, r, headers_of(b, r), r->header_count,
 		type ? text(type) : (struct riffle_bytes){NULL, 0});
 }
 
@@ -284,7 +290,7 @@ static void
 seal(struct sealing *s, const struct rfl_stream_conf *stream, const struct riffle_batch *b,
 	const struct riffle_record *r)
 {
-	const struct riffle_header *own = b->headers + r->header_first;
+	const struct riffle_header *own = headers_of(b, r);
 	const char *type =
 		r->content_type ? b->content_types[r->content_type] : stream->stream.content_type;
 	rfl_parts_clear(&s->parts);

@@ -107,6 +107,9 @@ kafka_code_of(rd_kafka_resp_err_t rk, uint32_t *ret_flags)
 	}
 }
 
+static void fill(struct riffle_error *err, rd_kafka_resp_err_t rk, const char *fmt, va_list ap)
+	RIFFLE_PRINTF(3, 0);
+
 static void
 fill(struct riffle_error *err, rd_kafka_resp_err_t rk, const char *fmt, va_list ap)
 {
