@@ -24,8 +24,9 @@ static const struct riffle_option options[] = {
 		.def = "64MiB",
 		.min = 1024,
 		.max = INT64_C(2097151) * 1024,
-		.doc = "The most that is fetched of one partition before it is read; librdkafka "
-		       "before 2.2 waits a second whenever it is reached."},
+		.doc = "The most that is fetched by a processor before it is read, shared by the "
+		       "partitions of its inputs, each 1MiB at least; librdkafka before 2.2 waits "
+		       "a second whenever it is reached."},
 	[OPT_BUFFER] = {.name = "buffer",
 		.type = RIFFLE_OPT_SIZE,
 		.def = "64MiB",

@@ -93,6 +93,9 @@ enum kafka_side { KAFKA_CONSUMER, KAFKA_PRODUCER };
 /* What the section says, with our defaults below it and what carries our promises above it. */
 int kafka_conf_create(struct kafka_client *client, enum kafka_side side, rd_kafka_conf_t **ret_conf,
 	struct riffle_error *reterr);
+/* The queues of partitions are separate, so each gets its part of the whole. */
+int kafka_conf_set_prefetch(rd_kafka_conf_t *conf, const struct kafka *k, uint32_t partitions,
+	struct riffle_error *reterr);
 int kafka_conf_set(
 	rd_kafka_conf_t *conf, const char *name, const char *value, struct riffle_error *reterr);
 void kafka_conf_check(const struct riffle_config *cfg, const struct riffle_report *report);

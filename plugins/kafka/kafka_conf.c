@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of one partition: less is not worth a request. */
+#define PREFETCH_MIN_KIB 1024
+
 struct property {
 	const char *name, *value;
 };
@@ -69,6 +72,8 @@ static const struct refused {
 	{"acks", "a record counts when all replicas have it"},
 	{"request.required.acks", "a record counts when all replicas have it"},
 	{"transactional.id", "it is <namespace>/<processor>/<instance>/<worker>"},
+	{"queued.max.messages.kbytes", "write prefetch"},
+	{"queue.buffering.max.kbytes", "write buffer"},
 	{"partitioner", "a key goes where Kafka's Java client puts it"},
 	{"delivery.report.only.error", "each record has its status"},
 	{"linger.ms", "write linger in the [stream] section"},
@@ -171,12 +176,18 @@ below(const struct kafka *k, enum kafka_side side, rd_kafka_conf_t *conf,
 					reterr);
 	}
 	rc = SET_ALL(conf, consumer_defaults, reterr);
-	int64_t kib = k->prefetch_bytes / 1024;
-	if (rc == RIFFLE_OK)
-		rc = set_number(conf, "queued.max.messages.kbytes", kib > 0 ? kib : 1, reterr);
 	/* From 2.2 on; an older one always waits a second. */
 	(void)kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", &newer);
 	return rc;
+}
+
+int
+kafka_conf_set_prefetch(rd_kafka_conf_t *conf, const struct kafka *k, uint32_t partitions,
+	struct riffle_error *reterr)
+{
+	int64_t kib = k->prefetch_bytes / 1024 / (partitions > 0 ? partitions : 1);
+	return set_number(conf, "queued.max.messages.kbytes",
+		kib > PREFETCH_MIN_KIB ? kib : PREFETCH_MIN_KIB, reterr);
 }
 
 int

@@ -84,6 +84,17 @@ open_streams(
 	return RIFFLE_OK;
 }
 
+/* The most that may be assigned here, as far as the configuration says. */
+static uint32_t
+partitions_of(const struct kafka_source *s)
+{
+	uint32_t sum = 0;
+	for (uint32_t i = 0; i < s->stream_count; i++)
+		sum += s->streams[i].partition_count ? s->streams[i].partition_count
+						     : s->streams[i].stream->partitions;
+	return sum;
+}
+
 /*
  * Without a group nothing is asked of a coordinator: partitions are assigned here. librdkafka wants a
  * group's name all the same.
@@ -97,7 +108,9 @@ make_consumer(
 	int rc = kafka_conf_create(&s->client, KAFKA_CONSUMER, &conf, reterr);
 	if (rc < 0)
 		return rc;
-	rc = kafka_conf_set(conf, "group.id", s->group ? s->group : "riffle", reterr);
+	rc = kafka_conf_set_prefetch(conf, s->owner, partitions_of(s), reterr);
+	if (rc == RIFFLE_OK)
+		rc = kafka_conf_set(conf, "group.id", s->group ? s->group : "riffle", reterr);
 	if (rc == RIFFLE_OK && joins && spec->member != NULL)
 		rc = kafka_conf_set(conf, "group.instance.id", spec->member, reterr);
 	if (rc < 0) {
