@@ -51,7 +51,7 @@ start_mock(void **state)
 		return 0;
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	mock_owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, words, sizeof words);
-	mock = rd_kafka_mock_cluster_new(mock_owner, 1);
+	mock = rd_kafka_mock_cluster_new(mock_owner, 3);
 	servers[0] = rd_kafka_mock_cluster_bootstraps(mock);
 	return 0;
 }
@@ -571,6 +571,94 @@ errors_that_pass_do_not_lose_or_reorder(void **state)
 	close_bed(&b);
 }
 
+/* A5: the leader moves while records are written and read. */
+static void
+a_leader_that_moves_does_not_lose_or_reorder(void **state)
+{
+	struct bed b;
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (int32_t i = 0; i < 6; i++) {
+		rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 1 + i % 3);
+		assert_int_equal(send_all(&b, numbers((uint32_t)i * 300, 300, 0), NULL), 0);
+		rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 1 + (i + 1) % 3);
+		read_numbers(&b, 0, i * 300, 300);
+	}
+	close_bed(&b);
+}
+
+/* A8: a slow broker is no reason to think that all was read. */
+static void
+a_slow_broker_is_not_taken_for_idleness(void **state)
+{
+	struct bed b;
+	struct riffle_lane_state at = {.size = sizeof at};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (int32_t i = 1; i <= 3; i++)
+		rd_kafka_mock_broker_set_rtt(mock, i, 2000);
+	read_numbers(&b, 0, 0, 10);
+	for (int i = 0; i < 400; i++) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		ops->source_poll(b.source, &b.ev);
+		assert_int_equal(ops->lane_state(b.source, b.lanes[0], &at), RIFFLE_OK);
+		/* What it knows is as old as the last answer, and says so. */
+		assert_true(at.as_of_ns <= now_ns(NULL));
+		poll(NULL, 0, 10);
+	}
+	assert_int_equal(at.log_end, 10);
+	for (int32_t i = 1; i <= 3; i++)
+		rd_kafka_mock_broker_set_rtt(mock, i, 0);
+	close_bed(&b);
+}
+
+/* A19: a topic that nobody knows for a while. */
+static void
+a_topic_that_is_unknown_for_a_while_loses_nothing(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	uint32_t answered = 0;
+	(void)state;
+	property("topic.metadata.refresh.interval.ms", "500");
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 100, 0), NULL), 0);
+	rd_kafka_mock_topic_set_error(mock, b.topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	struct riffle_batch *batch = numbers(100, 100, 0);
+	assert_int_equal(ops->sink_send(b.sink, batch, 0, 100, 1, &err), 100);
+	int64_t end = now_ns(NULL) + INT64_C(2000000000);
+	while (now_ns(NULL) < end) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		if (ops->sink_poll(b.sink, &b.ev) > 0 && b.ev.type == RIFFLE_EV_SENT)
+			answered += b.ev.count;
+		poll(NULL, 0, 10);
+	}
+	rd_kafka_mock_topic_set_error(mock, b.topic, RD_KAFKA_RESP_ERR_NO_ERROR);
+	while (answered < 100) {
+		await_sink(&b, RIFFLE_EV_SENT);
+		for (uint32_t i = 0; i < b.ev.count; i++)
+			assert_int_equal(((const struct riffle_sent *)(const void
+							  *)((const char *)b.ev.sent +
+							     (size_t)i * b.ev.sent_size))
+						 ->status,
+				RIFFLE_OK);
+		answered += b.ev.count;
+	}
+	batch_unref(&host, batch);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 200);
+	close_bed(&b);
+}
+
 /* A16 */
 static void
 a_write_that_is_denied_is_told_and_not_tried_again(void **state)
@@ -673,6 +761,9 @@ main(void)
 	};
 	const struct CMUnitTest of_mock[] = {
 		cmocka_unit_test(errors_that_pass_do_not_lose_or_reorder),
+		cmocka_unit_test(a_leader_that_moves_does_not_lose_or_reorder),
+		cmocka_unit_test(a_slow_broker_is_not_taken_for_idleness),
+		cmocka_unit_test(a_topic_that_is_unknown_for_a_while_loses_nothing),
 		cmocka_unit_test(a_write_that_is_denied_is_told_and_not_tried_again),
 		cmocka_unit_test(a_commit_survives_another_coordinator_and_a_lost_member),
 	};
