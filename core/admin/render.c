@@ -38,10 +38,28 @@ time_or_null(int64_t ms)
 static json_t *
 lane(const struct rfl_lane_status *l)
 {
-	return json_pack("{s:s,s:s,s:i,s:o,s:o,s:o,s:o}", "input", l->alias, "stream", l->stream,
-		"partition", l->partition, "position", number(l->position), "committed",
+	return json_pack("{s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:o,s:b,s:b}", "input", l->alias, "stream",
+		l->stream, "partition", l->partition, "position", number(l->position), "committed",
 		number(l->committed), "logEnd", number(l->log_end), "lag",
-		number(l->lag < 0 ? INT64_MIN : l->lag));
+		number(l->lag < 0 ? INT64_MIN : l->lag), "newestTime", time_or_null(l->time_ms),
+		"idle", l->is_idle, "withheld", l->is_withheld);
+}
+
+/* Who holds the watermark back, and for how long; null where nobody does. */
+static json_t *
+holder(const struct rfl_task_status *t)
+{
+	if (t->watermark_ms == INT64_MIN || t->held_by < 0 || (size_t)t->held_by >= t->lane_count)
+		return json_null();
+	const struct rfl_lane_status *l = &t->lanes[t->held_by];
+	return json_pack("{s:s,s:i,s:I}", "stream", l->stream, "partition", l->partition, "forMs",
+		(json_int_t)t->held_ms);
+}
+
+static void
+count(json_t *to, const char *name, uint64_t n)
+{
+	json_object_set_new(to, name, json_integer((json_int_t)n));
 }
 
 static json_t *
@@ -50,14 +68,29 @@ task(const struct rfl_task_status *t)
 	json_t *lanes = json_array();
 	for (size_t i = 0; i < t->lane_count; i++)
 		json_array_append_new(lanes, lane(&t->lanes[i]));
-	return json_pack("{s:i,s:s,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "partition",
-		t->partition, "state", rfl_state_name(t->state), "why", text_or_null(t->why),
-		"windowsOpen", (json_int_t)t->windows_open, "callsOpen", (json_int_t)t->calls_open,
-		"nextClose", time_or_null(t->next_close_ms), "memoryBytes",
-		(json_int_t)t->memory_bytes, "recordsIn", (json_int_t)t->records_in, "recordsOut",
-		(json_int_t)t->records_out, "windowsDone", (json_int_t)t->windows_done, "commits",
-		(json_int_t)t->commits, "retries", (json_int_t)t->retries, "refused",
-		(json_int_t)t->refused, "lanes", lanes);
+	json_t *all = json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:b}", "partition", t->partition,
+		"state", rfl_state_name(t->state), "why", text_or_null(t->why), "waitsFor",
+		text_or_null(t->waits_for), "nextClose", time_or_null(t->next_close_ms),
+		"watermark", time_or_null(t->watermark_ms), "heldBackBy", holder(t), "replaying",
+		t->is_replaying);
+	count(all, "windowsOpen", t->windows_open);
+	count(all, "windowsWaiting", t->windows_waiting);
+	count(all, "callsOpen", t->calls_open);
+	count(all, "memoryBytes", t->memory_bytes);
+	count(all, "spilledBytes", t->spilled_bytes);
+	count(all, "recordsIn", t->records_in);
+	count(all, "recordsOut", t->records_out);
+	count(all, "windowsDone", t->windows_done);
+	count(all, "emptyWindows", t->empty);
+	count(all, "commits", t->commits);
+	count(all, "retries", t->retries);
+	count(all, "refused", t->refused);
+	count(all, "late", t->late);
+	count(all, "lateInPart", t->late_in_part);
+	count(all, "deadLetters", t->dead_letters);
+	count(all, "skipped", t->skipped);
+	json_object_set_new(all, "lanes", lanes);
+	return all;
 }
 
 static json_t *

@@ -3,30 +3,39 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "conf/value.h"
+#include "cli/verb.h"
 
-#include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct rfl_verb verbs[] = {
-	{"run", "run an instance, in the foreground", rfl_verb_run},
-	{"check", "check a configuration and start nothing", rfl_verb_check},
-	{"publish", "write records to a stream", rfl_verb_publish},
-	{"subscribe", "print the records of a stream", rfl_verb_subscribe},
-	{"stream", "create | list streams", rfl_verb_stream},
-	{"processor", "list | status of the running instance's processors", rfl_verb_processor},
-	{"plugin", "list plugins", rfl_verb_plugin},
-	{"health", "is the running instance ready?", rfl_verb_health},
+static const struct rfl_verb *const verbs[] = {
+	&rfl_verb_run,
+	&rfl_verb_check,
+	&rfl_verb_publish,
+	&rfl_verb_subscribe,
+	&rfl_verb_stream,
+	&rfl_verb_processor,
+	&rfl_verb_plugin,
+	&rfl_verb_health,
+	&rfl_verb_why,
+	&rfl_verb_manual,
+	&rfl_verb_completion,
 };
+
+const struct rfl_verb *const *
+rfl_verbs(size_t *ret_count)
+{
+	*ret_count = RFL_COUNT(verbs);
+	return verbs;
+}
 
 static void
 help(FILE *out)
 {
 	fprintf(out, "Usage: riffle VERB [OPTION...]\nRuns functions on streams of messages.\n\n");
 	for (size_t i = 0; i < RFL_COUNT(verbs); i++)
-		fprintf(out, "  %-11s %s\n", verbs[i].name, verbs[i].summary);
+		fprintf(out, "  %-11s %s\n", verbs[i]->name, verbs[i]->summary);
 	fprintf(out,
 		"\n`riffle VERB --help` explains a verb with an example.\n"
 		"Everywhere: -c FILE, else $RIFFLE_CONFIG, ./riffle.ini, /etc/riffle/riffle.ini.\n"
@@ -39,21 +48,41 @@ unknown(const char *word)
 {
 	const char *names[RFL_COUNT(verbs)];
 	for (size_t i = 0; i < RFL_COUNT(verbs); i++)
-		names[i] = verbs[i].name;
-	const char *near = rfl_value_nearest(word, names, RFL_COUNT(verbs));
-	fprintf(stderr, "riffle: there is no verb '%s'%s%s%s\n", word,
-		near ? "; did you mean '" : "", near ? near : "",
-		near ? "'?" : "; see riffle --help");
+		names[i] = verbs[i]->name;
+	char *hint = rfl_did_you_mean(word, names, RFL_COUNT(verbs));
+	fprintf(stderr, "riffle: there is no verb '%s'%s\n", word,
+		hint[0] ? hint : "; see riffle --help");
+	free(hint);
 	return RFL_EXIT_USAGE;
+}
+
+static int
+run_verb(const char *word, int argc, char **argv)
+{
+	for (size_t i = 0; i < RFL_COUNT(verbs); i++) {
+		if (strcmp(word, verbs[i]->name) != 0)
+			continue;
+		char *name = rfl_sprintf("riffle %s", verbs[i]->name);
+		argv[0] = name;
+		int status = verbs[i]->run(argc, argv);
+		free(name);
+		return status;
+	}
+	return unknown(word);
 }
 
 int
 rfl_cli_main(int argc, char **argv)
 {
+	static char to_help[] = "--help";
 	argp_err_exit_status = RFL_EXIT_USAGE;
 	if (argc < 2) {
 		help(stderr);
 		return RFL_EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "help") == 0 && argc > 2) {
+		char *asked[] = {NULL, to_help, NULL};
+		return run_verb(argv[2], 2, asked);
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 		strcmp(argv[1], "help") == 0) {
@@ -64,14 +93,5 @@ rfl_cli_main(int argc, char **argv)
 		printf("riffle " RFL_VERSION "\n");
 		return RFL_EXIT_DONE;
 	}
-	for (size_t i = 0; i < RFL_COUNT(verbs); i++) {
-		if (strcmp(argv[1], verbs[i].name) != 0)
-			continue;
-		char *name = rfl_sprintf("riffle %s", verbs[i].name);
-		argv[1] = name;
-		int status = verbs[i].run(argc - 1, argv + 1);
-		free(name);
-		return status;
-	}
-	return unknown(argv[1]);
+	return run_verb(argv[1], argc - 1, argv + 1);
 }

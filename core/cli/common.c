@@ -4,46 +4,39 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/verb.h"
 
 #include <curl/curl.h>
-#include <libsmartcols.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FORMATS "table|json|jsonl"
 
 enum { KEY_SET = 0x1000, KEY_NO_COLOR };
 
 static const struct argp_option options[] = {
 	{"config", 'c', "FILE", 0, "the instance's file", 100},
 	{"set", KEY_SET, "SECTION.KEY=VALUE", 0, "override a value of the file", 100},
-	{"output-format", 'o', "FORMAT", 0, "table, json or jsonl", 100},
+	{"output-format", 'o', FORMATS, 0, "how lists are printed", 100},
 	{"no-color", KEY_NO_COLOR, NULL, 0, "no colours, as with NO_COLOR", 100},
 	{0},
 };
-
-static int
-set_format(struct rfl_common *c, const char *arg)
-{
-	static const char *const names[] = {"table", "json", "jsonl"};
-	for (size_t i = 0; i < 3; i++)
-		if (strcmp(arg, names[i]) == 0) {
-			c->format = (enum rfl_format)i;
-			return 0;
-		}
-	return -1;
-}
 
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
 	struct rfl_common *c = state->input;
+	int choice;
 	switch (key) {
 	case 'c':
 		c->file = arg;
 		return 0;
 	case 'o':
-		if (set_format(c, arg) < 0)
+		choice = rfl_choice(FORMATS, arg);
+		if (choice < 0)
 			argp_error(state, "-o %s: table, json or jsonl is meant", arg);
+		c->format = (enum rfl_format)choice;
 		return 0;
 	case KEY_NO_COLOR:
 		c->no_color = 1;
@@ -95,6 +88,7 @@ rfl_common_fini(struct rfl_common *c)
 	rfl_conf_free(c->conf);
 	rfl_plugins_destroy(c->plugins);
 	free(c->found_file);
+	free(c->only_dir[0]);
 	free(c->sets);
 	*c = (struct rfl_common){.file = NULL};
 }
@@ -154,25 +148,4 @@ int
 rfl_failed_err(const char *verb, const struct riffle_error *err)
 {
 	return rfl_failed(verb, "%s", err->text);
-}
-
-void
-rfl_print_table(const char *const *columns, const char *const *cells, size_t rows)
-{
-	struct libscols_table *t = scols_new_table();
-	size_t width = 0;
-	for (; columns[width] != NULL; width++)
-		scols_table_new_column(t, columns[width], 0, 0);
-	for (size_t i = 0; i < rows; i++) {
-		struct libscols_line *line = scols_table_new_line(t, NULL);
-		for (size_t k = 0; k < width; k++) {
-			const char *cell = cells[i * width + k];
-			scols_line_set_data(line, k,
-				cell == NULL ? "<unknown>"
-				: cell[0]    ? cell
-					     : "<empty>");
-		}
-	}
-	scols_print_table(t);
-	scols_unref_table(t);
 }

@@ -17,6 +17,7 @@ struct rfl_common {
 	enum rfl_format format;
 	int no_color;
 	char *found_file;
+	char *only_dir[2]; /* --plugin-dir, where it takes the place of the configuration's */
 	struct rfl_plugins *plugins;
 	struct rfl_conf *conf;
 };
@@ -38,8 +39,5 @@ int rfl_admin_get(
 /* Says "riffle VERB: text" on stderr; returns RFL_EXIT_FAILED. */
 int rfl_failed(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int rfl_failed_err(const char *verb, const struct riffle_error *err);
-
-/* A table of texts: columns are NULL-terminated, cells row by row; NULL cells show as <unknown>. */
-void rfl_print_table(const char *const *columns, const char *const *cells, size_t rows);
 
 #endif

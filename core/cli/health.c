@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 
 #include <jansson.h>
@@ -66,7 +67,10 @@ ask(struct health *h)
 		char *body = NULL;
 		int status = rfl_admin_get(&h->common, "/readyz", &body, &err);
 		int late = rfl_clock_mono_ns(&clock) >= end_ns;
-		if (status == 200)
+		int is_json = h->common.format != RFL_FORMAT_TABLE;
+		if (is_json && (status == 200 || (late && status > 0)))
+			printf("%s\n", body);
+		else if (status == 200)
 			printf("ready\n");
 		else if (late && status > 0)
 			print_reasons(body);
@@ -85,17 +89,23 @@ ask(struct health *h)
 	}
 }
 
-int
-rfl_verb_health(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct health h = {.timeout = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {
-		.options = options, .parser = parse, .doc = doc, .children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &h);
+	rfl_verb_parse(&rfl_verb_health, argc, argv, &h);
 	int status = rfl_common_load(&h.common, 1);
 	if (status == 0)
 		status = ask(&h);
 	rfl_common_fini(&h.common);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_health = {
+	.name = "health",
+	.summary = "is the running instance ready?",
+	.doc = doc,
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

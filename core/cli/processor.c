@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/rows.h"
+#include "cli/verb.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -13,9 +15,15 @@ static const char doc[] = "Shows the processors of the running instance.\v"
 			  "  riffle processor list\n"
 			  "  riffle processor status time-averager | jq .tasks[0].nextClose";
 
+static const struct rfl_word words[] = {
+	{"list", NULL, "shows all of them"},
+	{"status", "PROCESSOR", "shows one with its tasks, as JSON"},
+	{0},
+};
+
 struct args {
 	struct rfl_common common;
-	const char *verb, *name;
+	struct rfl_chosen chosen;
 };
 
 static error_t
@@ -23,23 +31,11 @@ parse(int key, char *arg, struct argp_state *state)
 {
 	struct args *a = state->input;
 	switch (key) {
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 1)
-			argp_error(state, "'%s' is too much", arg);
-		*(state->arg_num == 0 ? &a->verb : &a->name) = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (a->verb == NULL ||
-			(strcmp(a->verb, "list") == 0
-					? a->name != NULL
-					: strcmp(a->verb, "status") != 0 || a->name == NULL))
-			argp_error(state, "list, or status NAME, is meant");
-		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &a->common;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return rfl_word_parse(words, key, arg, state, &a->chosen);
 	}
 }
 
@@ -83,11 +79,17 @@ state_of(const json_t *list, const char *name)
 }
 
 static void
-print_list(const struct rfl_conf *c, const char *body)
+print_list(const struct rfl_common *common, const char *body)
 {
+	const struct rfl_conf *c = common->conf;
+	json_t *list = json_loads(body, 0, NULL);
+	if (common->format != RFL_FORMAT_TABLE) {
+		rfl_print_json(common, list);
+		json_decref(list);
+		return;
+	}
 	static const char *const columns[] = {
 		"NAME", "FUNCTION", "INPUTS", "OUTPUTS", "STATUS", NULL};
-	json_t *list = json_loads(body, 0, NULL);
 	const char **cells = rfl_zalloc((c->processor_count * 5 + 1) * sizeof *cells);
 	char **texts = rfl_zalloc((c->processor_count * 2 + 1) * sizeof *texts);
 	for (size_t i = 0; i < c->processor_count; i++) {
@@ -98,7 +100,7 @@ print_list(const struct rfl_conf *c, const char *body)
 			state_of(list, p->name)};
 		memcpy(cells + 5 * i, row, sizeof row);
 	}
-	rfl_print_table(columns, cells, c->processor_count);
+	rfl_print_rows(common, "processors", columns, cells, c->processor_count);
 	for (size_t i = 0; i < c->processor_count * 2; i++)
 		free(texts[i]);
 	free(texts);
@@ -110,9 +112,9 @@ static int
 show(struct args *a)
 {
 	struct riffle_error err = {0};
+	const char *name = a->chosen.name;
 	char *body = NULL;
-	char *path =
-		a->name ? rfl_sprintf("/v1/processors/%s", a->name) : rfl_strdup("/v1/processors");
+	char *path = name ? rfl_sprintf("/v1/processors/%s", name) : rfl_strdup("/v1/processors");
 	int status = rfl_admin_get(&a->common, path, &body, &err);
 	free(path);
 	if (status < 0)
@@ -120,31 +122,34 @@ show(struct args *a)
 	if (status != 200) {
 		free(body);
 		return rfl_failed("processor",
-			a->name && status == 404 ? "there is no processor \"%s\"" : "%s",
-			a->name && status == 404 ? a->name
-						 : "the instance does not answer as it should");
+			name && status == 404 ? "there is no processor \"%s\"" : "%s",
+			name && status == 404 ? name : "the instance does not answer as it should");
 	}
-	if (a->name != NULL || a->common.format != RFL_FORMAT_TABLE)
+	if (name != NULL)
 		printf("%s\n", body);
-	else if (a->common.conf->processor_count == 0)
-		printf("No processors found.\n");
 	else
-		print_list(a->common.conf, body);
+		print_list(&a->common, body);
 	free(body);
 	return RFL_EXIT_DONE;
 }
 
-int
-rfl_verb_processor(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
-	struct args a = {.verb = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {
-		.parser = parse, .args_doc = "list\nstatus NAME", .doc = doc, .children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	struct args a = {.chosen = {NULL, NULL}};
+	rfl_verb_parse(&rfl_verb_processor, argc, argv, &a);
 	int status = rfl_common_load(&a.common, 1);
 	if (status == 0)
 		status = show(&a);
 	rfl_common_fini(&a.common);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_processor = {
+	.name = "processor",
+	.summary = "what the running instance's processors do",
+	.doc = doc,
+	.words = words,
+	.parse = parse,
+	.run = run,
+};

@@ -5,15 +5,15 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/payload.h"
+#include "cli/sender.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
-#include "wire/envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const char doc[] =
 	"Writes records to a stream and waits until they are acknowledged.\v"
@@ -117,76 +117,6 @@ parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-struct outlet {
-	struct rfl_client *client;
-	void *sink;
-	uint64_t tag, sent, answered;
-	int is_closed;
-	struct riffle_error error;
-};
-
-static void
-take_events(struct outlet *o)
-{
-	struct riffle_event ev = {.size = sizeof ev};
-	while (o->client->ops->sink_poll(o->sink, &ev) > 0) {
-		for (uint32_t i = 0; ev.type == RIFFLE_EV_SENT && ev.sent != NULL && i < ev.count;
-			i++) {
-			const struct riffle_sent *s =
-				(const void *)((const char *)ev.sent + (size_t)i * ev.sent_size);
-			if (s->status != RIFFLE_OK && o->error.code == RIFFLE_OK) {
-				o->error = ev.error;
-				o->error.code = s->status;
-			}
-		}
-		if (ev.type == RIFFLE_EV_SENT)
-			o->answered += ev.count;
-		if (ev.type == RIFFLE_EV_ERROR && o->error.code == RIFFLE_OK)
-			o->error = ev.error;
-		o->is_closed |= ev.type == RIFFLE_EV_CLOSED;
-		ev = (struct riffle_event){.size = sizeof ev};
-	}
-}
-
-/* Ids that nobody else has: sixteen random bytes, and a number. */
-static struct riffle_batch *
-sealed(struct outlet *o, struct riffle_batch *b)
-{
-	const struct rfl_output_conf out = {.stream = o->client->stream};
-	unsigned char random[16];
-	char id[2 * sizeof random + 1];
-	if (!rfl_envelope_is_used(&out, 1))
-		return b;
-	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-		memset(random, 0, sizeof random);
-	for (size_t i = 0; i < sizeof random; i++)
-		snprintf(id + 2 * i, 3, "%02x", random[i]);
-	const struct rfl_origin origin = {"riffle-publish", id, 0};
-	struct riffle_batch *with = rfl_envelope_seal(&out, b, &origin);
-	rfl_batch_unref(b);
-	return with;
-}
-
-static int
-send_batch(struct outlet *o, struct riffle_batch *b)
-{
-	uint32_t first = 0;
-	b = sealed(o, b);
-	while (first < b->record_count && o->error.code == RIFFLE_OK) {
-		int took = o->client->ops->sink_send(
-			o->sink, b, first, b->record_count - first, ++o->tag, &o->error);
-		if (took < 0)
-			break;
-		first += (uint32_t)took;
-		o->sent += (uint64_t)took;
-		if (took == 0)
-			rfl_client_wait(o->client->ops->sink_fd(o->sink), 1000);
-		take_events(o);
-	}
-	rfl_batch_unref(b);
-	return o->error.code;
-}
-
 static void
 add_record(const struct publish *p, struct rfl_builder *b, const void *data, size_t len,
 	const char *type)
@@ -202,7 +132,7 @@ add_record(const struct publish *p, struct rfl_builder *b, const void *data, siz
 }
 
 static int
-send_lines(const struct publish *p, struct outlet *o, const char *type)
+send_lines(const struct publish *p, struct rfl_sender *o, const char *type)
 {
 	struct rfl_builder *b = rfl_builder_create();
 	char *line = NULL;
@@ -212,13 +142,13 @@ send_lines(const struct publish *p, struct outlet *o, const char *type)
 		n -= n > 0 && line[n - 1] == '\n';
 		add_record(p, b, line, (size_t)n, type);
 		if (rfl_builder_count(b) >= 1000)
-			send_batch(o, rfl_builder_finish(b));
+			rfl_sender_send(o, rfl_builder_finish(b));
 	}
 	if (o->error.code == RIFFLE_OK && ferror(stdin))
 		rfl_err(&o->error, RIFFLE_E_FATAL, "cannot read stdin");
 	struct riffle_batch *rest = rfl_builder_finish(b);
 	if (rest != NULL)
-		send_batch(o, rest);
+		rfl_sender_send(o, rest);
 	rfl_builder_destroy(b);
 	free(line);
 	return o->error.code;
@@ -239,7 +169,7 @@ read_file(const char *path, struct rfl_buf *out, struct riffle_error *reterr)
 }
 
 static int
-send_one(const struct publish *p, struct outlet *o, const char *type)
+send_one(const struct publish *p, struct rfl_sender *o, const char *type)
 {
 	struct rfl_buf value = RFL_BUF_INIT;
 	int rc = RIFFLE_OK;
@@ -252,7 +182,7 @@ send_one(const struct publish *p, struct outlet *o, const char *type)
 	if (rc == RIFFLE_OK) {
 		struct rfl_builder *b = rfl_builder_create();
 		add_record(p, b, rfl_buf_str(&value), value.len, type);
-		rc = send_batch(o, rfl_builder_finish(b));
+		rc = rfl_sender_send(o, rfl_builder_finish(b));
 		rfl_builder_destroy(b);
 	}
 	rfl_buf_fini(&value);
@@ -263,55 +193,39 @@ static int
 publish(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 {
 	const struct publish *p = ctx;
-	struct outlet o = {.client = client};
-	const struct riffle_stream *stream = &client->stream->stream;
-	const struct riffle_sink_spec spec = {.size = sizeof spec,
-		.stream_size = sizeof stream,
-		.stream_count = 1,
-		.streams = &stream,
-		.member = "publish"};
-	const char *type = p->type ? p->type : stream->content_type;
-	if (!rfl_content_type_matches(stream->content_type, type))
+	struct rfl_sender o;
+	const char *expected = client->stream->stream.content_type;
+	const char *type = p->type ? p->type : expected;
+	if (!rfl_content_type_matches(expected, type))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 			"contentType \"%s\" not compatible with expected contentType \"%s\"", type,
-			stream->content_type);
-	int rc = client->ops->sink_open(client->instance->self, &spec, &o.sink, reterr);
+			expected);
+	int rc = rfl_sender_open(&o, client, "publish", reterr);
 	if (rc < 0)
 		return rc;
 	if (p->lines)
 		send_lines(p, &o, type);
 	else
 		send_one(p, &o, type);
-	if (client->ops->sink_flush != NULL)
-		client->ops->sink_flush(o.sink);
-	while (o.answered < o.sent) {
-		rfl_client_wait(client->ops->sink_fd(o.sink), 1000);
-		take_events(&o);
-	}
-	client->ops->sink_close(o.sink);
-	while (!o.is_closed) {
-		take_events(&o);
-		if (!o.is_closed)
-			rfl_client_wait(client->ops->sink_fd(o.sink), 1000);
-	}
-	client->ops->sink_destroy(o.sink);
-	if (o.error.code != RIFFLE_OK)
-		*reterr = o.error;
-	return o.error.code;
+	return rfl_sender_close(&o, reterr);
 }
 
-int
-rfl_verb_publish(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct publish p = {.time_ms = RIFFLE_TIME_NONE, .partition = RIFFLE_PARTITION_NONE};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "STREAM",
-		.doc = doc,
-		.children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &p);
+	rfl_verb_parse(&rfl_verb_publish, argc, argv, &p);
 	int status = rfl_client_run("publish", &p.common, p.stream, publish, &p);
 	free(p.headers);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_publish = {
+	.name = "publish",
+	.summary = "write records to a stream",
+	.doc = doc,
+	.args = "STREAM",
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/verb.h"
 #include "runtime/runtime.h"
 
 #include <errno.h>
@@ -314,13 +315,11 @@ start(struct daemon *d)
 	return rc < 0 ? cannot_start(&err) : serve(d);
 }
 
-int
-rfl_verb_run(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct daemon d = {.lock_fd = -1, .signal_fd = -1};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.doc = doc, .children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &d.common);
+	rfl_verb_parse(&rfl_verb_run, argc, argv, &d.common);
 	int status = rfl_common_load(&d.common, 0);
 	if (status == 0)
 		status = start(&d);
@@ -333,3 +332,10 @@ rfl_verb_run(int argc, char **argv)
 	rfl_common_fini(&d.common);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_run = {
+	.name = "run",
+	.summary = "run an instance, in the foreground",
+	.doc = doc,
+	.run = run,
+};

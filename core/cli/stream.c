@@ -1,9 +1,14 @@
-/* riffle stream create | list: streams as drop-in files, and as their providers know them. */
+/* riffle stream: its arguments, and streams as drop-in files: create, list, delete. */
+#include "cli/stream.h"
+
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/client.h"
+#include "cli/rows.h"
+#include "cli/verb.h"
 #include "conf/value.h"
+
+#include <riffle/ext/positions.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,35 +18,94 @@
 #include <unistd.h>
 
 static const char doc[] =
-	"Creates a stream, or lists those of the configuration.\v"
+	"Creates, looks at, moves in, empties and deletes streams.\v"
 	"`create` writes a drop-in file to conf.d in the state directory and makes the stream on "
 	"its "
-	"provider; --dry-run prints the file instead. A running instance takes it up at its next "
-	"start.\n\n"
+	"provider; a running instance takes it up at its next start. `delete` removes that file, "
+	"and "
+	"with --purge the records too. --dry-run says what would be done.\n\n"
+	"`status` shows partitions and the groups that read them. `seek` moves a group that nobody "
+	"reads as to earliest, latest, a time or an offset.\n\n"
+	"`export` prints all records, one JSON object a line; bytes that are no text are "
+	"{\"base64\":...}. `import` writes such lines, each to the partition it names.\n\n"
 	"  riffle stream create orders --provider local --content-type application/json\n"
-	"  riffle stream list";
+	"  riffle stream status orders\n"
+	"  riffle stream seek orders --group default.averager --to 2026-01-02T03:04:05Z\n"
+	"  riffle stream export orders > orders.jsonl\n"
+	"  riffle stream import copy -f orders.jsonl";
 
-enum { KEY_PROVIDER = 0x2000, KEY_GATEWAY, KEY_TYPE, KEY_PARTITIONS, KEY_DRY_RUN };
+enum {
+	KEY_PROVIDER = 0x2000,
+	KEY_GATEWAY,
+	KEY_TYPE,
+	KEY_PARTITIONS,
+	KEY_DRY_RUN,
+	KEY_PURGE,
+	KEY_GROUP,
+	KEY_TO,
+	KEY_PARTITION,
+	KEY_REPARTITION
+};
 
 static const struct argp_option options[] = {
-	{"provider", KEY_PROVIDER, "NAME", 0, "the provider it lies on", 0},
-	{"gateway", KEY_GATEWAY, "NAME", 0, "the same", 0},
-	{"content-type", KEY_TYPE, "TYPE", 0, "its content type", 0},
-	{"partitions", KEY_PARTITIONS, "N", 0, "how many partitions it has", 0},
-	{"dry-run", KEY_DRY_RUN, NULL, 0, "print the file, change nothing", 0},
+	{"provider", KEY_PROVIDER, "PROVIDER", 0, "create: the provider it lies on", 0},
+	{"gateway", KEY_GATEWAY, "PROVIDER", 0, "the same", 0},
+	{"content-type", KEY_TYPE, "TYPE", 0, "create: its content type", 0},
+	{"partitions", KEY_PARTITIONS, "N", 0, "create: how many partitions it has", 0},
+	{"purge", KEY_PURGE, NULL, 0, "delete: its records and positions too", 0},
+	{"group", KEY_GROUP, "NAME", 0, "status, seek: the group", 0},
+	{"to", KEY_TO, "WHERE", 0, "seek: earliest, latest, a time (RFC 3339) or an offset", 0},
+	{"partition", KEY_PARTITION, "N", 0, "seek, export: this partition alone", 0},
+	{"file", 'f', "FILE", 0, "import: the file; default: stdin", 0},
+	{"repartition", KEY_REPARTITION, NULL, 0,
+		"import: partitions by key, else in turn, instead of those recorded", 0},
+	{"dry-run", KEY_DRY_RUN, NULL, 0, "say what would be done, change nothing", 0},
 	{0},
 };
 
-struct args {
-	struct rfl_common common;
-	const char *verb, *name, *provider, *type, *partitions;
-	int dry_run;
+typedef int word_fn(struct rfl_stream_args *a);
+static word_fn list, create, delete;
+
+static const struct rfl_word words[] = {
+	{"create", "NAME", "makes a stream, and a drop-in file that keeps it"},
+	{"list", NULL, "shows the streams of the configuration"},
+	{"status", "STREAM", "shows its partitions and the groups that read them"},
+	{"delete", "STREAM", "removes its drop-in file, with --purge its records too"},
+	{"seek", "STREAM", "moves a group that nobody reads as"},
+	{"export", "STREAM", "prints all records as JSON lines"},
+	{"import", "STREAM", "writes records from such lines"},
+	{0},
 };
+
+static const struct {
+	const char *word;
+	word_fn *run;      /* from the configuration, or */
+	rfl_client_fn *on; /* on the open stream */
+} actions[] = {
+	{"create", create, NULL},
+	{"list", list, NULL},
+	{"status", NULL, rfl_stream_status},
+	{"delete", delete, NULL},
+	{"seek", NULL, rfl_stream_seek},
+	{"export", NULL, rfl_stream_export},
+	{"import", NULL, rfl_stream_import},
+};
+
+static void
+check(struct rfl_stream_args *a, struct argp_state *state)
+{
+	a->name = a->chosen.name;
+	if (rfl_word_is(&a->chosen, "create") && a->provider == NULL)
+		argp_error(state, "create needs --provider");
+	if (rfl_word_is(&a->chosen, "seek") && (a->group == NULL || a->to == NULL))
+		argp_error(state, "seek needs --group and --to");
+}
 
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
-	struct args *a = state->input;
+	struct rfl_stream_args *a = state->input;
+	const char *why;
 	switch (key) {
 	case KEY_PROVIDER:
 	case KEY_GATEWAY:
@@ -56,36 +120,43 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_DRY_RUN:
 		a->dry_run = 1;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 1)
-			argp_error(state, "'%s' is too much", arg);
-		*(state->arg_num == 0 ? &a->verb : &a->name) = arg;
+	case KEY_PURGE:
+		a->purge = 1;
 		return 0;
-	case ARGP_KEY_END:
-		if (a->verb == NULL ||
-			(strcmp(a->verb, "list") != 0 && strcmp(a->verb, "create") != 0))
-			argp_error(state, "create NAME, or list, is meant");
-		if (strcmp(a->verb, "create") == 0 && (a->name == NULL || a->provider == NULL))
-			argp_error(state, "create needs a name and --provider");
+	case KEY_GROUP:
+		a->group = arg;
+		return 0;
+	case KEY_TO:
+		a->to = arg;
+		return 0;
+	case KEY_PARTITION:
+		if (rfl_value_int(arg, &a->partition, &why) < 0 || a->partition < 0 ||
+			a->partition > INT32_MAX)
+			argp_error(state, "--partition %s: a number from 0 on is meant", arg);
+		return 0;
+	case KEY_REPARTITION:
+		a->repartition = 1;
+		return 0;
+	case 'f':
+		a->file = arg;
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		check(a, state);
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &a->common;
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return rfl_word_parse(words, key, arg, state, &a->chosen);
 	}
 }
 
 static int
-list(struct args *a)
+list(struct rfl_stream_args *a)
 {
 	static const char *const columns[] = {
 		"NAME", "PROVIDER", "CONTENT-TYPE", "STATUS", "AGE", NULL};
 	const struct rfl_conf *c = a->common.conf;
-	if (c->stream_count == 0) {
-		printf("No streams found.\n");
-		return RFL_EXIT_DONE;
-	}
 	const char **cells = rfl_zalloc((c->stream_count * 5 + 1) * sizeof *cells);
 	for (size_t i = 0; i < c->stream_count; i++) {
 		const struct rfl_stream_conf *s = c->streams[i];
@@ -104,13 +175,13 @@ list(struct args *a)
 			s->name, s->provider->name, s->stream.content_type, status, NULL};
 		memcpy(cells + 5 * i, row, sizeof row);
 	}
-	rfl_print_table(columns, cells, c->stream_count);
+	rfl_print_rows(&a->common, "streams", columns, cells, c->stream_count);
 	free(cells);
 	return RFL_EXIT_DONE;
 }
 
 static char *
-drop_in(const struct args *a)
+drop_in(const struct rfl_stream_args *a)
 {
 	struct rfl_buf text = RFL_BUF_INIT;
 	rfl_buf_printf(&text, "[stream %s]\nprovider = %s\n", a->name, a->provider);
@@ -142,7 +213,7 @@ write_whole(const char *path, const char *text, struct riffle_error *reterr)
 }
 
 static char *
-drop_in_path(const struct args *a)
+drop_in_path(const struct rfl_stream_args *a)
 {
 	char *dir = rfl_sprintf("%s/conf.d", a->common.conf->runtime.state_dir);
 	mkdir(a->common.conf->runtime.state_dir, 0700);
@@ -154,7 +225,7 @@ drop_in_path(const struct args *a)
 
 /* The file stays only if the configuration with it is sound and its provider made the stream. */
 static int
-create_for_good(struct args *a, const char *text)
+create_for_good(struct rfl_stream_args *a, const char *text)
 {
 	struct riffle_error err = {0};
 	struct rfl_client client;
@@ -181,7 +252,7 @@ create_for_good(struct args *a, const char *text)
 }
 
 static int
-create(struct args *a)
+create(struct rfl_stream_args *a)
 {
 	if (!rfl_value_is_label(a->name))
 		return rfl_failed(
@@ -198,20 +269,137 @@ create(struct args *a)
 	return status;
 }
 
-int
-rfl_verb_stream(int argc, char **argv)
+/* Somebody reads it: what it needs would be gone. */
+static int
+is_read(struct rfl_client *c, struct riffle_error *reterr)
 {
-	struct args a = {.verb = NULL};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "create NAME\nlist",
-		.doc = doc,
-		.children = children};
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	const struct riffle_positions *p = NULL;
+	struct riffle_group_list *groups;
+	int rc = RIFFLE_OK;
+	if (c->ops->extension != NULL)
+		p = c->ops->extension(c->instance->self, RIFFLE_EXT_POSITIONS);
+	if (p == NULL)
+		return RIFFLE_OK;
+	rc = p->groups(c->instance->bare, &c->stream->stream, &groups, reterr);
+	if (rc < 0)
+		return rc;
+	for (uint32_t i = 0; i < groups->group_count && rc == RIFFLE_OK; i++) {
+		const struct riffle_group_info *g = (const void *)((const char *)groups->groups +
+								   (size_t)i * groups->group_size);
+		if (g->flags & RIFFLE_GROUP_ACTIVE)
+			rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE,
+				"stream \"%s\" is read by group \"%s\" (%s)", c->stream->name,
+				g->name, g->member ? g->member : "somebody");
+	}
+	groups->release(groups);
+	return rc;
+}
+
+static int
+purge(struct rfl_client *c, struct riffle_error *reterr)
+{
+	if (c->ops->remove == NULL)
+		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+			"provider %s cannot remove the records of a stream",
+			c->stream->provider->name);
+	int rc = is_read(c, reterr);
+	if (rc == RIFFLE_OK)
+		rc = c->ops->remove(c->instance->self, &c->stream->stream, reterr);
+	return rc == RIFFLE_E_NOTFOUND ? RIFFLE_OK : rc;
+}
+
+/* The configuration must be sound without the file: what still names the stream is shown. */
+static int
+is_sound_without(struct rfl_stream_args *a, const char *path, const char *aside)
+{
+	struct rfl_common without = {.file = a->common.file, .sets = a->common.sets};
+	if (rename(path, aside) < 0)
+		return rfl_failed("stream delete", "cannot rename %s: %s", path, strerror(errno));
+	int status = rfl_common_load(&without, 1);
+	without.sets = NULL;
+	rfl_common_fini(&without);
+	if (status != 0 && rename(aside, path) < 0)
+		rfl_failed("stream delete", "cannot put %s back: %s", aside, strerror(errno));
+	return status;
+}
+
+static int
+delete_for_good(struct rfl_stream_args *a, struct rfl_client *c, const char *path)
+{
+	struct riffle_error err = {0};
+	char *aside = rfl_sprintf("%s.deleted", path);
+	int has_file = access(path, F_OK) == 0;
+	int status = has_file ? is_sound_without(a, path, aside) : RFL_EXIT_DONE;
+	if (status == RFL_EXIT_DONE && a->purge && purge(c, &err) < 0) {
+		status = rfl_failed_err("stream delete", &err);
+		if (has_file && rename(aside, path) < 0)
+			rfl_failed(
+				"stream delete", "cannot put %s back: %s", aside, strerror(errno));
+	}
+	if (status == RFL_EXIT_DONE && has_file && unlink(aside) < 0)
+		status =
+			rfl_failed("stream delete", "cannot remove %s: %s", aside, strerror(errno));
+	free(aside);
+	return status;
+}
+
+static int delete (struct rfl_stream_args *a)
+{
+	struct riffle_error err = {0};
+	struct rfl_client client;
+	char *path = drop_in_path(a);
+	int has_file = access(path, F_OK) == 0, status;
+	const struct rfl_stream_conf *s = rfl_conf_stream(a->common.conf, a->name);
+	if (s != NULL && !has_file && !a->purge) {
+		status = rfl_failed("stream delete",
+			"stream \"%s\" is written in %s, line %u: it is removed there; --purge "
+			"empties it",
+			a->name, s->place.file, s->place.line);
+	} else if (rfl_client_attach(&client, &a->common, a->name, &err) < 0) {
+		status = rfl_failed_err("stream delete", &err);
+	} else if (a->dry_run) {
+		if (has_file)
+			printf("Would remove %s\n", path);
+		if (a->purge)
+			printf("Would remove the records of stream \"%s\"\n", a->name);
+		status = RFL_EXIT_DONE;
+		rfl_client_close(&client);
+	} else {
+		status = delete_for_good(a, &client, path);
+		if (status == RFL_EXIT_DONE)
+			printf(has_file ? "Deleted stream \"%s\"\n" : "Emptied stream \"%s\"\n",
+				a->name);
+		rfl_client_close(&client);
+	}
+	free(path);
+	return status;
+}
+
+static int
+run(int argc, char **argv)
+{
+	struct rfl_stream_args a = {.partition = RIFFLE_PARTITION_NONE};
+	char verb[32];
+	size_t n = 0;
+	rfl_verb_parse(&rfl_verb_stream, argc, argv, &a);
+	while (!rfl_word_is(&a.chosen, actions[n].word))
+		n++;
+	snprintf(verb, sizeof verb, "stream %s", actions[n].word);
+	if (actions[n].on != NULL)
+		return rfl_client_run(verb, &a.common, a.name, actions[n].on, &a);
 	int status = rfl_common_load(&a.common, 1);
 	if (status == 0)
-		status = strcmp(a.verb, "list") == 0 ? list(&a) : create(&a);
+		status = actions[n].run(&a);
 	rfl_common_fini(&a.common);
 	return status;
 }
+
+const struct rfl_verb rfl_verb_stream = {
+	.name = "stream",
+	.summary = "create | list | status | delete | seek | export | import streams",
+	.doc = doc,
+	.words = words,
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

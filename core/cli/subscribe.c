@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/payload.h"
+#include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/host.h"
 #include "wire/envelope.h"
@@ -22,12 +23,14 @@ static const char doc[] =
 	"  riffle subscribe out --payload-encoding raw\n"
 	"  riffle subscribe out --from-beginning -n 10 --wait-timeout 5s";
 
+#define ENCODINGS "auto|raw|base64"
+
 enum { KEY_ENCODING = 0x2000, KEY_TIMEOUT };
 
 static const struct argp_option options[] = {
 	{"from-beginning", 'b', NULL, 0, "begin with the oldest record", 0},
 	{"count", 'n', "N", 0, "end after so many records", 0},
-	{"payload-encoding", KEY_ENCODING, "FORM", 0, "auto, raw or base64", 0},
+	{"payload-encoding", KEY_ENCODING, ENCODINGS, 0, "how payloads are printed", 0},
 	{"wait-timeout", KEY_TIMEOUT, "DURATION", 0, "fail when no record comes for so long", 0},
 	{0},
 };
@@ -43,10 +46,9 @@ struct subscribe {
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
-	static const char *const encodings[] = {"auto", "raw", "base64"};
 	struct subscribe *s = state->input;
 	const char *why;
-	int i = 0;
+	int i;
 	switch (key) {
 	case 'b':
 		s->from_beginning = 1;
@@ -56,9 +58,8 @@ parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "-n %s: a number of records is meant", arg);
 		return 0;
 	case KEY_ENCODING:
-		while (i < 3 && strcmp(arg, encodings[i]) != 0)
-			i++;
-		if (i == 3)
+		i = rfl_choice(ENCODINGS, arg);
+		if (i < 0)
 			argp_error(
 				state, "--payload-encoding %s: auto, raw or base64 is meant", arg);
 		s->encoding = (enum rfl_encoding)i;
@@ -244,19 +245,23 @@ subscribe(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 	return rc;
 }
 
-int
-rfl_verb_subscribe(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
 	struct subscribe s = {.encoding = RFL_ENCODING_AUTO};
-	const struct argp_child children[] = {{&rfl_common_argp, 0, NULL, 0}, {0}};
-	const struct argp argp = {.options = options,
-		.parser = parse,
-		.args_doc = "STREAM",
-		.doc = doc,
-		.children = children};
 	const struct sigaction action = {.sa_handler = on_signal};
-	argp_parse(&argp, argc, argv, 0, NULL, &s);
+	rfl_verb_parse(&rfl_verb_subscribe, argc, argv, &s);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	return rfl_client_run("subscribe", &s.common, s.stream, subscribe, &s);
 }
+
+const struct rfl_verb rfl_verb_subscribe = {
+	.name = "subscribe",
+	.summary = "print the records of a stream",
+	.doc = doc,
+	.args = "STREAM",
+	.options = options,
+	.parse = parse,
+	.run = run,
+};

@@ -12,8 +12,15 @@ struct block {
 	_Alignas(max_align_t) unsigned char bytes[];
 };
 
+struct owned {
+	struct owned *next;
+	void *thing;
+	void (*destroy)(void *);
+};
+
 struct rfl_conf_memory {
 	struct block *blocks;
+	struct owned *owned; /* in the blocks */
 };
 
 struct rfl_conf_memory *
@@ -27,6 +34,8 @@ rfl_arena_destroy(struct rfl_conf_memory *a)
 {
 	if (a == NULL)
 		return;
+	for (struct owned *o = a->owned; o != NULL; o = o->next)
+		o->destroy(o->thing);
 	while (a->blocks != NULL) {
 		struct block *next = a->blocks->next;
 		free(a->blocks);
@@ -42,6 +51,14 @@ rfl_arena_alloc(struct rfl_conf_memory *a, size_t size)
 	b->next = a->blocks;
 	a->blocks = b;
 	return b->bytes;
+}
+
+void
+rfl_arena_own(struct rfl_conf_memory *a, void *thing, void (*destroy)(void *))
+{
+	struct owned *o = rfl_arena_alloc(a, sizeof *o);
+	*o = (struct owned){.next = a->owned, .thing = thing, .destroy = destroy};
+	a->owned = o;
 }
 
 char *

@@ -52,6 +52,27 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 			f->invoker);
 }
 
+/*
+ * What a position with a few numbers cannot restore: after a crash the windows would be put together
+ * otherwise than before. NULL = it can.
+ */
+static const char *
+not_exactly_once(const struct rfl_processor_conf *p)
+{
+	int event = p->time.source != RFL_TIME_PROCESSING;
+	int keyed = p->by.source != RFL_BY_NOTHING;
+	if (p->early_ms > 0)
+		return "early panes: what they said cannot be taken back";
+	if (p->window.kind == RFL_WINDOW_SESSION)
+		return "session windows: which records an open session holds is not in the "
+		       "position";
+	if (p->window.kind == RFL_WINDOW_COUNT && keyed)
+		return "count windows with `by`: which records were counted is not in the position";
+	if (p->window.kind == RFL_WINDOW_HOPPING && !event)
+		return "hopping windows on processing time: read again, records have another time";
+	return NULL;
+}
+
 static void
 check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
@@ -71,6 +92,18 @@ check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 				"is on '%s', '%s' on '%s'",
 				p->inputs[0].stream->name, one->name, p->outputs[i].stream->name,
 				p->outputs[i].stream->provider->name);
+	const struct rfl_stream_conf *const sides[] = {p->late_stream, p->on_error.dead_letter};
+	for (size_t i = 0; i < 2; i++)
+		if (sides[i] != NULL && sides[i]->provider != one)
+			rfl_entry_error(&r->doc, e, "C121", NULL,
+				"exactly-once needs late records and dead letters on the provider "
+				"of "
+				"the inputs, '%s': '%s' is on '%s'",
+				one->name, sides[i]->name, sides[i]->provider->name);
+	const char *why = not_exactly_once(p);
+	if (why != NULL)
+		rfl_entry_error(
+			&r->doc, e, "C121", NULL, "exactly-once is not offered for %s", why);
 	if (!(one->capabilities & RIFFLE_CAN_TRANSACTIONS))
 		rfl_entry_error(&r->doc, e, "C121", NULL,
 			"exactly-once needs transactions, which provider '%s' (type '%s') does not "
@@ -83,6 +116,8 @@ check_at_least_once(
 	struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
 	const uint64_t needed = RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA;
+	if (p->guarantee == RFL_AT_MOST_ONCE)
+		return;
 	for (size_t i = 0; i < p->input_count; i++) {
 		const struct rfl_provider_conf *provider = p->inputs[i].stream->provider;
 		if ((provider->capabilities & needed) == needed)
@@ -100,7 +135,13 @@ static void
 warn_of_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
 	uint32_t count = p->inputs[0].stream->stream.partitions;
-	if (count > 1 && p->window.kind != RFL_WINDOW_NONE)
+	if (count > 1 && p->by.source > RFL_BY_KEY)
+		rfl_entry_warning(&r->doc, rfl_section_entry(s, "by"), "C131", NULL,
+			"'%s' has %u partitions: equal keys meet in one window only where the "
+			"records "
+			"were published with them as their keys",
+			p->inputs[0].stream->name, count);
+	if (count > 1 && p->window.kind != RFL_WINDOW_NONE && p->by.source == RFL_BY_NOTHING)
 		rfl_entry_warning(&r->doc, rfl_section_entry(s, "input"), "C131", NULL,
 			"'%s' has %u partitions, and each has windows of its own: %u results for "
 			"each window",
@@ -163,6 +204,8 @@ is_used(const struct rfl_conf *c, const struct rfl_stream_conf *s)
 		for (size_t k = 0; k < p->output_count; k++)
 			if (p->outputs[k].stream == s)
 				return 1;
+		if (p->late_stream == s || p->on_error.dead_letter == s)
+			return 1;
 	}
 	return 0;
 }

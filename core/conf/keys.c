@@ -17,7 +17,7 @@ static const char *const compats[] = {"none", "riff", NULL};
 static const char *const guarantees[] = {"at-most-once", "at-least-once", "exactly-once", NULL};
 static const char *const outputs[] = {"as-they-come", "at-status", NULL};
 static const char *const deliveries[] = {"at-close", "stream", NULL};
-static const char *const times[] = {"processing", "record", NULL};
+static const char *const output_keys[] = {"window", "none", NULL};
 
 static const struct riffle_option runtime_keys[] = {
 	{"namespace", STRING, 0, "default", 0, 0, NULL,
@@ -43,8 +43,9 @@ static const struct riffle_option runtime_keys[] = {
 	{"workers", RIFFLE_OPT_INT, 0, "1", 1, 256, NULL, "Threads that run processors."},
 	{"memory", RIFFLE_OPT_SIZE, 0, "64MiB", 65536, INT64_MAX, NULL,
 		"What the windows of one task may hold before its lanes are left unread."},
-	{"spill", RIFFLE_OPT_SIZE, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"Windows beyond the memory go to a file."},
+	{"spill", RIFFLE_OPT_SIZE, 0, "0B", 0, INT64_MAX, NULL,
+		"What the windows of one task may hold beyond that, in a file of the state "
+		"directory."},
 	{"commit-interval", DURATION, 0, NULL, 0, 3600000, NULL,
 		"How often positions are committed: 1s, under exactly-once 100ms; 0 = as soon as "
 		"there is something."},
@@ -99,11 +100,14 @@ static const struct riffle_option processor_keys[] = {
 	{"input", RIFFLE_OPT_LIST, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
 		"[alias:]stream[@earliest|latest|TIME|OFFSET], one or more."},
 	{"output", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL, "[alias:]stream, any number."},
-	{"window", STRING, 0, "tumbling 60s", 0, 0, NULL, "none | count N [or D] | tumbling D."},
+	{"window", STRING, 0, "tumbling 60s", 0, 0, NULL,
+		"none | count N [or D] | tumbling D | hopping D every D | session gap D max D; "
+		"then "
+		"[align ZONE] [offset D]."},
 	{"guarantee", RIFFLE_OPT_ENUM, 0, "at-least-once", 0, 0, guarantees,
 		"What a crash may do to its outputs."},
 	{"on-error", STRING, 0, "retry 5 backoff 200ms..10s then stop", 0, 0, NULL,
-		"stop | skip | retry N backoff D..D then one of these."},
+		"stop | skip | dead-letter STREAM | retry N backoff D..D then one of these."},
 	{"outputs", RIFFLE_OPT_ENUM, 0, "as-they-come", 0, 0, outputs,
 		"at-status holds the outputs of a call until it has ended well."},
 	{"max-outputs", RIFFLE_OPT_SIZE, 0, "64MiB", 1, INT64_MAX, NULL,
@@ -116,26 +120,37 @@ static const struct riffle_option processor_keys[] = {
 	{"commit-interval", DURATION, 0, NULL, 0, 3600000, NULL,
 		"As in [runtime], for this processor."},
 	{"delivery", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, deliveries,
-		"at-close calls the function when the window is over."},
-	{"time", RIFFLE_OPT_ENUM, 0, "processing", 0, 0, times, "The clock of its windows."},
-	{"by", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "One window for each key."},
-	{"early", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "Panes before the close."},
-	{"late", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "What happens to late records."},
-	{"max-disorder", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "How late records may come."},
-	{"grace", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "The same as max-disorder."},
-	{"max-future", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL, "How far ahead a time may be."},
-	{"idle-after", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"When a lane without records counts as idle."},
-	{"close-after-idle", DURATION, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"When windows close with every lane idle."},
-	{"keep", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"Whether records are kept for another attempt."},
-	{"emit-empty", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"Call for empty windows too."},
-	{"pane-headers", RIFFLE_OPT_BOOL, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"Put the window into the headers."},
-	{"output-key", STRING, RFL_KEY_NOT_YET, NULL, 0, 0, NULL,
-		"The key of outputs that have none."},
+		"When a call begins: at-close with the whole window, stream with its first record; "
+		"by default stream where window and function can."},
+	{"keep", RIFFLE_OPT_BOOL, 0, "yes", 0, 0, NULL,
+		"no keeps no records of streaming windows for another attempt: a failure is then "
+		"like a crash."},
+	{"time", STRING, 0, "processing", 0, 0, NULL,
+		"The clock of its windows: processing | record | header:NAME [unit] | json:PATH "
+		"[unit]; unit is s, ms (the default), us or ns."},
+	{"by", STRING, 0, NULL, 0, 0, NULL,
+		"One window for each key and interval: key | header:NAME | json:PATH."},
+	{"max-disorder", DURATION, 0, NULL, 0, INT64_MAX, NULL,
+		"How much later than the newest one a record may come; needed with time."},
+	{"grace", DURATION, 0, NULL, 0, INT64_MAX, NULL, "The same as max-disorder."},
+	{"late", STRING, 0, "drop", 0, 0, NULL,
+		"What happens to records whose windows are all over: drop | stream NAME | stop; "
+		"they are counted in any case."},
+	{"max-future", DURATION, 0, "5m", 0, INT64_MAX, NULL,
+		"A time that is further ahead of the wall clock is refused at the door."},
+	{"idle-after", DURATION, 0, "30s", 1, INT64_MAX, NULL,
+		"When a partition that has no more records no longer holds back the others."},
+	{"close-after-idle", STRING, 0, NULL, 0, 0, NULL,
+		"When open windows are closed although no record comes: a duration, by default the "
+		"window's length and at least 1m, or never."},
+	{"early", STRING, 0, NULL, 0, 0, NULL,
+		"every D: panes with all records so far, before the window is over."},
+	{"emit-empty", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
+		"Calls for windows without records too."},
+	{"pane-headers", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
+		"Puts the window, the attempt and the output's id into the headers of records."},
+	{"output-key", RIFFLE_OPT_ENUM, 0, "window", 0, 0, output_keys,
+		"The key of outputs that have none: that of the window, or none."},
 };
 
 static const struct rfl_keys tables[] = {

@@ -318,6 +318,7 @@ resolve_runtime(struct rfl_resolve *r)
 	c->admin = admin_path(r, s);
 	c->workers = (uint32_t)rfl_resolve_key(r, s, "workers").u.i;
 	c->memory_bytes = rfl_resolve_key(r, s, "memory").u.i;
+	c->spill_bytes = rfl_resolve_key(r, s, "spill").u.i;
 	v = rfl_resolve_key(r, s, "commit-interval");
 	c->commit_interval_ms = v.is_set ? v.u.i : -1;
 	c->shutdown_timeout_ms = rfl_resolve_key(r, s, "shutdown-timeout").u.i;
@@ -589,6 +590,19 @@ rfl_conf_free(struct rfl_conf *c)
 {
 	if (c != NULL)
 		rfl_arena_destroy(c->memory);
+}
+
+size_t
+rfl_conf_destinations(const struct rfl_processor_conf *p, const struct rfl_stream_conf **list)
+{
+	size_t n = 0;
+	for (; n < p->output_count; n++)
+		list[n] = p->outputs[n].stream;
+	if (p->late_stream != NULL)
+		list[n++] = p->late_stream;
+	if (p->on_error.dead_letter != NULL)
+		list[n++] = p->on_error.dead_letter;
+	return n;
 }
 
 const struct rfl_stream_conf *

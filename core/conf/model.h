@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct rfl_json_path;
+struct rfl_zone;
+
 /* Where something stands: file as it was named or found, line and column from 1. */
 struct rfl_place {
 	const char *file; /* "--set" for the command line */
@@ -37,6 +40,7 @@ struct rfl_runtime_conf {
 	char *admin;          /* absolute path of the Unix socket; NULL = none ("admin = none") */
 	uint32_t workers;     /* threads; default 1 */
 	int64_t memory_bytes; /* per task; default 64MiB */
+	int64_t spill_bytes;  /* per task, beyond that; default 0 */
 	int64_t commit_interval_ms;  /* -1 = not written: 1s, under exactly-once 100ms */
 	int64_t shutdown_timeout_ms; /* default 30s */
 	int log_level;               /* RIFFLE_LOG_* */
@@ -94,12 +98,48 @@ struct rfl_output_conf {
 	const struct rfl_stream_conf *stream;
 };
 
-enum rfl_window_kind { RFL_WINDOW_NONE, RFL_WINDOW_COUNT, RFL_WINDOW_TUMBLING };
+enum rfl_time_source {
+	RFL_TIME_PROCESSING, /* when it is read */
+	RFL_TIME_RECORD,     /* what the broker keeps with the record */
+	RFL_TIME_HEADER,
+	RFL_TIME_JSON
+};
+
+/* Where the time of a record is. Header and JSON: a number in that unit, or RFC 3339 text. */
+struct rfl_time_conf {
+	enum rfl_time_source source;
+	char *name;                 /* header name */
+	struct rfl_json_path *path; /* json */
+	int64_t unit_ns;            /* 1, 1000, 1000000, 1000000000 */
+};
+
+enum rfl_key_source { RFL_BY_NOTHING, RFL_BY_KEY, RFL_BY_HEADER, RFL_BY_JSON };
+
+/* What makes the key of keyed windows. */
+struct rfl_by_conf {
+	enum rfl_key_source source;
+	char *name;
+	struct rfl_json_path *path;
+};
+
+/* The shapes of window/window.h, in the same order. */
+enum rfl_window_kind {
+	RFL_WINDOW_NONE,
+	RFL_WINDOW_COUNT,
+	RFL_WINDOW_TUMBLING,
+	RFL_WINDOW_HOPPING,
+	RFL_WINDOW_SESSION
+};
 
 struct rfl_window_conf {
 	enum rfl_window_kind kind;
-	int64_t size_ms; /* tumbling D; count N or D: the D, else 0 */
-	uint64_t count;  /* count N */
+	int64_t size_ms;  /* tumbling, hopping D; count N or D: the D, else 0; session: gap */
+	int64_t slide_ms; /* hopping: every D */
+	int64_t max_ms;   /* session: max D */
+	uint64_t count;   /* count N */
+	int64_t offset_ms;
+	char *zone_name;             /* align; NULL = UTC */
+	const struct rfl_zone *zone; /* NULL = UTC */
 	/*
 	 * The resolved settings in one spelling whatever the file wrote, e.g.
 	 * "tumbling 10000 time processing". Its fingerprint guards committed positions.
@@ -108,13 +148,17 @@ struct rfl_window_conf {
 };
 
 enum rfl_guarantee { RFL_AT_MOST_ONCE, RFL_AT_LEAST_ONCE, RFL_EXACTLY_ONCE };
-enum rfl_final_action { RFL_ON_ERROR_STOP, RFL_ON_ERROR_SKIP };
+enum rfl_final_action { RFL_ON_ERROR_STOP, RFL_ON_ERROR_SKIP, RFL_ON_ERROR_DEAD_LETTER };
 
 struct rfl_on_error_conf {
 	uint32_t retries; /* 0 = none */
 	int64_t backoff_min_ms, backoff_max_ms;
 	enum rfl_final_action then;
+	const struct rfl_stream_conf *dead_letter; /* of RFL_ON_ERROR_DEAD_LETTER */
 };
+
+enum rfl_late_action { RFL_LATE_DROP, RFL_LATE_STREAM, RFL_LATE_STOP };
+enum rfl_delivery { RFL_AT_CLOSE, RFL_STREAMING };
 
 struct rfl_processor_conf {
 	char *name;
@@ -126,6 +170,18 @@ struct rfl_processor_conf {
 	struct rfl_output_conf *outputs;
 	size_t output_count; /* 0 is fine */
 	struct rfl_window_conf window;
+	struct rfl_time_conf time;
+	struct rfl_by_conf by;
+	int64_t max_disorder_ms;
+	int64_t max_future_ms; /* a time further ahead of the wall clock is refused; default 5m */
+	int64_t idle_after_ms; /* default 30s */
+	int64_t close_after_idle_ms; /* resolved; -1 = never */
+	enum rfl_late_action late;
+	const struct rfl_stream_conf *late_stream;
+	int64_t early_ms; /* 0 = no early panes */
+	int emit_empty, pane_headers, keep;
+	enum rfl_delivery delivery; /* resolved */
+	int output_key_none; /* outputs without a key of their own have none, even with `by` */
 	enum rfl_guarantee guarantee;
 	struct rfl_on_error_conf on_error;
 	int outputs_at_status; /* hold outputs until the call's status; always 1 under exactly-once */
@@ -149,6 +205,12 @@ struct rfl_conf {
 	struct rfl_conf_memory *memory; /* what everything above is allocated from */
 };
 
+/*
+ * Where a processor writes: its outputs in their order, then its late and its dead-letter stream where it
+ * has them. list has room for output_count + 2. Returns how many.
+ */
+size_t rfl_conf_destinations(
+	const struct rfl_processor_conf *p, const struct rfl_stream_conf **list);
 const struct rfl_stream_conf *rfl_conf_stream(const struct rfl_conf *c, const char *name);
 const struct rfl_provider_conf *rfl_conf_provider(const struct rfl_conf *c, const char *name);
 void rfl_conf_free(struct rfl_conf *c); /* NULL is a no-op */

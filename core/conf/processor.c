@@ -43,8 +43,8 @@ split_reference(struct rfl_resolve *r, struct rfl_entry *e, const char *text, in
 	return -1;
 }
 
-static const struct rfl_stream_conf *
-find_stream(struct rfl_resolve *r, struct rfl_entry *e, const char *name)
+const struct rfl_stream_conf *
+rfl_resolve_stream(struct rfl_resolve *r, struct rfl_entry *e, const char *name)
 {
 	const struct rfl_stream_conf *s = rfl_conf_stream(r->conf, name);
 	if (s != NULL)
@@ -119,7 +119,7 @@ set_inputs(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_co
 		if (split_reference(r, e, v.u.list[i], 1, &ref) < 0)
 			continue;
 		in->alias = ref.alias ? ref.alias : ref.stream;
-		in->stream = find_stream(r, e, ref.stream);
+		in->stream = rfl_resolve_stream(r, e, ref.stream);
 		if (in->stream == NULL || set_start(r, e, ref.at, in) < 0 ||
 			alias_fails(r, e, in->alias))
 			continue;
@@ -152,7 +152,7 @@ set_outputs(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_c
 		if (split_reference(r, e, v.u.list[i], 0, &ref) < 0)
 			continue;
 		out->alias = ref.alias ? ref.alias : ref.stream;
-		out->stream = find_stream(r, e, ref.stream);
+		out->stream = rfl_resolve_stream(r, e, ref.stream);
 		if (out->stream == NULL || alias_fails(r, e, out->alias))
 			continue;
 		for (size_t k = 0; k < p->output_count; k++)
@@ -186,19 +186,6 @@ find_function(struct rfl_resolve *r, struct rfl_section *s)
 	return NULL;
 }
 
-static void
-refuse_not_yet(struct rfl_resolve *r, struct rfl_section *s)
-{
-	static const char *const only[][2] = {
-		{"delivery", "stream"}, {"time", "record"}, {"guarantee", "at-most-once"}};
-	for (size_t i = 0; i < sizeof only / sizeof only[0]; i++) {
-		struct rfl_entry *e = rfl_section_entry(s, only[i][0]);
-		if (e != NULL && strcmp(e->value, only[i][1]) == 0)
-			rfl_entry_error(&r->doc, e, "C107", NULL,
-				"%s = %s is not offered by this version", only[i][0], only[i][1]);
-	}
-}
-
 static int64_t
 commit_interval(struct rfl_resolve *r, struct rfl_section *s, enum rfl_guarantee guarantee)
 {
@@ -207,7 +194,8 @@ commit_interval(struct rfl_resolve *r, struct rfl_section *s, enum rfl_guarantee
 		return own.u.i;
 	if (r->conf->runtime.commit_interval_ms >= 0)
 		return r->conf->runtime.commit_interval_ms;
-	return guarantee == RFL_EXACTLY_ONCE ? 100 : 1000;
+	/* At most once: what is read waits for its commit before it is called. */
+	return guarantee == RFL_EXACTLY_ONCE ? 100 : guarantee == RFL_AT_MOST_ONCE ? 0 : 1000;
 }
 
 void
@@ -235,7 +223,8 @@ rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 	p->calls = (uint32_t)rfl_resolve_key(r, s, "calls").u.i;
 	p->max_records = (uint32_t)rfl_resolve_key(r, s, "max-records").u.i;
 	p->commit_interval_ms = commit_interval(r, s, p->guarantee);
-	refuse_not_yet(r, s);
+	rfl_resolve_time(r, s, p);
+	p->window.canonical = rfl_window_canonical(r->arena, p);
 	if (r->doc.diags->errors != errors || p->function == NULL || p->input_count == 0)
 		return;
 	rfl_check_processor(r, s, p);

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -116,23 +117,6 @@ rfl_section_entry(const struct rfl_section *s, const char *key)
 	return NULL;
 }
 
-/* Length of the UTF-8 sequence at p, 0 when it is none. */
-static size_t
-utf8_len(const unsigned char *p, const unsigned char *end)
-{
-	size_t n = *p < 0x80             ? 1
-		   : (*p & 0xe0) == 0xc0 ? 2
-		   : (*p & 0xf0) == 0xe0 ? 3
-		   : (*p & 0xf8) == 0xf0 ? 4
-					 : 0;
-	if (n == 0 || (size_t)(end - p) < n || (n == 2 && *p < 0xc2))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
 static void
 check_bytes(struct file *f, const struct line *l, size_t len)
 {
@@ -142,7 +126,7 @@ check_bytes(struct file *f, const struct line *l, size_t len)
 		return;
 	}
 	while (p < end) {
-		size_t n = utf8_len(p, end);
+		size_t n = rfl_utf8_len(p, end);
 		if (n == 0) {
 			const struct line bare = {.text = NULL, .number = l->number};
 			line_error(f, &bare, (uint32_t)(p - (const unsigned char *)l->text) + 1,

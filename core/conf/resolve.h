@@ -40,7 +40,14 @@ int rfl_resolve_on_error(struct rfl_resolve *r, struct rfl_entry *e, const char 
 void rfl_unknown_key(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
 	const char *const *words, size_t count);
 
-/* processor.c */
+/* time.c: time, by, late, and what belongs to them */
+void rfl_resolve_time(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_conf *p);
+/* The resolved settings in one spelling, whatever the file wrote. */
+char *rfl_window_canonical(struct rfl_conf_memory *a, const struct rfl_processor_conf *p);
+
+/* processor.c; a stream that is defined, or NULL after a finding at e */
+const struct rfl_stream_conf *rfl_resolve_stream(
+	struct rfl_resolve *r, struct rfl_entry *e, const char *name);
 void rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s);
 /* check.c: what only shows when everything is there: guarantees, cycles. */
 void rfl_resolve_check(struct rfl_resolve *r);

@@ -33,6 +33,26 @@ size_t rfl_builder_bytes(const struct rfl_builder *b); /* what the batch would p
 struct riffle_batch *rfl_builder_finish(struct rfl_builder *b);
 
 /*
+ * Records [first, first + count) with all their bytes, as of this stream, in one piece of memory that can
+ * be moved: rfl_batch_pack says where it lies, rfl_batch_unpack makes a batch of such bytes again.
+ */
+struct riffle_batch *rfl_batch_copy(
+	const struct riffle_batch *from, uint32_t first, uint32_t count, uint32_t stream);
+struct riffle_bytes rfl_batch_pack(
+	const struct riffle_batch *copy);           /* valid as long as the batch */
+struct riffle_batch *rfl_batch_unpack(void *bytes); /* takes the bytes, which malloc gave */
+
+/*
+ * A batch of records from here and there: arrays of its own, bytes of the batches they lie in, of which
+ * it keeps references. at[i] is record i.
+ */
+struct rfl_record_at {
+	struct riffle_batch *batch;
+	uint32_t index;
+};
+struct riffle_batch *rfl_batch_gather(const struct rfl_record_at *at, uint32_t count);
+
+/*
  * A batch of views: record and header arrays of its own, bytes of the batches it was made from, of
  * which it keeps references. NULL-safe in from.
  */

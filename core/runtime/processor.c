@@ -14,18 +14,27 @@
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 30000
 
-static enum rfl_window_shape
-shape_of(enum rfl_window_kind kind)
+static struct rfl_window_spec
+window_spec(const struct rfl_processor_conf *c)
 {
-	switch (kind) {
-	case RFL_WINDOW_NONE:
-		return RFL_SHAPE_NONE;
-	case RFL_WINDOW_COUNT:
-		return RFL_SHAPE_COUNT;
-	case RFL_WINDOW_TUMBLING:
-		break;
-	}
-	return RFL_SHAPE_TUMBLING;
+	static const enum rfl_window_shape shapes[] = {
+		[RFL_WINDOW_NONE] = RFL_SHAPE_NONE,
+		[RFL_WINDOW_COUNT] = RFL_SHAPE_COUNT,
+		[RFL_WINDOW_TUMBLING] = RFL_SHAPE_TUMBLING,
+		[RFL_WINDOW_HOPPING] = RFL_SHAPE_HOPPING,
+		[RFL_WINDOW_SESSION] = RFL_SHAPE_SESSION,
+	};
+	const struct rfl_window_conf *w = &c->window;
+	return (struct rfl_window_spec){
+		.shape = shapes[w->kind],
+		.size_ms = w->size_ms,
+		.slide_ms = w->slide_ms,
+		.max_ms = w->max_ms,
+		.count = w->count,
+		.offset_ms = w->offset_ms,
+		.zone = w->zone,
+		.emit_empty = c->emit_empty,
+	};
 }
 
 static void
@@ -66,12 +75,12 @@ set_task_spec(struct rfl_processor *p)
 			.self = p->setup.function->self,
 			.mailbox = &p->worker->mailbox,
 			.spec = &p->call_spec},
-		.window = {.shape = shape_of(c->window.kind),
-			.size_ms = c->window.size_ms,
-			.count = c->window.count},
+		.window = window_spec(c),
 		.settings = rfl_tuple_settings(c->window.canonical),
 		.routes = p->routes,
 		.memory_bytes = (size_t)p->setup.conf->runtime.memory_bytes,
+		.spill_bytes = p->setup.conf->runtime.spill_bytes,
+		.state_dir = p->setup.conf->runtime.state_dir,
 	};
 }
 
@@ -117,14 +126,17 @@ rfl_processor_create(const struct rfl_processor_setup *setup, struct rfl_worker 
 	p->magic = RFL_PROCESSOR_MAGIC;
 	p->setup = *setup;
 	p->setup.input_providers = copy(setup->input_providers, c->input_count * sizeof(void *));
-	p->setup.output_providers = copy(setup->output_providers, c->output_count * sizeof(void *));
+	p->destinations = rfl_zalloc((c->output_count + 2) * sizeof *p->destinations);
+	p->destination_count = rfl_conf_destinations(c, p->destinations);
+	p->setup.destination_providers =
+		copy(setup->destination_providers, p->destination_count * sizeof(void *));
 	p->worker = worker;
 	p->what = rfl_sprintf("processor %s", c->name);
 	if (c->guarantee == RFL_EXACTLY_ONCE)
 		p->txn_id = rfl_sprintf("%s/%s/%s/%u", setup->conf->runtime.namespace, c->name,
 			setup->instance, worker->index);
-	p->routes = rfl_zalloc((c->output_count + 1) * sizeof *p->routes);
-	p->sinks = rfl_zalloc((c->output_count + 1) * sizeof(struct rfl_sink *));
+	p->routes = rfl_zalloc((p->destination_count + 1) * sizeof *p->routes);
+	p->sinks = rfl_zalloc((p->destination_count + 1) * sizeof(struct rfl_sink *));
 	set_call_spec(p);
 	set_task_spec(p);
 	set_sources(p);
@@ -143,13 +155,14 @@ rfl_processor_destroy(struct rfl_processor *p)
 	free(p->sources);
 	free(p->source_inputs);
 	free(p->routes);
+	free(p->destinations);
 	free(p->sinks);
 	free(p->names);
 	free(p->what);
 	free(p->txn_id);
 	free(p->why);
 	free((void *)(uintptr_t)p->setup.input_providers);
-	free((void *)(uintptr_t)p->setup.output_providers);
+	free((void *)(uintptr_t)p->setup.destination_providers);
 	free(p);
 }
 
@@ -161,17 +174,16 @@ streams_to(struct rfl_processor *const *list, size_t list_count,
 	size_t room = 1;
 	uint32_t n = 0;
 	for (size_t i = 0; i < list_count; i++)
-		room += list[i]->setup.processor->output_count;
+		room += list[i]->destination_count;
 	const struct riffle_stream **streams = rfl_zalloc(room * sizeof *streams);
 	for (size_t i = 0; i < list_count; i++) {
 		const struct rfl_processor *p = list[i];
 		if ((p->txn_id != NULL) != exactly_once)
 			continue;
-		for (size_t k = 0; k < p->setup.processor->output_count; k++) {
-			const struct riffle_stream *s =
-				&p->setup.processor->outputs[k].stream->stream;
+		for (size_t k = 0; k < p->destination_count; k++) {
+			const struct riffle_stream *s = &p->destinations[k]->stream;
 			uint32_t at = 0;
-			if (p->setup.output_providers[k] != provider)
+			if (p->setup.destination_providers[k] != provider)
 				continue;
 			while (at < n && streams[at] != s)
 				at++;
@@ -200,11 +212,10 @@ static void
 set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_instance *provider,
 	const struct riffle_stream *const *streams)
 {
-	const struct rfl_processor_conf *c = p->setup.processor;
-	for (size_t k = 0; k < c->output_count; k++) {
-		const struct riffle_stream *s = &c->outputs[k].stream->stream;
+	for (size_t k = 0; k < p->destination_count; k++) {
+		const struct riffle_stream *s = &p->destinations[k]->stream;
 		uint32_t at = 0;
-		if (p->setup.output_providers[k] != provider)
+		if (p->setup.destination_providers[k] != provider)
 			continue;
 		while (streams[at] != s)
 			at++;
@@ -213,6 +224,18 @@ set_routes(struct rfl_processor *p, struct rfl_sink *sink, const struct rfl_inst
 			.sink_stream = at,
 			.content_type = s->content_type};
 	}
+}
+
+/* The tasks find the last two by their names. */
+static void
+set_side_routes(struct rfl_processor *p)
+{
+	const struct rfl_processor_conf *c = p->setup.processor;
+	size_t at = c->output_count;
+	if (c->late_stream != NULL)
+		p->task_spec.late = p->routes[at++];
+	if (c->on_error.dead_letter != NULL)
+		p->task_spec.dead_letter = p->routes[at];
 }
 
 static int
@@ -265,9 +288,9 @@ open_sinks(struct rfl_processor *p, struct riffle_error *reterr)
 	int rc = RIFFLE_OK;
 	if (p->txn_id != NULL)
 		return open_own(p, reterr);
-	for (size_t k = 0; k < p->setup.processor->output_count && rc == RIFFLE_OK; k++)
+	for (size_t k = 0; k < p->destination_count && rc == RIFFLE_OK; k++)
 		if (p->sinks[k] == NULL)
-			rc = open_shared(p, p->setup.output_providers[k], reterr);
+			rc = open_shared(p, p->setup.destination_providers[k], reterr);
 	return rc;
 }
 
@@ -275,7 +298,7 @@ open_sinks(struct rfl_processor *p, struct riffle_error *reterr)
 static void
 leave_sinks(struct rfl_processor *p)
 {
-	size_t count = p->setup.processor->output_count;
+	size_t count = p->destination_count;
 	for (size_t k = 0; k < count; k++) {
 		struct rfl_sink *s = p->sinks[k];
 		if (s == NULL)
@@ -298,7 +321,7 @@ broken_sink(const struct rfl_processor *p)
 {
 	if (p->own_sink != NULL && p->own_sink->broken.code != 0)
 		return &p->own_sink->broken;
-	for (size_t k = 0; k < p->setup.processor->output_count; k++)
+	for (size_t k = 0; k < p->destination_count; k++)
 		if (p->sinks[k] != NULL && p->sinks[k]->broken.code != 0)
 			return &p->sinks[k]->broken;
 	return NULL;
@@ -309,8 +332,8 @@ forget_streams(struct rfl_processor *p)
 {
 	for (size_t i = 0; i < p->setup.processor->input_count; i++)
 		rfl_provision_forget(p->setup.input_providers[i], p);
-	for (size_t i = 0; i < p->setup.processor->output_count; i++)
-		rfl_provision_forget(p->setup.output_providers[i], p);
+	for (size_t i = 0; i < p->destination_count; i++)
+		rfl_provision_forget(p->setup.destination_providers[i], p);
 	p->streams_open = 0;
 }
 
@@ -333,8 +356,8 @@ is_quarantined(const struct rfl_processor *p, struct riffle_error *ret_fault)
 	for (size_t i = 0; i < c->input_count; i++)
 		if (rfl_instance_is_quarantined(p->setup.input_providers[i], ret_fault))
 			return 1;
-	for (size_t i = 0; i < c->output_count; i++)
-		if (rfl_instance_is_quarantined(p->setup.output_providers[i], ret_fault))
+	for (size_t i = 0; i < p->destination_count; i++)
+		if (rfl_instance_is_quarantined(p->setup.destination_providers[i], ret_fault))
 			return 1;
 	return 0;
 }
@@ -361,9 +384,9 @@ rfl_processor_lose(struct rfl_processor *p)
 	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", fault.text);
 	if (p->own_sink != NULL)
 		rfl_list_remove(&p->own_sink->link);
-	for (size_t k = 0; k < p->setup.processor->output_count; k++) {
+	for (size_t k = 0; k < p->destination_count; k++) {
 		struct rfl_sink *s = p->sinks[k];
-		for (size_t i = k; s != NULL && i < p->setup.processor->output_count; i++)
+		for (size_t i = k; s != NULL && i < p->destination_count; i++)
 			if (p->sinks[i] == s)
 				p->sinks[i] = NULL;
 		if (s != NULL && s != p->own_sink && --s->users == 0)
@@ -404,8 +427,8 @@ is_input(const struct rfl_processor *p, const struct rfl_stream_conf *s)
 static int
 is_own(const struct rfl_processor *p, const struct rfl_stream_conf *s)
 {
-	for (size_t i = 0; i < p->setup.processor->output_count; i++)
-		if (p->setup.processor->outputs[i].stream == s)
+	for (size_t i = 0; i < p->destination_count; i++)
+		if (p->destinations[i] == s)
 			return 1;
 	return is_input(p, s);
 }
@@ -468,8 +491,8 @@ ask_for(struct rfl_processor *p, struct rfl_instance *provider,
 static int
 writes_to(const struct rfl_processor *p, const struct rfl_instance *provider)
 {
-	for (size_t i = 0; i < p->setup.processor->output_count; i++)
-		if (p->setup.output_providers[i] == provider)
+	for (size_t i = 0; i < p->destination_count; i++)
+		if (p->setup.destination_providers[i] == provider)
 			return 1;
 	return 0;
 }
@@ -480,10 +503,10 @@ ask_for_outputs(
 	struct rfl_processor *p, const struct rfl_processor *of, struct riffle_error *reterr)
 {
 	int rc = RIFFLE_OK;
-	for (size_t i = 0; i < of->setup.processor->output_count && rc == RIFFLE_OK; i++)
-		if (writes_to(p, of->setup.output_providers[i]))
-			rc = ask_for(p, of->setup.output_providers[i],
-				of->setup.processor->outputs[i].stream, reterr);
+	for (size_t i = 0; i < of->destination_count && rc == RIFFLE_OK; i++)
+		if (writes_to(p, of->setup.destination_providers[i]))
+			rc = ask_for(
+				p, of->setup.destination_providers[i], of->destinations[i], reterr);
 	return rc;
 }
 
@@ -558,6 +581,7 @@ run_sinks(struct rfl_processor *p, struct rfl_task_progress *progress)
 		return;
 	progress->moved = 1;
 	p->phase = RFL_PHASE_RUNNING;
+	set_side_routes(p);
 	p->last_commit_ns = rfl_clock_mono_ns(p->setup.clock);
 	if (rfl_processor_open_source(p, &p->sources[0], &err) < 0)
 		rfl_processor_fail(p, &err);
@@ -752,6 +776,9 @@ lane_status(const struct rfl_processor *p, const struct rfl_task *t, size_t i,
 		.committed = v.committed,
 		.log_end = known ? state.log_end : INT64_MIN,
 		.lag = known ? state.log_end - v.committed : -1,
+		.time_ms = v.time_ms,
+		.is_idle = v.is_idle,
+		.is_withheld = v.is_withheld,
 	};
 }
 
@@ -764,7 +791,23 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 		.partition = v.partition,
 		.state = task_state(p, &v),
 		.why = rfl_strdup(v.why),
+		.waits_for = rfl_task_explain(t),
 		.windows_open = v.windows_open,
+		.windows_waiting = v.windows_waiting,
+		.late = v.late,
+		.late_in_part = v.late_in_part,
+		.dead_letters = v.dead_letters,
+		.skipped = v.skipped,
+		.empty = v.empty,
+		.spilled_bytes = (uint64_t)v.spilled_bytes,
+		.watermark_ms = p->setup.processor->time.source == RFL_TIME_PROCESSING
+					? INT64_MIN
+					: v.watermark_ms,
+		.is_replaying = v.is_replaying,
+		.held_by = v.held_by,
+		.held_ms = v.held_by < 0 ? 0
+					 : (rfl_clock_mono_ns(p->setup.clock) - v.held_since_ns) /
+						   1000000,
 		.calls_open = v.calls_open,
 		.records_in = v.records_in,
 		.records_out = v.records_out,

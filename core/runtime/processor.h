@@ -18,8 +18,8 @@ struct rfl_processor_setup {
 	const struct rfl_clock *clock;
 	const char *instance; /* stable id */
 	struct rfl_instance *function;
-	struct rfl_instance *const *input_providers;  /* by input */
-	struct rfl_instance *const *output_providers; /* by output */
+	struct rfl_instance *const *input_providers;       /* by input */
+	struct rfl_instance *const *destination_providers; /* as rfl_conf_destinations */
 };
 
 struct rfl_processor *rfl_processor_create(

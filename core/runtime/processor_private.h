@@ -41,14 +41,16 @@ struct rfl_processor {
 	struct riffle_error stream_error;
 
 	struct rfl_task_spec task_spec;
-	struct rfl_route *routes;
+	const struct rfl_stream_conf **destinations; /* outputs, then late and dead letters */
+	size_t destination_count;
+	struct rfl_route *routes; /* by destination */
 	struct riffle_call_spec call_spec;
 	const char **names; /* the call spec's arrays point into this */
 
 	struct rfl_source *sources; /* one per provider of inputs; the first leads */
 	uint32_t source_count;
 	uint32_t *source_inputs;   /* the sources' inputs arrays point into this */
-	struct rfl_sink **sinks;   /* by output; the same one may stand there more than once */
+	struct rfl_sink **sinks;   /* by destination; the same one may stand there more than once */
 	struct rfl_sink *own_sink; /* exactly-once: with the transaction */
 
 	struct rfl_task **tasks;

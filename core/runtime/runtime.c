@@ -80,21 +80,41 @@ provider_of(struct rfl_runtime *rt, const struct rfl_stream_conf *stream,
 	return rc;
 }
 
+/* The most a plugin can offer was checked with the configuration; this is what the function, as it is set, does. */
+static int
+check_function(const struct rfl_processor_conf *p, const struct rfl_instance *function,
+	struct riffle_error *reterr)
+{
+	uint64_t can = function->capabilities;
+	if (p->input_count > 1 && !(can & RIFFLE_CAN_MANY_INPUTS))
+		return rfl_err(reterr, RIFFLE_E_CONFIG,
+			"function '%s', as it is set, cannot tell several inputs apart",
+			p->function->name);
+	if (p->output_count > 1 && !(can & RIFFLE_CAN_MANY_OUTPUTS))
+		return rfl_err(reterr, RIFFLE_E_CONFIG,
+			"function '%s', as it is set, cannot name an output", p->function->name);
+	return RIFFLE_OK;
+}
+
 static int
 make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr)
 {
 	const struct rfl_processor_conf *p = rt->conf->processors[index];
 	struct rfl_instance **in = rfl_zalloc(p->input_count * sizeof(struct rfl_instance *));
 	struct rfl_instance **out =
-		rfl_zalloc((p->output_count + 1) * sizeof(struct rfl_instance *));
+		rfl_zalloc((p->output_count + 2) * sizeof(struct rfl_instance *));
+	const struct rfl_stream_conf **to = rfl_zalloc((p->output_count + 2) * sizeof *to);
+	size_t to_count = rfl_conf_destinations(p, to);
 	const struct rfl_conf *c = rt->conf;
 	size_t f = index_of((const void *const *)c->functions, c->function_count, p->function);
 	int rc = make_instance(rt, RIFFLE_KIND_INVOKER, p->function->invoker, &p->function->config,
 		&rt->functions[f], reterr);
+	if (rc == RIFFLE_OK)
+		rc = check_function(p, rt->functions[f], reterr);
 	for (size_t i = 0; i < p->input_count && rc == RIFFLE_OK; i++)
 		rc = provider_of(rt, p->inputs[i].stream, &in[i], reterr);
-	for (size_t i = 0; i < p->output_count && rc == RIFFLE_OK; i++)
-		rc = provider_of(rt, p->outputs[i].stream, &out[i], reterr);
+	for (size_t i = 0; i < to_count && rc == RIFFLE_OK; i++)
+		rc = provider_of(rt, to[i], &out[i], reterr);
 	if (rc == RIFFLE_OK) {
 		const struct rfl_processor_setup setup = {
 			.conf = rt->conf,
@@ -103,13 +123,14 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 			.instance = rt->instance,
 			.function = rt->functions[f],
 			.input_providers = in,
-			.output_providers = out,
+			.destination_providers = out,
 		};
 		struct rfl_worker *w = &rt->workers[index % rt->worker_count];
 		rfl_worker_add(w, rfl_processor_create(&setup, w));
 	}
 	free(in);
 	free(out);
+	free(to);
 	return rc < 0 ? rfl_err_prefix(reterr, "processor %s", p->name) : RIFFLE_OK;
 }
 

@@ -20,6 +20,7 @@ free_task(struct rfl_task_status *t)
 	}
 	free(t->lanes);
 	free(t->why);
+	free(t->waits_for);
 }
 
 void

@@ -19,16 +19,23 @@ struct rfl_lane_status {
 	int64_t committed; /* low: where a restart would read from; INT64_MIN = nothing */
 	int64_t log_end;   /* INT64_MIN = not known */
 	int64_t lag;       /* log_end - committed, -1 = not known */
+	int64_t time_ms;   /* its largest event time; INT64_MIN = none */
+	int is_idle, is_withheld;
 };
 
 struct rfl_task_status {
 	int32_t partition;
 	enum rfl_state state;
 	char *why; /* NULL where there is nothing to say */
-	uint64_t windows_open, calls_open, records_in, records_out, windows_done, commits, retries;
-	uint64_t refused;
-	uint64_t memory_bytes;
-	int64_t next_close_ms; /* wall time, INT64_MIN = none */
+	char *waits_for;
+	uint64_t windows_open, windows_waiting, calls_open, records_in, records_out, windows_done;
+	uint64_t commits, retries, refused, late, late_in_part, dead_letters, skipped, empty;
+	uint64_t memory_bytes, spilled_bytes;
+	int64_t next_close_ms; /* of the windows' clock, INT64_MIN = none */
+	int64_t watermark_ms;  /* INT64_MIN = none, or not on event time */
+	int is_replaying;
+	int32_t held_by; /* the lane that holds the watermark back, -1 = none */
+	int64_t held_ms; /* for how long */
 	struct rfl_lane_status *lanes;
 	size_t lane_count;
 };

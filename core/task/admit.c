@@ -1,11 +1,10 @@
-/* The door of a task: reads lanes, refuses what may not enter, puts the rest into windows. */
+/* Reading: from the lanes, in the order of time where several have something, into windows. */
 #include "task/task_private.h"
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
-#include "wire/content_type.h"
 #include "wire/envelope.h"
 
 #include <inttypes.h>
@@ -13,171 +12,88 @@
 #include <stdlib.h>
 
 #define POLL_BYTES ((size_t)4 * 1024 * 1024)
-#define TYPES_ON_STACK 64
+/* Records on their way into the engine at a time. */
+#define ADDS_MAX RFL_TASK_ADDS_MAX
+/* Of one round over several lanes, so that the other tasks of a worker get their turn. */
+#define ROUND_RECORDS 16384u
 
 size_t
 rfl_task_bytes(const struct rfl_task *t)
 {
 	const struct rfl_pane *p;
-	size_t sum = t->open ? rfl_pane_bytes(t->open) : 0;
+	size_t sum = rfl_store_bytes(t->store);
+	if (t->window != NULL)
+		sum += rfl_window_bytes(t->window);
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link)
-		sum += rfl_pane_bytes(p);
+		sum += p->output_bytes;
 	return sum;
 }
 
-/* A window that cannot close before more records come would wait for ever under a full memory. */
+/* Something that is under way will give memory back without another record. */
+static int
+will_be_less(const struct rfl_task *t)
+{
+	return !rfl_list_empty(&t->panes) || !rfl_list_empty(&t->sides) || t->fires_more ||
+	       t->committing;
+}
+
+static void
+stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
+{
+	const struct rfl_processor_conf *c = t->spec->conf;
+	int streams = c->delivery == RFL_STREAMING && c->keep;
+	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64 " in the file, and "
+				"its windows are not over%s",
+		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store),
+		streams ? "; keep = no would not hold records that were pushed" : "");
+	rfl_task_stop(t, why);
+	free(why);
+}
+
+/*
+ * Over its memory a task first waits for what is under way. Then it reads only the lane that holds the
+ * watermark back, for without that one no window can end; and past a quarter more it spills, or stops.
+ * 1 = lanes may be read, which is then in their is_withheld.
+ */
 static int
 memory_allows(struct rfl_task *t)
 {
-	if (rfl_task_bytes(t) < t->spec->memory_bytes)
+	size_t bytes = rfl_task_bytes(t), limit = t->spec->memory_bytes;
+	struct riffle_error err = {0};
+	int over = bytes >= limit;
+	for (size_t i = 0; i < t->lane_count; i++)
+		t->lanes[i].is_withheld = over && !t->is_replaying && t->lane_count > 1 &&
+					  rfl_task_has_event_time(t) && t->held_by >= 0 &&
+					  (int32_t)i != t->held_by;
+	if (!over)
 		return 1;
-	if (t->open == NULL || t->spec->window.shape != RFL_SHAPE_COUNT ||
-		t->spec->window.size_ms > 0)
+	if (t->window == NULL || will_be_less(t))
 		return 0;
-	if (rfl_pane_bytes(t->open) < t->spec->memory_bytes)
-		return 0;
-	char *why =
-		rfl_sprintf("a window of %" PRIu64 " records needs more than memory = %zu bytes: "
-			    "it holds %zu bytes and is not complete",
-			t->spec->window.count, t->spec->memory_bytes, rfl_pane_bytes(t->open));
-	rfl_task_stop(t, why);
-	free(why);
+	if (!rfl_task_has_event_time(t) && t->spec->conf->window.kind != RFL_WINDOW_COUNT &&
+		t->spec->spill_bytes == 0 && rfl_window_next_ms(t->window) != RFL_NEVER_MS)
+		return 0; /* the clock will end what is open */
+	if (t->lane_count > 1 && bytes < limit + limit / 4)
+		return 1;
+	if (t->spec->spill_bytes > 0 && rfl_store_spill(t->store, limit - limit / 4, &err) == 0)
+		return 1;
+	if (t->spec->spill_bytes == 0)
+		rfl_err(&err, RIFFLE_E_FULL, "its windows need more than memory = %zu bytes",
+			limit);
+	stop_for_memory(t, &err);
 	return 0;
 }
 
 static uint32_t
 poll_limit(const struct rfl_task *t)
 {
-	uint64_t room = rfl_window_room(t->window);
 	uint32_t most = t->spec->conf->max_records;
+	if (t->window == NULL || rfl_task_is_keyed(t))
+		return most;
+	uint64_t room = rfl_window_room(t->window);
 	return room < most ? (uint32_t)room : most;
 }
 
-/* Which entries of the batch's content types may enter: by the table, not by the record. */
-static void
-judge_types(const struct riffle_batch *b, const char *expected, unsigned char *fits, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		fits[i] = i == 0 || b->content_types[i] == NULL ||
-			  rfl_content_type_matches(expected, b->content_types[i]);
-}
-
-struct door {
-	struct rfl_task *t;
-	struct rfl_lane *lane;
-	const struct rfl_stream_conf *stream;
-	const unsigned char *fits;
-	uint32_t fit_count;
-};
-
-/* 1 = enters, 0 = is left out (again, or by policy), -1 = the task was stopped at this record. */
-static int
-judge(const struct door *d, const struct riffle_batch *b, const struct riffle_record *r)
-{
-	/* A broker's client may deliver twice; offsets only ever grow within a lane. */
-	if (r->offset < d->lane->next)
-		return 0;
-	if (r->content_type < d->fit_count && d->fits[r->content_type])
-		return 1;
-	const char *type = r->content_type < d->fit_count ? b->content_types[r->content_type] : "?";
-	d->t->refused++;
-	char *why =
-		rfl_sprintf("record %s[%d]@%" PRId64 ": content type \"%s\" not compatible with "
-			    "expected content type \"%s\"",
-			d->stream->name, d->lane->at.partition, r->offset, type,
-			d->stream->stream.content_type);
-	if (d->t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
-		rfl_log(RIFFLE_LOG_WARNING, "T003", d->t->spec->what, "%s: skipped", why);
-	else
-		rfl_task_stop(d->t, why);
-	int stopped = d->t->stopped;
-	free(why);
-	return stopped ? -1 : 0;
-}
-
-static void
-note_time(struct rfl_pane *p, const struct riffle_record *r)
-{
-	if (r->time_ms > p->max_time_ms)
-		p->max_time_ms = r->time_ms;
-}
-
-/*
- * How many records from the first on enter one after the other; *ret_next is the offset after them.
- * A whole batch almost always does, and then nothing needs to be copied to leave something out.
- */
-static uint32_t
-run_length(const struct door *d, const struct riffle_batch *b, uint32_t first, int *ret_verdict)
-{
-	uint32_t i;
-	*ret_verdict = 1;
-	for (i = first; i < b->record_count; i++) {
-		const struct riffle_record *r = riffle_batch_at(b, i);
-		*ret_verdict = judge(d, b, r);
-		if (*ret_verdict != 1)
-			break;
-		d->lane->next = r->offset + 1;
-	}
-	return i - first;
-}
-
-static void
-enter(const struct door *d, struct riffle_batch *b, uint32_t first, uint32_t count, int64_t now_ms)
-{
-	struct rfl_task *t = d->t;
-	int copies = t->spec->window.shape != RFL_SHAPE_NONE;
-	rfl_window_add(t->window, now_ms, count);
-	if (t->open == NULL)
-		t->open = rfl_pane_create(t->lane_count, copies);
-	for (uint32_t i = first; i < first + count; i++)
-		note_time(t->open, riffle_batch_at(b, i));
-	t->records_in += count;
-	if (!copies && count == b->record_count && d->lane->at.stream == d->lane->at.input) {
-		rfl_batch_ref(b);
-		rfl_pane_borrow(t->open, b);
-		return;
-	}
-	/* Where the source numbers its streams otherwise than the function its inputs, say it anew. */
-	struct riffle_batch *view = rfl_batch_view(b, first, count);
-	struct riffle_record *records = rfl_batch_records(view);
-	for (uint32_t i = 0; i < count; i++)
-		records[i].stream = d->lane->at.input;
-	if (copies) {
-		for (uint32_t i = 0; i < count; i++)
-			rfl_pane_copy(t->open, view, i);
-		rfl_batch_unref(view);
-	} else {
-		rfl_pane_borrow(t->open, view);
-	}
-}
-
-static void
-admit_batch(struct rfl_task *t, struct rfl_lane *lane, struct riffle_batch *b, int64_t now_ms)
-{
-	unsigned char on_stack[TYPES_ON_STACK];
-	uint32_t types = b->content_type_count > 0 ? b->content_type_count : 1;
-	unsigned char *fits = types <= TYPES_ON_STACK ? on_stack : rfl_alloc(types);
-	const struct rfl_stream_conf *stream = t->spec->conf->inputs[lane->at.input].stream;
-	const struct door d = {t, lane, stream, fits, types};
-	judge_types(b, stream->stream.content_type, fits, types);
-	for (uint32_t i = 0; i < b->record_count;) {
-		int verdict;
-		uint32_t n = run_length(&d, b, i, &verdict);
-		if (n > 0)
-			enter(&d, b, i, n, now_ms);
-		i += n;
-		if (verdict < 0)
-			break;
-		if (verdict == 0) {
-			int64_t offset = riffle_batch_at(b, i)->offset;
-			lane->next = offset >= lane->next ? offset + 1 : lane->next;
-			i++;
-		}
-	}
-	if (fits != on_stack)
-		free(fits);
-}
-
+/* A damaged record: the provider gives the same again until it is passed. */
 static void
 lane_failed(struct rfl_task *t, const struct rfl_lane *lane, const struct riffle_error *err)
 {
@@ -188,46 +104,319 @@ lane_failed(struct rfl_task *t, const struct rfl_lane *lane, const struct riffle
 	free(why);
 }
 
-static uint32_t
-admit_lane(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ms)
+static void
+skip_damaged(struct rfl_task *t, struct rfl_lane *lane, const struct riffle_error *err)
+{
+	struct riffle_lane_state state = {.size = sizeof state};
+	struct riffle_error why;
+	const struct rfl_stream_conf *stream = t->spec->conf->inputs[lane->at.input].stream;
+	if (t->spec->conf->on_error.then == RFL_ON_ERROR_STOP || lane->at.ops->lane_state == NULL ||
+		lane->at.ops->lane_state(lane->at.source, lane->at.id, &state) != RIFFLE_OK ||
+		state.position < lane->next) {
+		lane_failed(t, lane, err);
+		return;
+	}
+	const struct riffle_position past = {.stream = lane->at.stream,
+		.partition = lane->at.partition,
+		.offset = state.position + 1,
+		.leader_epoch = lane->at.leader_epoch};
+	if (lane->at.ops->source_rewind(lane->at.source, &lane->at.id, &past, 1, &why) < 0) {
+		lane_failed(t, lane, &why);
+		return;
+	}
+	/* There is nothing left of it that could go to a stream of dead letters. */
+	rfl_log(RIFFLE_LOG_WARNING, "T005", t->spec->what,
+		"record %s[%d]@%" PRId64 " is damaged and left out: %s", stream->name,
+		lane->at.partition, state.position, err->text);
+	t->skipped++;
+	lane->next = state.position + 1;
+}
+
+/* A fresh batch in hand, copied but with `none`, and judged. 1 = there is one. */
+static int
+fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now_ms)
 {
 	struct riffle_batch *b;
 	struct riffle_error err = {0};
 	uint32_t limit = poll_limit(t);
-	if (limit == 0)
+	if (limit == 0 || lane->is_withheld)
 		return 0;
 	int rc = lane->at.ops->lane_poll(lane->at.source, lane->at.id, limit, POLL_BYTES, &b, &err);
-	if (rc < 0) {
-		/* E_UNAVAILABLE passes by itself; the provider keeps trying. */
-		if (rc != RIFFLE_E_UNAVAILABLE)
-			lane_failed(t, lane, &err);
-		return 0;
-	}
-	if (rc == 0)
+	lane->is_dry = rc == 0;
+	if (rc == RIFFLE_E_DATA)
+		skip_damaged(t, lane, &err);
+	else if (rc < 0 && rc != RIFFLE_E_UNAVAILABLE)
+		lane_failed(t, lane, &err);
+	if (rc <= 0)
 		return 0;
 	rfl_batch_take(b);
-	uint32_t count = b->record_count;
 	struct riffle_batch *opened =
 		rfl_envelope_open(t->spec->conf->inputs[lane->at.input].stream, b);
-	admit_batch(t, lane, opened, now_ms);
-	rfl_batch_unref(opened);
 	rfl_batch_unref(b);
-	return count;
+	b = opened;
+	lane->last_record_ns = now_ns;
+	lane->is_idle = 0;
+	uint32_t id = (uint32_t)(lane - t->lanes);
+	if (t->window == NULL && lane->at.stream == lane->at.input) {
+		lane->chunk = rfl_store_borrow(t->store, id, b);
+	} else {
+		lane->chunk = rfl_store_copy(t->store, id, b, 0, b->record_count, lane->at.input);
+		rfl_batch_unref(b);
+	}
+	/* In hand it holds the position, and its keys are pointed to. */
+	rfl_store_need(lane->chunk, 1);
+	lane->chunk->is_pinned = 1;
+	lane->at_record = 0;
+	rfl_door_judge(t, lane, lane->chunk->batch, now_ms);
+	return 1;
+}
+
+static void
+put_down(struct rfl_task *t, struct rfl_lane *lane)
+{
+	struct rfl_chunk *c = lane->chunk;
+	lane->chunk = NULL;
+	c->is_pinned = 0;
+	rfl_store_release(t->store, c, 1);
+}
+
+/* Records whose windows are all over, and those whose are in part. */
+static void
+note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_record *r,
+	uint32_t record)
+{
+	if (r->missed == 0)
+		return;
+	int replays = riffle_batch_at(lane->chunk->batch, record)->offset < lane->replay_to;
+	if (r->accepted > 0) {
+		t->late_in_part += !replays;
+		return;
+	}
+	/* What a predecessor had read was in its windows, or late, and both are done. */
+	if (replays)
+		return;
+	t->late++;
+	rfl_side_late(t, lane, record, r->closed_ms);
+}
+
+static void
+flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
+{
+	if (*count == 0)
+		return;
+	rfl_window_add(t->window, t->adds, *count);
+	for (size_t i = 0; i < *count; i++) {
+		const struct rfl_window_record *r = &t->adds[i];
+		if (r->accepted > 0)
+			rfl_store_need(lane->chunk, 1);
+		if (r->accepted > 0 && t->spec->conf->delivery == RFL_STREAMING)
+			rfl_task_stream(t, r->item, r->start_ms);
+		note_missed(t, lane, r, t->add_records[i]);
+	}
+	if (t->spec->conf->delivery == RFL_STREAMING)
+		rfl_task_feed_streams(t);
+	t->records_in += *count;
+	*count = 0;
+}
+
+/*
+ * What is over must be out before a record that misses it comes (hopping), and a count window that is
+ * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
+ */
+static int
+may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
+{
+	enum rfl_window_kind kind = t->spec->conf->window.kind;
+	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+		if (*count < rfl_window_room(t->window))
+			return 1;
+		flush(t, lane, count);
+	} else if (kind == RFL_WINDOW_HOPPING) {
+		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+			return 1;
+		flush(t, lane, count);
+	} else {
+		return 1;
+	}
+	rfl_task_fire(t);
+	return !t->fires_more;
+}
+
+static void
+refuse(struct rfl_task *t, struct rfl_lane *lane, uint32_t i, int64_t now_ms)
+{
+	const struct riffle_record *r = riffle_batch_at(lane->chunk->batch, i);
+	if (r->offset < lane->replay_to && rfl_task_has_frontier(t))
+		return;
+	char *why = rfl_door_reason(t, lane, lane->chunk->batch, i, now_ms);
+	t->refused++;
+	rfl_side_refused(t, lane, i, why);
+	free(why);
+}
+
+/* The smallest time at the head of another lane in hand: beyond it that lane comes first. */
+static int64_t
+until_ms(const struct rfl_task *t, const struct rfl_lane *lane)
+{
+	int64_t until = INT64_MAX;
+	for (size_t i = 0; i < t->lane_count; i++) {
+		const struct rfl_lane *l = &t->lanes[i];
+		if (l == lane || l->chunk == NULL)
+			continue;
+		const struct rfl_admission *a = &l->admissions[l->at_record];
+		if (a->verdict == RFL_ENTERS && a->time_ms < until)
+			until = a->time_ms;
+	}
+	return until;
+}
+
+/* Takes records of the lane in hand as long as it is its turn. 0 = windows have to go out first. */
+static int
+consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms)
+{
+	struct riffle_batch *b = lane->chunk->batch;
+	size_t count = 0;
+	int free_to_go = 1;
+	while (lane->at_record < b->record_count && t->reading) {
+		uint32_t i = lane->at_record;
+		const struct rfl_admission *a = &lane->admissions[i];
+		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (a->verdict == RFL_ENTERS) {
+			if (a->time_ms > until)
+				break;
+			if (rfl_task_has_event_time(t))
+				rfl_watermark_record(t, lane, a->time_ms);
+			int64_t closed_ms = rfl_watermark_closed(t, lane, r->offset);
+			if (!may_add(t, lane, closed_ms, &count)) {
+				free_to_go = 0;
+				break;
+			}
+			t->adds[count] = (struct rfl_window_record){
+				.time_ms = a->time_ms,
+				.closed_ms = closed_ms,
+				.key = a->key,
+				.key_len = a->key_len,
+				.hash = a->hash,
+				.item = rfl_item_of(lane->chunk, i, 1),
+			};
+			t->add_records[count++] = i;
+			if (t->spec->conf->emit_empty)
+				rfl_window_begin(t->window, a->time_ms);
+		} else if (a->verdict == RFL_REFUSED) {
+			/* A policy that stops here leaves the record to whoever comes next. */
+			flush(t, lane, &count);
+			refuse(t, lane, i, now_ms);
+			if (!t->reading)
+				break;
+		}
+		lane->at_record++;
+		if (r->offset >= lane->next)
+			lane->next = r->offset + 1;
+		if (count == ADDS_MAX)
+			flush(t, lane, &count);
+	}
+	flush(t, lane, &count);
+	if (lane->at_record == b->record_count)
+		put_down(t, lane);
+	/* A window that is full now ends here, and not behind what another lane brings. */
+	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+		rfl_task_fire(t);
+		free_to_go &= !t->fires_more;
+	}
+	return free_to_go;
+}
+
+/* The lane whose record at the head is the oldest; NULL = none has any in hand. */
+static struct rfl_lane *
+oldest(struct rfl_task *t)
+{
+	struct rfl_lane *found = NULL;
+	int64_t least = INT64_MAX;
+	for (size_t i = 0; i < t->lane_count; i++) {
+		struct rfl_lane *l = &t->lanes[(t->next_lane + i) % t->lane_count];
+		if (l->chunk == NULL)
+			continue;
+		const struct rfl_admission *a = &l->admissions[l->at_record];
+		int64_t time_ms = a->verdict == RFL_ENTERS ? a->time_ms : INT64_MIN;
+		if (found == NULL || time_ms < least) {
+			found = l;
+			least = time_ms;
+		}
+	}
+	return found;
+}
+
+/* One batch of each lane as it is: what came together is a window. */
+static uint32_t
+admit_batches(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
+{
+	uint32_t sum = 0;
+	for (size_t k = 0; k < t->lane_count && t->reading; k++) {
+		struct rfl_lane *lane = &t->lanes[(t->next_lane + k) % t->lane_count];
+		if (!fill_hand(t, lane, now_ns, now_ms))
+			continue;
+		struct riffle_batch *b = lane->chunk->batch;
+		uint32_t i = 0;
+		sum += b->record_count;
+		while (i < b->record_count && t->reading) {
+			uint32_t n = 0;
+			int64_t max_time_ms = RIFFLE_TIME_NONE;
+			for (; i + n < b->record_count &&
+				lane->admissions[i + n].verdict == RFL_ENTERS;
+				n++) {
+				const struct riffle_record *r = riffle_batch_at(b, i + n);
+				max_time_ms = r->time_ms > max_time_ms ? r->time_ms : max_time_ms;
+				lane->next = r->offset + 1;
+			}
+			if (n > 0)
+				rfl_task_fire_batch(t, lane->chunk, i, n, now_ms, max_time_ms);
+			t->records_in += n;
+			i += n;
+			if (i == b->record_count)
+				break;
+			lane->at_record = i;
+			if (lane->admissions[i].verdict == RFL_REFUSED)
+				refuse(t, lane, i, now_ms);
+			const struct riffle_record *r = riffle_batch_at(b, i);
+			if (t->reading && r->offset >= lane->next)
+				lane->next = r->offset + 1;
+			i++;
+		}
+		put_down(t, lane);
+	}
+	return sum;
 }
 
 uint32_t
-rfl_task_admit(struct rfl_task *t, int64_t now_ms)
+rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
-	if (!t->reading || !memory_allows(t))
+	struct rfl_lane *lane;
+	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t))
 		return 0;
-	/* With `none` each round is a window of its own, and no more may wait than can be called. */
-	if (t->spec->window.shape == RFL_SHAPE_NONE && t->calls_open >= t->spec->conf->calls)
-		return 0;
-	for (size_t i = 0; i < t->lane_count && t->reading; i++) {
-		struct rfl_lane *lane = &t->lanes[(t->next_lane + i) % t->lane_count];
-		sum += admit_lane(t, lane, now_ms);
-	}
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
+	if (t->window == NULL)
+		return admit_batches(t, now_ns, now_ms);
+	int merges = rfl_task_has_event_time(t) && t->lane_count > 1;
+	for (size_t i = 0; i < t->lane_count && t->reading; i++) {
+		lane = &t->lanes[(t->next_lane + i) % t->lane_count];
+		if (lane->chunk == NULL && fill_hand(t, lane, now_ns, now_ms))
+			sum += lane->chunk->count;
+		/* On the clock each batch goes in at once, so that a window that it fills is cut behind it. */
+		if (!merges && lane->chunk != NULL && !consume(t, lane, INT64_MAX, now_ms))
+			return sum;
+	}
+	/* As long as all lanes that had something still have: then the order of time is known. */
+	while (merges && t->reading && (lane = oldest(t)) != NULL) {
+		if (!consume(t, lane, until_ms(t, lane), now_ms))
+			break;
+		if (lane->chunk == NULL) {
+			if (!fill_hand(t, lane, now_ns, now_ms))
+				continue;
+			sum += lane->chunk->count;
+			if (sum >= ROUND_RECORDS || rfl_task_bytes(t) >= t->spec->memory_bytes)
+				break;
+		}
+	}
 	return sum;
 }

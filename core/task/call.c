@@ -20,11 +20,19 @@ struct rfl_call {
 	const struct rfl_callee *callee;
 	struct rfl_task *task;
 	struct rfl_pane *pane;
-	void *call;      /* the plugin's */
-	size_t batch;    /* the next to push */
-	uint32_t record; /* of that batch */
+	struct rfl_store *store;
+	void *call;                 /* the plugin's */
+	size_t item;                /* of the pane: the next that is not yet in a piece */
+	uint32_t taken;             /* records of it that are */
+	struct riffle_batch *piece; /* what is being pushed: these records of it are left */
+	uint32_t piece_first, piece_count;
 	int64_t deadline_ns;
 };
+
+/* Records of many chunks are pushed in batches of at most so many. */
+#define GATHER_MAX 256u
+/* So many in a row are pushed as they lie. */
+#define RUN_MIN 8u
 
 struct call_mail {
 	struct rfl_mail mail;
@@ -110,40 +118,51 @@ static const struct riffle_call_events events = {
 	.done = on_done,
 };
 
-#define HEADER_COUNT 4
+#define HEADER_MAX 5
 
 struct pane_headers {
-	struct riffle_header list[HEADER_COUNT];
-	char text[HEADER_COUNT][24];
+	struct riffle_header list[HEADER_MAX];
+	char text[3][24];
+	uint32_t count;
 };
 
 static void
-set_header(struct pane_headers *h, int i, const char *name, long long value)
+add_header(struct pane_headers *h, const char *name, const void *value, size_t len)
 {
-	int len = snprintf(h->text[i], sizeof h->text[i], "%lld", value);
-	h->list[i] = (struct riffle_header){
-		.name = {name, strlen(name)}, .value = {h->text[i], (size_t)len}};
+	h->list[h->count++] =
+		(struct riffle_header){.name = {name, strlen(name)}, .value = {value, len}};
+}
+
+static void
+add_number(struct pane_headers *h, const char *name, long long value)
+{
+	char *text = h->text[h->count];
+	int len = snprintf(text, sizeof h->text[0], "%lld", value);
+	add_header(h, name, text, (size_t)len);
 }
 
 static void
 describe(struct pane_headers *h, const struct rfl_pane *p)
 {
-	set_header(h, 0, "riffle-window-start", p->window.start_ms);
-	set_header(h, 1, "riffle-window-end", p->window.end_ms);
-	set_header(h, 2, "riffle-attempt", p->attempt);
-	h->list[3] = (struct riffle_header){.name = {"riffle-pane", strlen("riffle-pane")},
-		.value = {"final", strlen("final")}};
+	const char *which = p->is_early ? "early" : "final";
+	h->count = 0;
+	add_number(h, "riffle-window-start", p->start_ms);
+	add_number(h, "riffle-window-end", p->end_ms);
+	add_number(h, "riffle-attempt", p->attempt);
+	add_header(h, "riffle-pane", which, strlen(which));
+	if (p->key != NULL)
+		add_header(h, "riffle-window-key", p->key, p->key_len);
 }
 
 int
 rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rfl_pane *pane,
-	struct rfl_call **ret_call, struct riffle_error *reterr)
+	struct rfl_store *store, struct rfl_call **ret_call, struct riffle_error *reterr)
 {
 	struct pane_headers headers;
 	struct riffle_call_spec spec = *callee->spec;
 	describe(&headers, pane);
 	spec.headers = headers.list;
-	spec.header_count = HEADER_COUNT;
+	spec.header_count = headers.count;
 	spec.attempt = pane->attempt;
 
 	struct rfl_call *c = rfl_zalloc(sizeof *c);
@@ -151,6 +170,7 @@ rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rf
 	c->callee = callee;
 	c->task = task;
 	c->pane = pane;
+	c->store = store;
 	c->deadline_ns = INT64_MAX;
 	int rc = callee->ops->call_begin(callee->self, &spec, &events, c, &c->call, reterr);
 	if (rc < 0) {
@@ -162,28 +182,122 @@ rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rf
 	return RIFFLE_OK;
 }
 
+static void
+drop_piece(struct rfl_call *c)
+{
+	rfl_batch_unref(c->piece);
+	c->piece = NULL;
+}
+
+static int
+direct_piece(struct rfl_call *c, struct rfl_window_item item, struct riffle_error *reterr)
+{
+	int rc = rfl_store_batch(c->store, rfl_item_chunk(item), &c->piece, reterr);
+	if (rc < 0)
+		return rc;
+	c->piece_first = rfl_item_index(item) + c->taken;
+	c->piece_count = rfl_item_count(item) - c->taken;
+	c->item++;
+	c->taken = 0;
+	return RIFFLE_OK;
+}
+
+/* Short runs, put together. A chunk in the spill file is read once for all neighbours in it. */
+static int
+gathered_piece(struct rfl_call *c, struct riffle_error *reterr)
+{
+	const struct rfl_window_items *all = &c->pane->items;
+	struct rfl_record_at at[GATHER_MAX];
+	struct riffle_batch *batch = NULL;
+	uint32_t n = 0;
+	int rc = RIFFLE_OK;
+	const struct rfl_chunk *last = NULL;
+	struct riffle_batch *held[GATHER_MAX];
+	uint32_t held_count = 0;
+	for (; c->item < all->count && n < GATHER_MAX; c->item++, c->taken = 0) {
+		struct rfl_window_item item = all->list[c->item];
+		if (rfl_item_count(item) - c->taken >= RUN_MIN && n > 0)
+			break;
+		if (rfl_item_chunk(item) != last) {
+			rc = rfl_store_batch(c->store, rfl_item_chunk(item), &batch, reterr);
+			if (rc < 0)
+				break;
+			held[held_count++] = batch;
+			last = rfl_item_chunk(item);
+		}
+		for (; c->taken < rfl_item_count(item) && n < GATHER_MAX; c->taken++)
+			at[n++] = (struct rfl_record_at){batch, rfl_item_index(item) + c->taken};
+		if (c->taken < rfl_item_count(item))
+			break;
+	}
+	if (rc == RIFFLE_OK) {
+		c->piece = rfl_batch_gather(at, n);
+		c->piece_first = 0;
+		c->piece_count = n;
+	}
+	while (held_count > 0)
+		rfl_batch_unref(held[--held_count]);
+	return rc;
+}
+
+static int
+next_piece(struct rfl_call *c, struct riffle_error *reterr)
+{
+	const struct rfl_window_items *all = &c->pane->items;
+	if (c->taken == rfl_item_count(all->list[c->item])) {
+		c->item++;
+		c->taken = 0;
+	}
+	struct rfl_window_item item = all->list[c->item];
+	uint32_t left = rfl_item_count(item) - c->taken;
+	/* Of an open pane the last run may still grow: it stays the next item, with what is taken. */
+	int may_grow = c->pane->is_open && c->item + 1 == all->count;
+	if (may_grow) {
+		int rc = direct_piece(c, item, reterr);
+		c->item--;
+		c->taken = rfl_item_count(item);
+		return rc;
+	}
+	if (left >= RUN_MIN || c->item + 1 == all->count)
+		return direct_piece(c, item, reterr);
+	return gathered_piece(c, reterr);
+}
+
+static int
+has_more(const struct rfl_call *c)
+{
+	const struct rfl_window_items *all = &c->pane->items;
+	return c->item + 1 < all->count ||
+	       (c->item < all->count && c->taken < rfl_item_count(all->list[c->item]));
+}
+
 int
 rfl_call_push(struct rfl_call *c, struct riffle_error *reterr)
 {
 	RFL_CHECK(c, CALL_MAGIC);
-	const struct rfl_batches *all = &c->pane->records;
 	if (c->ended || c->cancelled)
 		return 1;
-	while (c->batch < all->count) {
-		struct riffle_batch *b = all->items[c->batch];
-		uint32_t left = b->record_count - c->record;
-		int took = c->callee->ops->call_push(c->call, b, c->record, left, reterr);
+	while (c->piece != NULL || has_more(c)) {
+		if (c->piece == NULL) {
+			int rc = next_piece(c, reterr);
+			if (rc < 0)
+				return rc;
+		}
+		int took = c->callee->ops->call_push(
+			c->call, c->piece, c->piece_first, c->piece_count, reterr);
 		if (took < 0)
 			return took;
-		if ((uint32_t)took > left)
+		if ((uint32_t)took > c->piece_count)
 			return rfl_err(reterr, RIFFLE_E_FATAL, "call_push took %d of %u records",
-				took, left);
-		c->record += (uint32_t)took;
-		if ((uint32_t)took < left)
+				took, c->piece_count);
+		c->piece_first += (uint32_t)took;
+		c->piece_count -= (uint32_t)took;
+		if (c->piece_count > 0)
 			return 0;
-		c->batch++;
-		c->record = 0;
+		drop_piece(c);
 	}
+	if (c->pane->is_open)
+		return 1;
 	int rc = c->callee->ops->call_end(c->call, reterr);
 	if (rc < 0)
 		return rc;
@@ -238,5 +352,6 @@ rfl_call_destroy(struct rfl_call *c)
 	RFL_CHECK(c, CALL_MAGIC);
 	RFL_RETIRE(c);
 	c->callee->ops->call_destroy(c->call);
+	drop_piece(c);
 	free(c);
 }

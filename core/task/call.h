@@ -12,6 +12,7 @@
 struct rfl_call;
 struct rfl_task;
 struct rfl_pane;
+struct rfl_store;
 
 /* What calls of one processor have in common. */
 struct rfl_callee {
@@ -23,12 +24,15 @@ struct rfl_callee {
 };
 
 /*
- * Begins the call of a closed pane. On failure nothing was begun. The events come to
- * rfl_task_call_* through the mailbox.
+ * Begins the call of a pane. On failure nothing was begun. The events come to rfl_task_call_* through the
+ * mailbox.
  */
 int rfl_call_begin(const struct rfl_callee *callee, struct rfl_task *task, struct rfl_pane *pane,
-	struct rfl_call **ret_call, struct riffle_error *reterr);
-/* Pushes on: 1 = all records and the end are in, 0 = the function has no room now, or an error. */
+	struct rfl_store *store, struct rfl_call **ret_call, struct riffle_error *reterr);
+/*
+ * Pushes on what the pane holds, and the end once it is no longer open: 1 = all of it is in, 0 = the
+ * function has no room now, or an error.
+ */
 int rfl_call_push(struct rfl_call *c, struct riffle_error *reterr);
 int rfl_call_is_ended(const struct rfl_call *c); /* the end of its input is in */
 void rfl_call_read(struct rfl_call *c, size_t bytes);

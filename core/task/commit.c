@@ -5,14 +5,55 @@
 
 #include <string.h>
 
+/*
+ * W: all windows that end at or before it were handed out and need nothing any more. The first group that
+ * is not done holds it.
+ */
+int64_t
+rfl_task_frontier(const struct rfl_task *t)
+{
+	const struct rfl_group *g;
+	int64_t w = rfl_window_frontier(t->window);
+	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
+		if (!g->is_staged)
+			return g->end_ms - 1 < w ? g->end_ms - 1 : w;
+	}
+	return w;
+}
+
+/* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */
+static int64_t
+low_of(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_lane *l = &t->lanes[lane];
+	if (rfl_task_is_at_most_once(t))
+		return l->next;
+	if (!rfl_task_has_cut(t))
+		return rfl_store_low(t->store, lane, l->next);
+	return rfl_side_low(t, lane, l->settled);
+}
+
+/* A broker keeps a position only where there is one: before the first record it is where we began. */
+static int64_t
+hw_of(const struct rfl_task *t, uint32_t lane)
+{
+	if (rfl_task_has_frontier(t) || !rfl_task_has_cut(t))
+		return t->lanes[lane].next;
+	return low_of(t, lane);
+}
+
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed)
+	if (t->committing || t->sealed || t->is_replaying)
 		return 0;
-	for (size_t i = 0; i < t->lane_count; i++)
-		if (t->lanes[i].settled > t->lanes[i].committed)
+	for (uint32_t i = 0; i < t->lane_count; i++) {
+		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
+		if (rfl_task_has_frontier(t) && t->lanes[i].next > t->lanes[i].committed_hw &&
+			rfl_task_frontier(t) > t->asked_frontier_ms)
+			return 1;
+	}
 	return 0;
 }
 
@@ -22,28 +63,28 @@ rfl_task_lane_count(const struct rfl_task *t)
 	return t->lane_count;
 }
 
-/* On processing time the cut is a prefix of what was read, so low and hw are one. */
 size_t
 rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 	struct riffle_position *positions, struct rfl_commit_text *texts)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < t->lane_count; i++) {
+	int frontier = rfl_task_has_frontier(t);
+	for (uint32_t i = 0; i < t->lane_count; i++) {
 		const struct rfl_lane *lane = &t->lanes[i];
 		if (lane->at.source_index != source_index)
 			continue;
 		const struct rfl_tuple tuple = {
 			.seq = t->seq + 1,
 			.settings = t->spec->settings,
-			.hw = lane->settled,
-			.frontier_ms = RFL_TUPLE_UNSET,
-			.time_ms = RFL_TUPLE_UNSET,
+			.hw = hw_of(t, i),
+			.frontier_ms = frontier ? rfl_task_frontier(t) : RFL_TUPLE_UNSET,
+			.time_ms = frontier ? lane->time_ms : RFL_TUPLE_UNSET,
 		};
 		rfl_tuple_encode(&tuple, texts[n].text);
 		positions[n] = (struct riffle_position){
 			.stream = lane->at.stream,
 			.partition = lane->at.partition,
-			.offset = lane->settled,
+			.offset = low_of(t, i),
 			.leader_epoch = lane->at.leader_epoch,
 			.metadata = {texts[n].text, RFL_TUPLE_TEXT},
 		};
@@ -64,21 +105,22 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
-	for (size_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].asked = t->lanes[i].settled;
+	for (uint32_t i = 0; i < t->lane_count; i++) {
+		t->lanes[i].asked = low_of(t, i);
+		t->lanes[i].asked_hw = hw_of(t, i);
+	}
+	if (rfl_task_has_frontier(t))
+		t->asked_frontier_ms = rfl_task_frontier(t);
 }
 
 /* Under exactly-once the windows of the transaction were kept until now. */
 static void
 let_go(struct rfl_task *t)
 {
-	struct rfl_pane *p;
-	while ((p = rfl_list_first(&t->panes, struct rfl_pane, link)) != NULL &&
-		p->state == RFL_PANE_SETTLED) {
-		t->records_out += p->output_records;
-		t->windows_done++;
-		rfl_pane_destroy(p);
-	}
+	struct rfl_group *g;
+	while ((g = rfl_list_first(&t->groups, struct rfl_group, link)) != NULL && g->is_staged)
+		rfl_task_free_group(t, g);
+	rfl_side_let_go(t, RFL_SIDE_STAGED);
 }
 
 void
@@ -87,26 +129,43 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++)
+	for (size_t i = 0; i < t->lane_count; i++) {
 		t->lanes[i].committed = t->lanes[i].asked;
+		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
+	}
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }
 
-void
-rfl_task_commit_undone(struct rfl_task *t)
+static void
+unstage_group(struct rfl_task *t, struct rfl_group *g)
 {
 	struct rfl_pane *p;
-	t->committing = 0;
-	if (!rfl_task_is_exactly_once(t))
-		return;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state != RFL_PANE_SETTLED && p->outputs_sent == 0)
+		if (p->group != g)
 			continue;
-		p->state = p->state == RFL_PANE_SETTLED ? RFL_PANE_DONE : p->state;
+		if (g->is_staged) {
+			rfl_pane_unstage(p);
+			p->state = RFL_PANE_DONE;
+		}
 		p->outputs_sent = 0;
 		p->sends_open = 0;
 	}
+	g->is_staged = 0;
+}
+
+/* Not committed: what was sent in it is to be sent again. */
+void
+rfl_task_commit_undone(struct rfl_task *t)
+{
+	struct rfl_group *g;
+	t->committing = 0;
+	t->asked_frontier_ms = RFL_BEFORE_MS;
+	if (!rfl_task_is_exactly_once(t))
+		return;
+	rfl_list_foreach (g, &t->groups, struct rfl_group, link)
+		unstage_group(t, g);
+	rfl_side_unstage(t);
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].settled = t->lanes[i].committed;
 }

@@ -6,32 +6,19 @@
 #include "plugin/host.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define PANE_MAGIC 0x50414e45u
 
-/*
- * Copies are cut into batches of about this size, so that a large window is pushed in pieces that a
- * plugin can drop one by one.
- */
-#define PIECE_BYTES ((size_t)1024 * 1024)
-
 struct rfl_pane *
-rfl_pane_create(size_t lane_count, int copies)
+rfl_pane_create(void)
 {
 	struct rfl_pane *p = rfl_zalloc(sizeof *p);
 	p->magic = PANE_MAGIC;
 	p->max_time_ms = RIFFLE_TIME_NONE;
-	p->cut = rfl_zalloc(lane_count * sizeof *p->cut);
-	p->builder = copies ? rfl_builder_create() : NULL;
 	rfl_list_init(&p->link);
+	rfl_list_init(&p->work);
 	return p;
-}
-
-static void
-add(struct rfl_batches *l, struct riffle_batch *b)
-{
-	rfl_grow(&l->items, &l->room, l->count + 1, sizeof *l->items);
-	l->items[l->count++] = b;
 }
 
 static void
@@ -48,70 +35,115 @@ rfl_pane_destroy(struct rfl_pane *p)
 	if (p == NULL)
 		return;
 	RFL_CHECK(p, PANE_MAGIC);
-	rfl_assert(p->call == NULL);
+	rfl_assert(p->call == NULL && !p->holds_items);
 	RFL_RETIRE(p);
 	rfl_list_remove(&p->link);
-	rfl_builder_destroy(p->builder);
-	drop(&p->records);
+	rfl_list_remove(&p->work);
 	drop(&p->outputs);
-	free(p->records.items);
+	free(p->items.list);
 	free(p->outputs.items);
 	free(p->outlets);
-	free(p->cut);
+	free(p->key);
 	free(p);
 }
 
 void
-rfl_pane_borrow(struct rfl_pane *p, struct riffle_batch *b)
+rfl_pane_set_window(struct rfl_pane *p, const struct rfl_window_fired *fired)
 {
-	RFL_CHECK(p, PANE_MAGIC);
-	add(&p->records, b);
-	p->record_bytes += b->pinned_bytes;
-}
-
-static void
-finish_piece(struct rfl_pane *p)
-{
-	struct riffle_batch *b = rfl_builder_finish(p->builder);
-	if (b != NULL)
-		rfl_pane_borrow(p, b);
-}
-
-void
-rfl_pane_copy(struct rfl_pane *p, const struct riffle_batch *b, uint32_t i)
-{
-	rfl_builder_copy(p->builder, b, i);
-	if (rfl_builder_bytes(p->builder) >= PIECE_BYTES)
-		finish_piece(p);
-}
-
-size_t
-rfl_pane_bytes(const struct rfl_pane *p)
-{
-	return p->record_bytes + p->output_bytes + (p->builder ? rfl_builder_bytes(p->builder) : 0);
-}
-
-void
-rfl_pane_close(struct rfl_pane *p, const struct rfl_window_pane *window)
-{
-	RFL_CHECK(p, PANE_MAGIC);
-	rfl_assert(p->state == RFL_PANE_OPEN);
-	p->window = *window;
-	p->state = RFL_PANE_WAITING;
-	if (p->builder == NULL)
+	p->start_ms = fired->start_ms;
+	p->end_ms = fired->end_ms;
+	if (fired->key_len == 0)
 		return;
-	finish_piece(p);
-	rfl_builder_destroy(p->builder);
-	p->builder = NULL;
+	p->key = rfl_alloc(fired->key_len);
+	p->key_len = fired->key_len;
+	memcpy(p->key, fired->key, fired->key_len);
+}
+
+/* What follows on what is there makes one run with it. */
+void
+rfl_pane_add(struct rfl_pane *p, struct rfl_window_item item)
+{
+	struct rfl_window_items *l = &p->items;
+	struct rfl_window_item *last = l->count > 0 ? &l->list[l->count - 1] : NULL;
+	p->record_count += rfl_item_count(item);
+	if (last != NULL && last->a == item.a &&
+		rfl_item_index(*last) + rfl_item_count(*last) == rfl_item_index(item)) {
+		last->b += (uint64_t)rfl_item_count(item) << 32;
+		return;
+	}
+	rfl_grow(&l->list, &l->room, l->count + 1, sizeof *l->list);
+	l->list[l->count++] = item;
+}
+
+static int
+by_arrival(const void *a, const void *b)
+{
+	const struct rfl_window_item *x = a, *y = b;
+	uint64_t one = rfl_item_chunk(*x)->order, other = rfl_item_chunk(*y)->order;
+	if (one != other)
+		return one < other ? -1 : 1;
+	return rfl_item_index(*x) < rfl_item_index(*y) ? -1 : 1;
+}
+
+void
+rfl_pane_sort(struct rfl_pane *p)
+{
+	if (p->items.count > 1)
+		qsort(p->items.list, p->items.count, sizeof *p->items.list, by_arrival);
+}
+
+void
+rfl_pane_need(struct rfl_pane *p)
+{
+	for (size_t i = 0; i < p->items.count; i++)
+		rfl_store_need(rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
+	p->holds_items = 1;
+}
+
+void
+rfl_pane_release(struct rfl_pane *p, struct rfl_store *s)
+{
+	for (size_t i = 0; p->holds_items && i < p->items.count; i++)
+		rfl_store_release(
+			s, rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
+	p->holds_items = 0;
+	p->items.count = 0;
+}
+
+void
+rfl_pane_release_kept(struct rfl_pane *p, struct rfl_store *s)
+{
+	for (size_t i = 0; p->holds_items && i < p->items.count; i++)
+		rfl_store_release_kept(
+			s, rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
+	p->holds_items = 0;
+	p->items.count = 0;
+}
+
+void
+rfl_pane_stage(struct rfl_pane *p)
+{
+	for (size_t i = 0; i < p->items.count; i++)
+		rfl_store_stage(rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
+}
+
+void
+rfl_pane_unstage(struct rfl_pane *p)
+{
+	for (size_t i = 0; i < p->items.count; i++)
+		rfl_store_unstage(
+			rfl_item_chunk(p->items.list[i]), rfl_item_count(p->items.list[i]));
 }
 
 void
 rfl_pane_output(struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes)
 {
 	RFL_CHECK(p, PANE_MAGIC);
-	add(&p->outputs, b);
-	rfl_grow(&p->outlets, &p->outlet_room, p->outputs.count, sizeof(struct rfl_outlet *));
-	p->outlets[p->outputs.count - 1] = to;
+	struct rfl_batches *l = &p->outputs;
+	rfl_grow(&l->items, &l->room, l->count + 1, sizeof *l->items);
+	l->items[l->count++] = b;
+	rfl_grow(&p->outlets, &p->outlet_room, l->count, sizeof(struct rfl_outlet *));
+	p->outlets[l->count - 1] = to;
 	p->output_bytes += bytes;
 	p->output_records += b->record_count;
 }

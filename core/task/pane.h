@@ -1,41 +1,78 @@
 /*
- * One window of a task with its records, from the first one until its outputs and its position are
- * committed. Records are kept until then, so that a failed call is called again from what is here.
+ * One window of a task that is called: its records, by reference into the store, its call, what the
+ * function answered; from when it is over (or, streaming, from its first record) until its outputs and
+ * its position are committed. A failed call is called again from what is here.
  */
 #ifndef RFL_TASK_PANE_H
 #define RFL_TASK_PANE_H
 
-#include "base/list.h"
-#include "plugin/batch.h"
+#include "task/store.h"
 #include "window/window.h"
 
-#include <riffle/record.h>
-
 enum rfl_pane_state {
-	RFL_PANE_OPEN,    /* collecting */
-	RFL_PANE_WAITING, /* closed; to be called, at retry_at_ns */
+	RFL_PANE_WAITING, /* to be called, at retry_at_ns */
 	RFL_PANE_CALLING, /* its call is open */
 	RFL_PANE_DONE, /* its call ended well, or it was given up by policy: publish what it holds */
 	RFL_PANE_SETTLED /* all of its outputs are written, or taken by the open transaction */
 };
 
 struct rfl_call;
+struct rfl_outlet;
 
 struct rfl_batches {
 	struct riffle_batch **items; /* one reference each */
 	size_t count, room;
 };
 
+/*
+ * Windows that are committed together: those with one end. Complete once no further one can join, and
+ * settled when all of its panes are.
+ */
+struct rfl_group {
+	struct rfl_list link; /* in the task's groups, in frontier order */
+	int64_t end_ms;
+	uint32_t panes, done, settled;
+	int is_complete, is_staged;
+	int64_t cut[]; /* by lane: the next offset once this is done, where that is a prefix */
+};
+
+/* A run of records of one chunk, as an item: a is the chunk, b its first index and how many. */
+static inline struct rfl_window_item
+rfl_item_of(struct rfl_chunk *c, uint32_t index, uint32_t count)
+{
+	return (struct rfl_window_item){(uintptr_t)c, (uint64_t)count << 32 | index};
+}
+static inline struct rfl_chunk *
+rfl_item_chunk(struct rfl_window_item i)
+{
+	return (struct rfl_chunk *)(uintptr_t)i.a;
+}
+static inline uint32_t
+rfl_item_index(struct rfl_window_item i)
+{
+	return (uint32_t)i.b;
+}
+static inline uint32_t
+rfl_item_count(struct rfl_window_item i)
+{
+	return (uint32_t)(i.b >> 32);
+}
+
 struct rfl_pane {
 	uint32_t magic;
 	enum rfl_pane_state state;
-	struct rfl_list link; /* in the task's panes, in frontier order */
-	struct rfl_window_pane window;
-	struct rfl_builder *builder; /* copies while open; NULL for borrowed batches */
-	struct rfl_batches records;
-	size_t record_bytes; /* memory its records hold */
-	int64_t max_time_ms; /* largest time of its records; RIFFLE_TIME_NONE where none has one */
-	int64_t *cut;        /* by lane: the next offset once this window is done */
+	struct rfl_list
+		link; /* in the task's panes, in frontier order; or its streams, its early ones */
+	struct rfl_list work;    /* in the task's waiting or calling ones */
+	struct rfl_group *group; /* NULL: streaming and not yet over, or early */
+	int is_early, is_open;   /* open: streaming, more records may come */
+	int holds_items;         /* its items need their chunks */
+	int64_t start_ms, end_ms;
+	void *key;
+	uint32_t key_len;
+	struct rfl_window_items items;
+	uint64_t record_count;
+	int64_t max_time_ms; /* `none`: of its records */
 
 	uint32_t attempt;   /* of the call under way, or the last one; 0 = none yet */
 	uint32_t failures;  /* counted ones */
@@ -54,16 +91,18 @@ struct rfl_pane {
 	uint64_t output_records;
 };
 
-struct rfl_outlet;
-
-struct rfl_pane *rfl_pane_create(size_t lane_count, int copies);
-void rfl_pane_destroy(struct rfl_pane *p); /* no call is open; NULL is a no-op */
-/* Takes over the reference. */
-void rfl_pane_borrow(struct rfl_pane *p, struct riffle_batch *b);
-void rfl_pane_copy(struct rfl_pane *p, const struct riffle_batch *b, uint32_t i);
-size_t rfl_pane_bytes(const struct rfl_pane *p);
-/* No more records: copies become a batch. */
-void rfl_pane_close(struct rfl_pane *p, const struct rfl_window_pane *window);
+struct rfl_pane *rfl_pane_create(void);
+/* No call is open, and its items were released. NULL is a no-op. */
+void rfl_pane_destroy(struct rfl_pane *p);
+void rfl_pane_set_window(struct rfl_pane *p, const struct rfl_window_fired *fired);
+void rfl_pane_add(struct rfl_pane *p, struct rfl_window_item item);
+/* In the order of arrival, which merged windows are not in. */
+void rfl_pane_sort(struct rfl_pane *p);
+void rfl_pane_need(struct rfl_pane *p); /* its items need their chunks from here on */
+void rfl_pane_release(struct rfl_pane *p, struct rfl_store *s);
+void rfl_pane_release_kept(struct rfl_pane *p, struct rfl_store *s);
+void rfl_pane_stage(struct rfl_pane *p);
+void rfl_pane_unstage(struct rfl_pane *p);
 /* Takes over the reference; bytes is what the function's records amount to. */
 void rfl_pane_output(
 	struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes);

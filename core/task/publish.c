@@ -4,13 +4,16 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
 #include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int
 check_record(const struct rfl_task *t, const struct riffle_batch *b, const struct riffle_record *r,
@@ -53,63 +56,170 @@ bytes_of(const struct riffle_batch *b, const struct riffle_record *r)
 static int64_t
 default_time_ms(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	if (t->spec->window.shape == RFL_SHAPE_NONE)
+	if (t->window == NULL)
 		return p->max_time_ms;
-	return p->window.end_ms - 1;
+	if (p->end_ms != RFL_NEVER_MS)
+		return p->end_ms - 1;
+	return p->start_ms;
 }
 
 static void
-address(const struct rfl_task *t, struct riffle_batch *view, int64_t time_ms)
+put_key(struct rfl_buf *id, const struct rfl_pane *p)
+{
+	const unsigned char *key = p->key;
+	for (uint32_t i = 0; i < p->key_len; i++) {
+		if (key[i] > ' ' && key[i] < 0x7f && key[i] != '/' && key[i] != '%')
+			rfl_buf_putc(id, (char)key[i]);
+		else
+			rfl_buf_printf(id, "%%%02x", key[i]);
+	}
+}
+
+/*
+ * Which records it was made from: first and last offset and how many, for each lane that has any. A record
+ * of a chunk that was spilled is looked up in the file.
+ */
+static void
+put_ranges(struct rfl_buf *id, struct rfl_task *t, const struct rfl_pane *p)
+{
+	for (uint32_t lane = 0; lane < t->lane_count; lane++) {
+		int64_t first = INT64_MAX, last = INT64_MIN;
+		uint64_t count = 0;
+		for (size_t i = 0; i < p->items.count; i++) {
+			struct riffle_batch *b;
+			struct riffle_error err;
+			struct rfl_window_item item = p->items.list[i];
+			struct rfl_chunk *c = rfl_item_chunk(item);
+			if (c->lane != lane || c->is_dropped ||
+				rfl_store_batch(t->store, c, &b, &err) < 0)
+				continue;
+			uint32_t at = rfl_item_index(item), n = rfl_item_count(item);
+			int64_t low = riffle_batch_at(b, at)->offset;
+			int64_t high = riffle_batch_at(b, at + n - 1)->offset;
+			first = low < first ? low : first;
+			last = high > last ? high : last;
+			count += n;
+			rfl_batch_unref(b);
+		}
+		if (count > 0)
+			rfl_buf_printf(id, "/%u:%" PRId64 "-%" PRId64 "x%" PRIu64, lane, first,
+				last, count);
+	}
+}
+
+/* Readable, and the same for the same records: processor/task/window/key/output/sequence/lanes. */
+static void
+put_id(struct rfl_buf *id, struct rfl_task *t, const struct rfl_pane *p, uint32_t output,
+	uint64_t sequence)
+{
+	rfl_buf_clear(id);
+	rfl_buf_printf(id, "%s/%d/%" PRId64 "-%" PRId64 "/", t->spec->conf->name, t->partition,
+		p->start_ms, p->end_ms);
+	put_key(id, p);
+	rfl_buf_printf(id, "/%s/%" PRIu64, t->spec->conf->outputs[output].alias, sequence);
+	put_ranges(id, t, p);
+}
+
+struct output_headers {
+	struct riffle_header list[6];
+	char start[24], end[24], attempt[16];
+	uint32_t count;
+};
+
+static void
+add_header(struct output_headers *h, const char *name, const char *value, size_t len)
+{
+	h->list[h->count++] =
+		(struct riffle_header){.name = {name, strlen(name)}, .value = {value, len}};
+}
+
+static void
+pane_headers(struct output_headers *h, const struct rfl_pane *p)
+{
+	h->count = 0;
+	snprintf(h->start, sizeof h->start, "%" PRId64, p->start_ms);
+	snprintf(h->end, sizeof h->end, "%" PRId64, p->end_ms);
+	snprintf(h->attempt, sizeof h->attempt, "%u", p->attempt);
+	add_header(h, "riffle-window-start", h->start, strlen(h->start));
+	add_header(h, "riffle-window-end", h->end, strlen(h->end));
+	add_header(h, "riffle-pane", p->is_early ? "early" : "final", 5);
+	add_header(h, "riffle-attempt", h->attempt, strlen(h->attempt));
+	if (p->key != NULL)
+		add_header(h, "riffle-window-key", p->key, p->key_len);
+}
+
+/* With the pane in their headers records are copied; without, they stay where the function put them. */
+static struct riffle_batch *
+with_headers(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b, uint32_t first,
+	uint32_t count)
+{
+	struct rfl_builder *build = rfl_builder_create();
+	struct output_headers h;
+	struct rfl_buf id = RFL_BUF_INIT;
+	struct riffle_header *all = NULL;
+	size_t room = 0;
+	for (uint32_t i = first; i < first + count; i++) {
+		const struct riffle_record *r = riffle_batch_at(b, i);
+		const char *type = r->content_type ? b->content_types[r->content_type] : NULL;
+		pane_headers(&h, p);
+		put_id(&id, t, p, r->stream, p->output_records + (i - first));
+		add_header(&h, "riffle-id", rfl_buf_str(&id), id.len);
+		rfl_grow(&all, &room, r->header_count + h.count, sizeof *all);
+		if (r->header_count > 0)
+			memcpy(all, b->headers + r->header_first, r->header_count * sizeof *all);
+		memcpy(all + r->header_count, h.list, h.count * sizeof *all);
+		rfl_builder_add(build, r, all, r->header_count + h.count, type);
+	}
+	struct riffle_batch *made = rfl_builder_finish(build);
+	rfl_builder_destroy(build);
+	rfl_buf_fini(&id);
+	free(all);
+	return made;
+}
+
+static void
+address(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *view)
 {
 	struct riffle_record *records = rfl_batch_records(view);
+	int64_t time_ms = default_time_ms(t, p);
 	for (uint32_t i = 0; i < view->record_count; i++) {
-		records[i].stream = t->spec->routes[records[i].stream].sink_stream;
-		records[i].offset = RIFFLE_OFFSET_NONE;
-		if (records[i].time_ms == RIFFLE_TIME_NONE)
-			records[i].time_ms = time_ms;
+		struct riffle_record *r = &records[i];
+		r->stream = t->spec->routes[r->stream].sink_stream;
+		r->offset = RIFFLE_OFFSET_NONE;
+		if (r->time_ms == RIFFLE_TIME_NONE)
+			r->time_ms = time_ms;
+		/* The pane lives as long as what it has published. */
+		if (r->key.ptr == NULL && p->key != NULL && !t->spec->conf->output_key_none)
+			r->key = (struct riffle_bytes){p->key, p->key_len};
 	}
 }
 
-/* What the window was made from, lane by lane: equal records give equal ids, whoever made them. */
+struct output_origin {
+	struct rfl_task *t;
+	const struct rfl_pane *p;
+};
+
 static void
-print_origin(const struct rfl_task *t, const struct rfl_pane *p, struct rfl_buf *out)
+event_id(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
+	struct rfl_buf *out)
 {
-	rfl_buf_printf(out, "%d", t->partition);
-	if (t->spec->window.shape == RFL_SHAPE_TUMBLING)
-		rfl_buf_printf(out, "/%" PRId64, p->window.start_ms);
-	for (uint32_t in = 0; in < t->spec->conf->input_count; in++) {
-		int64_t first = -1, last = -1;
-		uint64_t count = 0;
-		for (size_t i = 0; i < p->records.count; i++)
-			for (uint32_t k = 0; k < p->records.items[i]->record_count; k++) {
-				const struct riffle_record *r =
-					riffle_batch_at(p->records.items[i], k);
-				if (r->stream != in)
-					continue;
-				first = count++ == 0 ? r->offset : first;
-				last = r->offset;
-			}
-		if (count > 0)
-			rfl_buf_printf(out, "/%s:%" PRId64 "-%" PRId64 "+%" PRIu64,
-				t->spec->conf->inputs[in].alias, first, last, count);
-	}
+	const struct output_origin *o = ctx;
+	(void)b;
+	put_id(out, o->t, o->p, r->stream, n);
 }
 
 /* The batch in the envelopes of its streams; one reference that is the caller's. */
 static struct riffle_batch *
-sealed(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *b)
+sealed(struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *b)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
-	struct rfl_buf id = RFL_BUF_INIT;
-	if (!rfl_envelope_is_used(c->outputs, c->output_count)) {
-		rfl_batch_ref(b);
-		return b;
-	}
-	print_origin(t, p, &id);
-	const struct rfl_origin origin = {c->group, rfl_buf_str(&id), p->output_records};
-	struct riffle_batch *out = rfl_envelope_seal(c->outputs, b, &origin);
-	rfl_buf_fini(&id);
-	return out;
+	struct output_origin of = {t, p};
+	const struct rfl_origin origin = {
+		.source = c->group, .id = event_id, .ctx = &of, .first = p->output_records};
+	if (rfl_envelope_is_used(c->outputs, c->output_count))
+		return rfl_envelope_seal(c->outputs, b, &origin);
+	rfl_batch_ref(b);
+	return b;
 }
 
 int
@@ -132,8 +242,10 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		while (i + n < b->record_count &&
 			t->spec->routes[riffle_batch_at(b, i + n)->stream].outlet == to)
 			n++;
-		struct riffle_batch *view = rfl_batch_view(b, i, n);
-		address(t, view, default_time_ms(t, p));
+		struct riffle_batch *view = t->spec->conf->pane_headers
+						    ? with_headers(t, p, b, i, n)
+						    : rfl_batch_view(b, i, n);
+		address(t, p, view);
 		rfl_pane_output(p, view, to, i + n == b->record_count ? sum : 0);
 		i += n;
 	}
@@ -160,18 +272,69 @@ is_published(const struct rfl_pane *p)
 	       p->sends_open == 0;
 }
 
-/* Moves low over the windows at the head that need nothing any more, and lets them go. */
+void
+rfl_task_free_group(struct rfl_task *t, struct rfl_group *g)
+{
+	struct rfl_pane *p, *after;
+	rfl_list_foreach_safe (p, after, &t->panes, struct rfl_pane, link) {
+		if (p->group != g)
+			break;
+		t->records_out += p->output_records;
+		t->windows_done++;
+		t->pane_count--;
+		if (g->is_staged)
+			rfl_pane_release_kept(p, t->store);
+		else
+			rfl_pane_release(p, t->store);
+		rfl_pane_destroy(p);
+	}
+	rfl_list_remove(&g->link);
+	free(g);
+}
+
+static void
+settle_panes(struct rfl_task *t)
+{
+	struct rfl_pane *p, *after;
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
+		if (p->state != RFL_PANE_SETTLED && is_published(p)) {
+			p->state = RFL_PANE_SETTLED;
+			p->group->settled++;
+		}
+	}
+	rfl_list_foreach_safe (p, after, &t->earlies, struct rfl_pane, link) {
+		if (!is_published(p))
+			continue;
+		rfl_pane_release(p, t->store);
+		rfl_pane_destroy(p);
+	}
+}
+
+/* Moves the position over the groups at the head that need nothing any more, and lets them go. */
 void
 rfl_task_settle(struct rfl_task *t)
 {
-	struct rfl_pane *p;
-	while ((p = rfl_list_first(&t->panes, struct rfl_pane, link)) != NULL && is_published(p)) {
+	struct rfl_group *g;
+	settle_panes(t);
+	while ((g = rfl_list_first(&t->groups, struct rfl_group, link)) != NULL && g->is_complete &&
+		g->settled == g->panes) {
 		for (size_t i = 0; i < t->lane_count; i++)
-			t->lanes[i].settled = p->cut[i];
-		t->records_out += p->output_records;
-		t->windows_done++;
-		rfl_pane_destroy(p);
+			if (g->cut[i] > t->lanes[i].settled)
+				t->lanes[i].settled = g->cut[i];
+		rfl_task_free_group(t, g);
 	}
+	rfl_side_let_go(t, RFL_SIDE_DONE);
+}
+
+/* Nothing is open and nothing waits: all that was read is done, also what was left out. */
+void
+rfl_task_settle_rest(struct rfl_task *t)
+{
+	int open = t->window != NULL && rfl_window_open_count(t->window) > 0;
+	if (open || !rfl_list_empty(&t->groups) || t->committing || t->stopped)
+		return;
+	for (size_t i = 0; i < t->lane_count; i++)
+		t->lanes[i].settled = t->lanes[i].next;
 }
 
 void
@@ -179,6 +342,10 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	struct rfl_pane *p = s->detail;
+	if (rfl_side_is(s->detail)) {
+		rfl_side_sent(t, s->detail, &s->error);
+		return;
+	}
 	rfl_assert(p->sends_open > 0);
 	p->sends_open--;
 	if (s->error.code == 0)
@@ -186,58 +353,89 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 	/* The window as a whole is tried again or given up, as the policy says, and once for all of it. */
 	struct riffle_error err = s->error;
 	rfl_err_prefix(&err, "cannot publish");
-	if (p->state == RFL_PANE_CALLING)
+	if (p->state == RFL_PANE_CALLING) {
 		rfl_task_fault(p, &err);
-	else if (p->state == RFL_PANE_DONE)
+	} else if (p->state == RFL_PANE_DONE) {
+		if (p->group != NULL)
+			p->group->done--;
 		rfl_task_pane_failed(t, p, &err);
-}
-
-int
-rfl_task_can_stage(const struct rfl_task *t)
-{
-	const struct rfl_pane *p;
-	if (t->sealed)
-		return 0;
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state == RFL_PANE_SETTLED)
-			continue;
-		return p->state == RFL_PANE_DONE && p->outputs_sent == 0;
 	}
-	return 0;
 }
 
-int
-rfl_task_is_staging(const struct rfl_task *t)
+/* The first group that is not in the open transaction yet, once all of it is done; NULL = none. */
+static struct rfl_group *
+next_to_stage(const struct rfl_task *t)
+{
+	struct rfl_group *g;
+	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
+		if (!g->is_staged)
+			return g->is_complete && g->done == g->panes ? g : NULL;
+	}
+	return NULL;
+}
+
+static int
+has_begun(const struct rfl_task *t, const struct rfl_group *g)
 {
 	const struct rfl_pane *p;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state == RFL_PANE_DONE && p->outputs_sent > 0 && p->sends_open > 0)
+		if (p->group == g && p->outputs_sent > 0)
 			return 1;
 	}
 	return 0;
 }
 
-/* Frontier order: the first window that is not done holds all that follow. */
+int
+rfl_task_can_stage(const struct rfl_task *t)
+{
+	return !t->sealed && (next_to_stage(t) != NULL || rfl_side_can_stage(t));
+}
+
+/* A group is in the transaction as a whole or not at all. */
+int
+rfl_task_is_staging(const struct rfl_task *t)
+{
+	const struct rfl_group *g = next_to_stage(t);
+	return (g != NULL && has_begun(t, g)) || rfl_side_is_staging(t);
+}
+
+/* Sends what the panes of the group hold. 1 = the sinks took all of it. */
+static int
+stage_group(struct rfl_task *t, struct rfl_group *g, size_t *bytes)
+{
+	struct rfl_pane *p;
+	int taken = 1;
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
+		if (p->group != g)
+			continue;
+		if (p->outputs_sent == 0)
+			*bytes += p->output_bytes;
+		rfl_task_publish(t, p);
+		taken &= p->sends_open == 0;
+	}
+	return taken;
+}
+
 size_t
 rfl_task_stage(struct rfl_task *t, int begin_more)
 {
-	struct rfl_pane *p;
+	struct rfl_group *g;
 	size_t bytes = 0;
 	if (t->sealed)
 		return 0;
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state == RFL_PANE_SETTLED)
-			continue;
-		if (p->state != RFL_PANE_DONE || (p->outputs_sent == 0 && !begin_more))
+	while ((g = next_to_stage(t)) != NULL && (begin_more || has_begun(t, g))) {
+		struct rfl_pane *p;
+		if (!stage_group(t, g, &bytes))
 			break;
-		if (p->outputs_sent == 0)
-			bytes += p->output_bytes;
-		rfl_task_publish(t, p);
-		if (p->sends_open > 0)
-			break;
-		p->state = RFL_PANE_SETTLED;
+		g->is_staged = 1;
+		rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
+			if (p->group != g)
+				continue;
+			p->state = RFL_PANE_SETTLED;
+			rfl_pane_stage(p);
+		}
 		for (size_t i = 0; i < t->lane_count; i++)
-			t->lanes[i].settled = p->cut[i];
+			t->lanes[i].settled = g->cut[i];
 	}
-	return bytes;
+	return bytes + rfl_side_stage(t);
 }

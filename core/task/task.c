@@ -27,27 +27,93 @@ rfl_task_holds_outputs(const struct rfl_task *t)
 	return t->spec->conf->outputs_at_status || rfl_task_is_exactly_once(t);
 }
 
+int
+rfl_task_is_at_most_once(const struct rfl_task *t)
+{
+	return t->spec->conf->guarantee == RFL_AT_MOST_ONCE;
+}
+
+int
+rfl_task_has_frontier(const struct rfl_task *t)
+{
+	enum rfl_window_kind kind = t->spec->conf->window.kind;
+	return rfl_task_has_event_time(t) && kind >= RFL_WINDOW_TUMBLING;
+}
+
+int
+rfl_task_has_cut(const struct rfl_task *t)
+{
+	enum rfl_window_kind kind = t->spec->conf->window.kind;
+	if (kind == RFL_WINDOW_NONE)
+		return 1;
+	if (kind == RFL_WINDOW_COUNT)
+		return !rfl_task_is_keyed(t);
+	return kind == RFL_WINDOW_TUMBLING && !rfl_task_has_event_time(t);
+}
+
+static int
+restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes metadata,
+	struct riffle_error *reterr)
+{
+	struct rfl_tuple tuple;
+	int rc = rfl_tuple_decode(metadata, &tuple, reterr);
+	if (rc < 0)
+		return rfl_err_prefix(
+			reterr, "group %s, partition %d", t->spec->conf->group, t->partition);
+	if (tuple.settings != t->spec->settings)
+		return rfl_err(reterr, RIFFLE_E_CONFIG,
+			"the window settings of group %s were others when its position was "
+			"committed: put them back, or reset the group",
+			t->spec->conf->group);
+	if (tuple.seq > t->seq)
+		t->seq = tuple.seq;
+	if (!rfl_task_has_frontier(t))
+		return RIFFLE_OK;
+	lane->replay_to = tuple.hw;
+	lane->frontier_ms = tuple.frontier_ms;
+	lane->time_ms = tuple.time_ms;
+	lane->is_through = lane->next >= lane->replay_to;
+	return RIFFLE_OK;
+}
+
 /* Takes up where the group left off. The tuples of all lanes of a task were committed together. */
 static int
 restore(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_error *reterr)
 {
 	for (size_t i = 0; i < t->lane_count; i++) {
-		struct rfl_tuple tuple;
 		if (metadata[i].ptr == NULL || metadata[i].len == 0)
 			continue;
-		int rc = rfl_tuple_decode(metadata[i], &tuple, reterr);
+		int rc = restore_lane(t, &t->lanes[i], metadata[i], reterr);
 		if (rc < 0)
-			return rfl_err_prefix(reterr, "group %s, partition %d",
-				t->spec->conf->group, t->partition);
-		if (tuple.settings != t->spec->settings)
-			return rfl_err(reterr, RIFFLE_E_CONFIG,
-				"the window settings of group %s were others when its position was "
-				"committed: put them back, or reset the group",
-				t->spec->conf->group);
-		if (tuple.seq > t->seq)
-			t->seq = tuple.seq;
+			return rc;
 	}
 	return RIFFLE_OK;
+}
+
+/* What a pane of the engine's held of a chunk. */
+static void
+drop_items(void *ctx, const struct rfl_window_item *items, size_t count)
+{
+	struct rfl_task *t = ctx;
+	for (size_t i = 0; i < count; i++)
+		rfl_store_release(t->store, rfl_item_chunk(items[i]), rfl_item_count(items[i]));
+}
+
+static void
+init_lane(struct rfl_task *t, struct rfl_lane *l, const struct rfl_task_lane *at)
+{
+	*l = (struct rfl_lane){.at = *at,
+		.next = at->low,
+		.settled = at->low,
+		.asked = at->low,
+		.asked_hw = at->low,
+		.committed = at->low,
+		.committed_hw = at->low,
+		.replay_to = at->low,
+		.frontier_ms = RFL_BEFORE_MS,
+		.is_through = 1,
+		.time_ms = RFL_BEFORE_MS,
+		.last_record_ns = rfl_clock_mono_ns(t->spec->clock)};
 }
 
 struct rfl_task *
@@ -63,36 +129,69 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 	t->lane_count = lane_count;
 	t->lanes = rfl_zalloc(lane_count * sizeof *t->lanes);
 	t->reading = 1;
-	t->window = rfl_window_create(&spec->window);
-	rfl_list_init(&t->panes);
-	for (size_t i = 0; i < lane_count; i++) {
-		int64_t low = lanes[i].low;
-		t->lanes[i] = (struct rfl_lane){.at = lanes[i],
-			.next = low,
-			.settled = low,
-			.asked = low,
-			.committed = low};
+	t->store = rfl_store_create(
+		lane_count, spec->state_dir, spec->memory_bytes, spec->spill_bytes);
+	if (spec->window.shape != RFL_SHAPE_NONE) {
+		t->window = rfl_window_create(&spec->window, drop_items, t);
+		t->adds = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->adds);
+		t->add_records = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->add_records);
 	}
-	if (restore(t, metadata, &err) < 0)
+	struct rfl_list *const lists[] = {&t->groups, &t->panes, &t->streams, &t->earlies,
+		&t->waiting, &t->calling, &t->sides};
+	for (size_t i = 0; i < RFL_COUNT(lists); i++)
+		rfl_list_init(lists[i]);
+	for (size_t i = 0; i < lane_count; i++)
+		init_lane(t, &t->lanes[i], &lanes[i]);
+	int rc = restore(t, metadata, &err);
+	rfl_watermark_init(t);
+	if (rc < 0)
 		rfl_task_stop(t, err.text);
 	return t;
+}
+
+static void
+drop_pane(struct rfl_task *t, struct rfl_pane *p)
+{
+	rfl_pane_release(p, t->store);
+	rfl_pane_destroy(p);
+}
+
+static void
+drop_panes(struct rfl_task *t, struct rfl_list *l)
+{
+	struct rfl_pane *p;
+	while ((p = rfl_list_first(l, struct rfl_pane, link)) != NULL)
+		drop_pane(t, p);
 }
 
 void
 rfl_task_destroy(struct rfl_task *t)
 {
-	struct rfl_pane *p;
+	struct rfl_group *g;
 	if (t == NULL)
 		return;
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	rfl_assert(rfl_task_is_idle(t));
-	RFL_RETIRE(t);
 	for (size_t i = 0; i < t->spec->conf->output_count; i++)
 		rfl_outlet_disown(t->spec->routes[i].outlet, t);
-	while ((p = rfl_list_first(&t->panes, struct rfl_pane, link)) != NULL)
-		rfl_pane_destroy(p);
-	rfl_pane_destroy(t->open);
+	if (t->spec->late.outlet != NULL)
+		rfl_outlet_disown(t->spec->late.outlet, t);
+	if (t->spec->dead_letter.outlet != NULL)
+		rfl_outlet_disown(t->spec->dead_letter.outlet, t);
+	while ((g = rfl_list_first(&t->groups, struct rfl_group, link)) != NULL)
+		rfl_task_free_group(t, g);
+	drop_panes(t, &t->streams);
+	drop_panes(t, &t->earlies);
+	rfl_side_let_go(t, RFL_SIDE_ALL);
 	rfl_window_destroy(t->window);
+	for (size_t i = 0; i < t->lane_count; i++) {
+		free(t->lanes[i].admissions);
+		rfl_buf_fini(&t->lanes[i].keys);
+	}
+	rfl_store_destroy(t->store);
+	RFL_RETIRE(t);
+	free(t->adds);
+	free(t->add_records);
 	free(t->lanes);
 	free(t->why);
 	free(t);
@@ -119,26 +218,31 @@ rfl_task_seal(struct rfl_task *t, const char *why)
 }
 
 static void
-drop_open(struct rfl_task *t)
+cancel_all(struct rfl_list *l)
 {
-	rfl_pane_destroy(t->open);
-	t->open = NULL;
+	struct rfl_pane *p;
+	rfl_list_foreach (p, l, struct rfl_pane, link) {
+		if (p->call != NULL)
+			rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
+	}
 }
 
+/* What is open is not over, and will be read again: its calls are in vain. */
 void
 rfl_task_drain(struct rfl_task *t)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	t->reading = 0;
 	t->draining = 1;
-	drop_open(t);
+	cancel_all(&t->streams);
+	cancel_all(&t->earlies);
 }
 
 /* It failed, and is not called again by a task that drains. */
 static int
 is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	return t->draining && p->state == RFL_PANE_WAITING && p->attempt > 0;
+	return t->draining && p->state == RFL_PANE_WAITING && (p->attempt > 0 || p->group == NULL);
 }
 
 /* Windows behind one that will not be done hold what can never be committed: they count no more. */
@@ -146,10 +250,12 @@ int
 rfl_task_is_drained(const struct rfl_task *t)
 {
 	const struct rfl_pane *p;
-	if (t->open != NULL || t->calls_open > 0)
+	if (t->calls_open > 0)
 		return 0;
 	if (t->stopped)
 		return !rfl_task_is_staging(t);
+	if (!rfl_list_empty(&t->sides) && !rfl_task_is_exactly_once(t))
+		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state != RFL_PANE_SETTLED)
 			return is_given_up(t, p) && !rfl_task_is_staging(t);
@@ -160,46 +266,16 @@ rfl_task_is_drained(const struct rfl_task *t)
 void
 rfl_task_abandon(struct rfl_task *t)
 {
-	struct rfl_pane *p;
 	rfl_task_drain(t);
 	t->abandoned = 1;
 	t->sealed = 1;
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->call != NULL)
-			rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
-	}
+	cancel_all(&t->panes);
 }
 
 int
 rfl_task_is_idle(const struct rfl_task *t)
 {
 	return t->calls_open == 0;
-}
-
-/* The open window, which is over, takes its place behind those that were over before. */
-static void
-close_pane(struct rfl_task *t, const struct rfl_window_pane *window)
-{
-	struct rfl_pane *p = t->open;
-	t->open = NULL;
-	if (p == NULL)
-		return;
-	rfl_pane_close(p, window);
-	for (size_t i = 0; i < t->lane_count; i++)
-		p->cut[i] = t->lanes[i].next;
-	rfl_list_append(&t->panes, &p->link);
-#ifdef RFL_SABOTAGE_COMMIT_FIRST
-	for (size_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].settled = p->cut[i];
-#endif
-}
-
-static void
-fire(struct rfl_task *t, int64_t now_ms)
-{
-	struct rfl_window_pane window;
-	while (rfl_window_fire(t->window, now_ms, &window))
-		close_pane(t, &window);
 }
 
 void
@@ -211,8 +287,8 @@ rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err)
 		rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
 }
 
-static void
-feed(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
+void
+rfl_task_feed(struct rfl_task *t, struct rfl_pane *p)
 {
 	struct riffle_error err = {0};
 	int was_ended = rfl_call_is_ended(p->call);
@@ -223,25 +299,36 @@ feed(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
 	}
 	int64_t limit_ms = t->spec->conf->function->timeout_ms;
 	if (!was_ended && rfl_call_is_ended(p->call) && limit_ms > 0)
-		rfl_call_set_deadline(p->call, now_ns + limit_ms * 1000000);
+		rfl_call_set_deadline(
+			p->call, rfl_clock_mono_ns(t->spec->clock) + limit_ms * 1000000);
+}
+
+void
+rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p)
+{
+	p->state = RFL_PANE_WAITING;
+	rfl_list_remove(&p->work);
+	rfl_list_append(&t->waiting, &p->work);
 }
 
 static void
-begin_call(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
+begin_call(struct rfl_task *t, struct rfl_pane *p)
 {
 	struct riffle_error err = {0};
 	p->attempt++;
 	p->fault.code = 0;
 	rfl_pane_drop_outputs(p);
-	int rc = rfl_call_begin(&t->spec->callee, t, p, &p->call, &err);
+	rfl_list_remove(&p->work);
+	int rc = rfl_call_begin(&t->spec->callee, t, p, t->store, &p->call, &err);
 	if (rc < 0) {
 		rfl_task_pane_failed(t, p, &err);
 		return;
 	}
 	p->state = RFL_PANE_CALLING;
+	rfl_list_append(&t->calling, &p->work);
 	t->calls_open++;
 	rfl_call_read(p->call, RFL_TASK_CREDIT_BYTES);
-	feed(t, p, now_ns);
+	rfl_task_feed(t, p);
 }
 
 static void
@@ -257,45 +344,72 @@ check_deadline(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
 	rfl_call_cancel(p->call, RIFFLE_E_TIMEOUT);
 }
 
-static void
-earliest(int64_t *next_ns, int64_t at_ns)
+void
+rfl_task_note_next(int64_t *next_ns, int64_t at_ns)
 {
 	if (at_ns < *next_ns)
 		*next_ns = at_ns;
 }
 
-/* Calls in frontier order, as many as may be open. */
+/* At most once: what is called has been committed before, so that no crash brings it again. */
 static int
-run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
+may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	struct rfl_pane *p;
+	if (!rfl_task_is_at_most_once(t) || p->group == NULL)
+		return p->sends_open == 0;
+	for (size_t i = 0; i < t->lane_count; i++)
+		if (t->lanes[i].committed < p->group->cut[i])
+			return 0;
+	return 1;
+}
+
+/* In the order in which they became due, as many as may be open. */
+static int
+begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
+{
+	struct rfl_pane *p, *after;
 	int moved = 0;
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state == RFL_PANE_WAITING && p->sends_open == 0 && !t->stopped &&
-			!is_given_up(t, p) && t->calls_open < t->spec->conf->calls) {
-			if (now_ns >= p->retry_at_ns) {
-				begin_call(t, p, now_ns);
-				moved = 1;
-			} else {
-				earliest(next_ns, p->retry_at_ns);
-			}
+	if (t->stopped)
+		return 0;
+	rfl_list_foreach_safe (p, after, &t->waiting, struct rfl_pane, work) {
+		if (t->calls_open >= t->spec->conf->calls)
+			break;
+		if (is_given_up(t, p) || !may_be_called(t, p))
+			continue;
+		if (now_ns < p->retry_at_ns) {
+			rfl_task_note_next(next_ns, p->retry_at_ns);
+			continue;
 		}
-		if (p->state == RFL_PANE_CALLING) {
-			check_deadline(t, p, now_ns);
-			earliest(next_ns, rfl_call_deadline_ns(p->call));
-		}
+		begin_call(t, p);
+		moved = 1;
 	}
 	return moved;
 }
 
+static int
+run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
+{
+	struct rfl_pane *p;
+	int moved = begin_calls(t, now_ns, next_ns);
+	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
+		check_deadline(t, p, now_ns);
+		rfl_task_note_next(next_ns, rfl_call_deadline_ns(p->call));
+	}
+	return moved;
+}
+
+/* On the clock windows end by themselves; on event time only records move it. */
 static void
 note_next_close(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns)
 {
+	if (t->window == NULL || rfl_task_has_event_time(t) || !t->reading)
+		return;
 	int64_t close_ms = rfl_window_next_ms(t->window);
-	if (close_ms == RFL_NEVER_MS || t->open == NULL)
+	if (close_ms == RFL_NEVER_MS)
 		return;
 	int64_t wait_ms = close_ms > now_ms ? close_ms - now_ms : 0;
-	earliest(next_ns, wait_ms > INT64_MAX / 2000000 ? INT64_MAX : now_ns + wait_ms * 1000000);
+	if (wait_ms <= INT64_MAX / 2000000)
+		rfl_task_note_next(next_ns, now_ns + wait_ms * 1000000);
 }
 
 void
@@ -308,18 +422,29 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	progress->next_ns = INT64_MAX;
 	if (t->abandoned)
 		return;
+	if (t->spec->conf->emit_empty && !rfl_task_has_event_time(t) && t->reading)
+		rfl_window_begin(t->window, now_ms);
 	int rounds = 0;
 	do {
-		fire(t, now_ms);
+		if (t->reading)
+			rfl_watermark_tick(t, now_ns, now_ms, &progress->next_ns);
+		if (t->reading)
+			progress->moved |= rfl_task_fire(t);
 		progress->moved |= run_panes(t, now_ns, &progress->next_ns);
-		if (rfl_task_admit(t, now_ms) == 0)
+		if (rfl_task_admit(t, now_ns, now_ms) == 0)
 			break;
 		progress->moved = 1;
 	} while (++rounds < ROUNDS);
-	fire(t, now_ms);
+	if (t->reading) {
+		rfl_watermark_tick(t, now_ns, now_ms, &progress->next_ns);
+		progress->moved |= rfl_task_fire(t);
+		progress->moved |= rfl_task_fire_early(t, now_ns, &progress->next_ns);
+	}
 	progress->moved |= run_panes(t, now_ns, &progress->next_ns);
+	rfl_side_run(t, now_ns, &progress->next_ns);
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_settle(t);
+	rfl_task_settle_rest(t);
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
 }
 
@@ -335,11 +460,52 @@ wait_for_retry(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error
 {
 	p->backoff_ms = next_backoff_ms(&t->spec->conf->on_error, p->backoff_ms);
 	p->retry_at_ns = rfl_clock_mono_ns(t->spec->clock) + p->backoff_ms * 1000000;
-	p->state = RFL_PANE_WAITING;
+	rfl_task_pane_waits(t, p);
 	t->retries++;
 	rfl_log(RIFFLE_LOG_WARNING, "T002", t->spec->what,
 		"partition %d, window %" PRId64 ": attempt %u failed: %s; again in %" PRId64 "ms",
-		t->partition, p->window.start_ms, p->attempt, err->text, p->backoff_ms);
+		t->partition, p->start_ms, p->attempt, err->text, p->backoff_ms);
+}
+
+static void
+skip_window(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	rfl_log(RIFFLE_LOG_WARNING, "T004", t->spec->what,
+		"partition %d, window %" PRId64 ": skipped after attempt %u: %s", t->partition,
+		p->start_ms, p->attempt, err->text);
+	t->skipped++;
+	rfl_pane_drop_outputs(p);
+	p->state = RFL_PANE_DONE;
+	p->group->done++;
+}
+
+static void
+dead_letter(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	struct riffle_error why = {0};
+	rfl_log(RIFFLE_LOG_WARNING, "T006", t->spec->what,
+		"partition %d, window %" PRId64 ": its %" PRIu64
+		" records are dead letters after attempt %u: %s",
+		t->partition, p->start_ms, p->record_count, p->attempt, err->text);
+	rfl_pane_drop_outputs(p);
+	if (rfl_side_dead_letters(t, p, err, &why) < 0) {
+		rfl_task_pane_waits(t, p);
+		rfl_task_stop(t, why.text);
+		return;
+	}
+	p->state = RFL_PANE_DONE;
+	p->group->done++;
+	if (!rfl_task_is_exactly_once(t))
+		rfl_task_publish(t, p);
+}
+
+static void
+stop_at(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	struct riffle_error why = *err;
+	rfl_err_prefix(&why, "window %" PRId64 ", attempt %u", p->start_ms, p->attempt);
+	rfl_task_pane_waits(t, p);
+	rfl_task_stop(t, why.text);
 }
 
 void
@@ -349,23 +515,29 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	int away = err->code == RIFFLE_E_UNAVAILABLE;
 	/* The invoker is finished, which says nothing about the window: no policy may skip it. */
 	int finished = err->code == RIFFLE_E_FATAL;
-	if (away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries)) {
-		p->failures += away ? 0 : 1;
-		wait_for_retry(t, p, err);
+	rfl_list_remove(&p->work);
+	if (t->draining && p->group == NULL) {
+		p->state = p->is_early ? RFL_PANE_DONE : RFL_PANE_WAITING;
 		return;
 	}
-	if (policy->then == RFL_ON_ERROR_SKIP && !finished) {
-		rfl_log(RIFFLE_LOG_WARNING, "T004", t->spec->what,
-			"partition %d, window %" PRId64 ": skipped after attempt %u: %s",
-			t->partition, p->window.start_ms, p->attempt, err->text);
-		rfl_pane_drop_outputs(p);
+	if (p->is_early) {
+		rfl_log(RIFFLE_LOG_WARNING, "T007", t->spec->what,
+			"partition %d, window %" PRId64 ": an early pane failed: %s", t->partition,
+			p->start_ms, err->text);
 		p->state = RFL_PANE_DONE;
 		return;
 	}
-	struct riffle_error why = *err;
-	rfl_err_prefix(&why, "window %" PRId64 ", attempt %u", p->window.start_ms, p->attempt);
-	p->state = RFL_PANE_WAITING;
-	rfl_task_stop(t, why.text);
+	if (away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries)) {
+		p->failures += away ? 0 : 1;
+		wait_for_retry(t, p, err);
+	} else if (p->is_open || finished || policy->then == RFL_ON_ERROR_STOP) {
+		/* Of a window that is still open not all is known that would be given up. */
+		stop_at(t, p, err);
+	} else if (policy->then == RFL_ON_ERROR_SKIP) {
+		skip_window(t, p, err);
+	} else {
+		dead_letter(t, p, err);
+	}
 }
 
 void
@@ -401,7 +573,7 @@ rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	if (!t->abandoned && p->call != NULL)
-		feed(t, p, rfl_clock_mono_ns(t->spec->clock));
+		rfl_task_feed(t, p);
 }
 
 void
@@ -409,25 +581,32 @@ rfl_task_call_done(
 	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
+	int was_ended = rfl_call_is_ended(p->call);
 	rfl_call_destroy(p->call);
 	p->call = NULL;
+	rfl_list_remove(&p->work);
 	t->calls_open--;
 	if (t->abandoned)
 		return;
+	struct riffle_error why = {0};
 	if (p->fault.code != 0) {
-		rfl_task_pane_failed(t, p, &p->fault);
-		return;
-	}
-	if (status != RIFFLE_OK) {
-		struct riffle_error why = *err;
+		why = p->fault;
+	} else if (status != RIFFLE_OK) {
+		why = *err;
 		why.code = status;
 		if (why.text[0] == '\0')
-			rfl_err(&why, status, "the function failed: %s", rfl_status_name(status));
-		why.flags = err->flags;
+			rfl_err_fill(&why, status, err->flags, "the function failed: %s",
+				rfl_status_name(status));
+	} else if (!was_ended && p->is_open) {
+		rfl_err(&why, RIFFLE_E_DATA, "the function ended before its window");
+	}
+	if (why.code != 0) {
 		rfl_task_pane_failed(t, p, &why);
 		return;
 	}
 	p->state = RFL_PANE_DONE;
+	if (p->group != NULL)
+		p->group->done++;
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_publish(t, p);
 }
@@ -435,26 +614,34 @@ rfl_task_call_done(
 void
 rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 {
-	const struct rfl_pane *p;
 	*ret_view = (struct rfl_task_view){
 		.partition = t->partition,
 		.stopped = t->stopped,
 		.drained = !t->reading && !t->stopped && rfl_list_empty(&t->panes),
 		.why = t->why,
-		.windows_open = t->open != NULL,
+		.windows_open = t->window ? rfl_window_open_count(t->window) : 0,
+		.windows_waiting = t->pane_count,
 		.calls_open = t->calls_open,
 		.records_in = t->records_in,
 		.records_out = t->records_out,
 		.windows_done = t->windows_done,
 		.retries = t->retries,
 		.refused = t->refused,
+		.late = t->late,
+		.late_in_part = t->late_in_part,
+		.dead_letters = t->dead_letters,
+		.skipped = t->skipped,
+		.empty = t->empty,
 		.commits = t->commits,
 		.memory_bytes = rfl_task_bytes(t),
-		.next_close_ms = t->open ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
+		.spilled_bytes = rfl_store_spilled(t->store),
+		.next_close_ms = t->window ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
+		.watermark_ms = t->watermark_ms,
+		.is_replaying = t->is_replaying,
+		.held_by = t->held_by,
+		.held_since_ns = t->held_since_ns,
 		.lane_count = t->lane_count,
 	};
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link)
-		ret_view->windows_open++;
 }
 
 const struct rfl_task_lane *
@@ -466,6 +653,10 @@ rfl_task_lane(const struct rfl_task *t, size_t lane)
 struct rfl_lane_view
 rfl_task_lane_view(const struct rfl_task *t, size_t lane)
 {
-	return (struct rfl_lane_view){
-		.next = t->lanes[lane].next, .committed = t->lanes[lane].committed};
+	const struct rfl_lane *l = &t->lanes[lane];
+	return (struct rfl_lane_view){.next = l->next,
+		.committed = l->committed,
+		.time_ms = l->time_ms,
+		.is_idle = l->is_idle,
+		.is_withheld = l->is_withheld};
 }

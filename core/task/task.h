@@ -22,7 +22,7 @@
 
 struct rfl_task;
 
-/* Where one output of the processor goes. */
+/* Where one output of the processor goes; its late records and dead letters go the same way. */
 struct rfl_route {
 	struct rfl_outlet *outlet;
 	uint32_t sink_stream; /* index of the stream in that sink */
@@ -36,9 +36,12 @@ struct rfl_task_spec {
 	const char *what; /* "processor averager", for the log */
 	struct rfl_callee callee;
 	struct rfl_window_spec window;
-	uint64_t settings; /* fingerprint */
-	const struct rfl_route *routes;
+	uint64_t settings;                  /* fingerprint */
+	const struct rfl_route *routes;     /* by output */
+	struct rfl_route late, dead_letter; /* of the streams that the configuration names */
 	size_t memory_bytes;
+	int64_t spill_bytes;
+	const char *state_dir;
 };
 
 /* A lane as the provider assigned it. */
@@ -80,7 +83,7 @@ void rfl_task_stop(
 	struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
 /* Stopped, and nothing of it can be committed any more either. */
 void rfl_task_seal(struct rfl_task *t, const char *why);
-/* A send of this task is finished; the pane is the send's detail. */
+/* A send of this task is finished; the pane, or the side record, is the send's detail. */
 void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
 
 /*
@@ -121,16 +124,26 @@ struct rfl_task_view {
 	int32_t partition;
 	int stopped, drained;
 	const char *why;
-	uint64_t windows_open, calls_open, records_in, records_out, windows_done, retries, refused;
+	uint64_t windows_open, windows_waiting, calls_open, records_in, records_out, windows_done;
+	uint64_t retries, refused, late, late_in_part, dead_letters, skipped, empty;
 	uint64_t commits; /* that took part of this task's windows, since it began */
 	size_t memory_bytes;
-	int64_t next_close_ms; /* RFL_NEVER_MS = none */
+	int64_t spilled_bytes;
+	int64_t next_close_ms; /* of the window's clock; RFL_NEVER_MS = none */
+	int64_t watermark_ms;  /* RFL_BEFORE_MS = not known yet */
+	int is_replaying;      /* rebuilds its windows from the position */
+	int32_t held_by;       /* the lane that holds the watermark back; -1 = none does */
+	int64_t held_since_ns; /* mono clock */
 	size_t lane_count;
 };
 struct rfl_lane_view {
 	int64_t next, committed;
+	int64_t time_ms; /* its largest event time; RFL_BEFORE_MS = none yet */
+	int is_idle, is_withheld;
 };
 void rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view);
+/* What it waits for, as a sentence; the caller frees. */
+char *rfl_task_explain(const struct rfl_task *t);
 const struct rfl_task_lane *rfl_task_lane(const struct rfl_task *t, size_t lane);
 struct rfl_lane_view rfl_task_lane_view(const struct rfl_task *t, size_t lane);
 

@@ -1,7 +1,15 @@
-/* A task from inside, for the files of this folder: admit, task, publish, commit. */
+/*
+ * A task from inside, for the files of this folder.
+ *
+ * A record's way: a lane's batch passes the door (door.c), is copied into the store, enters its windows
+ * in the order of time over all lanes (admit.c), moves the watermark (watermark.c). Windows that are over
+ * become panes in groups (fire.c), are called (task.c), publish what the function answered (publish.c).
+ * What may be committed then is in commit.c. Late records and dead letters take the side way (side.c).
+ */
 #ifndef RFL_TASK_TASK_PRIVATE_H
 #define RFL_TASK_TASK_PRIVATE_H
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "task/pane.h"
 #include "task/task.h"
@@ -10,13 +18,63 @@
 
 /* Output a call may have in flight before it is read on. */
 #define RFL_TASK_CREDIT_BYTES ((size_t)1024 * 1024)
+/* Records on their way into the engine at a time. */
+#define RFL_TASK_ADDS_MAX 256
+
+/* What the door says of a record. */
+enum rfl_verdict {
+	RFL_ENTERS,
+	RFL_SEEN,   /* delivered before: left out without a word */
+	RFL_REFUSED /* goes to the error policy */
+};
+
+struct rfl_admission {
+	enum rfl_verdict verdict;
+	int64_t time_ms;
+	const void *key;
+	uint32_t key_len, hash;
+};
 
 struct rfl_lane {
 	struct rfl_task_lane at;
-	int64_t next;      /* next offset to admit; also hw */
-	int64_t settled;   /* low of what is settled */
-	int64_t asked;     /* low of the commit under way, or of the last one */
+	int64_t next;    /* next offset to admit; also hw */
+	int64_t settled; /* low of what is settled, where that is a cut */
+	int64_t asked;   /* low of the commit under way, or of the last one */
+	int64_t asked_hw;
 	int64_t committed; /* low that is committed for sure */
+	int64_t committed_hw;
+
+	/* What was committed by whoever had the lane before. */
+	int64_t replay_to;   /* hw: records below were handed to windows before */
+	int64_t frontier_ms; /* W: windows that end at or before it are done */
+	int is_through;      /* has read up to replay_to again */
+
+	int64_t time_ms;        /* T; RFL_BEFORE_MS = none yet */
+	int64_t last_record_ns; /* when the last one came */
+	int is_dry;             /* the last poll brought nothing */
+	int is_idle, is_withheld;
+
+	/* The batch in hand: its records from `at_record` on are not in windows yet. */
+	struct rfl_chunk *chunk;
+	uint32_t at_record;
+	struct rfl_admission *admissions;
+	size_t admission_room;
+	struct rfl_buf keys; /* of keys that had to be put together */
+};
+
+/* A record that goes to the late stream or is a dead letter by itself. */
+struct rfl_side {
+	uint32_t magic;       /* first, as in a pane: a finished send tells by it whose it was */
+	struct rfl_list link; /* in the task's sides, in the order of arrival */
+	uint32_t lane;
+	int64_t offset;
+	int64_t missed_end_ms; /* late: of the window it missed; RFL_BEFORE_MS = nothing is waited for */
+	struct rfl_chunk *chunk;
+	struct riffle_batch *batch; /* as the sink gets it */
+	const struct rfl_route *route;
+	int is_sent, is_done, is_staged;
+	int64_t retry_at_ns, backoff_ms;
+	uint32_t failures;
 };
 
 struct rfl_task {
@@ -25,36 +83,127 @@ struct rfl_task {
 	const struct rfl_task_spec *spec;
 	struct rfl_lane *lanes;
 	size_t lane_count, next_lane;
-	struct rfl_window *window;
-	struct rfl_pane *open; /* the one that collects, or NULL */
-	struct rfl_list panes; /* closed ones, in frontier order */
-	uint32_t seq;          /* of the last commit */
+	struct rfl_window *window; /* NULL with `none` */
+	struct rfl_store *store;
+	struct rfl_window_record *adds; /* on their way into the engine */
+	uint32_t *add_records;          /* their places in the batch in hand */
+
+	int64_t watermark_ms; /* of the window's clock; RFL_BEFORE_MS = not known yet */
+	int is_replaying;     /* until all lanes are through: no window fires, nothing commits */
+	int32_t held_by;      /* lane; -1 = none */
+	int64_t held_since_ns;
+	int64_t all_idle_since_ns; /* 0 = not all of them are */
+
+	struct rfl_list groups;           /* of windows that are over, in frontier order */
+	struct rfl_list panes;            /* theirs, in the same order */
+	struct rfl_list streams, earlies; /* panes that are in no group */
+	struct rfl_list waiting, calling; /* by pane.work */
+	uint32_t pane_count;              /* over and not settled */
+	struct rfl_list sides;
+	int64_t early_at_ns;
+	int fires_more; /* the engine has more windows that are over */
+
+	uint32_t seq; /* of the last commit */
+	int64_t asked_frontier_ms;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */
 	int stopped, abandoned, committing;
 	int sealed; /* stages and commits nothing any more */
 	char *why;
-	uint64_t records_in, records_out, windows_done, retries, refused, commits;
+	uint64_t records_in, records_out, windows_done, retries, refused, late, late_in_part;
+	uint64_t dead_letters, skipped, empty, commits;
 };
 
-/* admit.c: reads the lanes once round. Returns how many records came. */
-uint32_t rfl_task_admit(struct rfl_task *t, int64_t now_ms);
+/* Its windows are on event time: a position says more than how far it was read. */
+static inline int
+rfl_task_has_event_time(const struct rfl_task *t)
+{
+	return t->spec->conf->time.source != RFL_TIME_PROCESSING;
+}
+static inline int
+rfl_task_is_keyed(const struct rfl_task *t)
+{
+	return t->spec->conf->by.source != RFL_BY_NOTHING;
+}
+/* Windows found again by the W of the position: on event time, with ends that follow from the record's time. */
+int rfl_task_has_frontier(const struct rfl_task *t);
+/* What is done is a prefix of what was read, so a position without more restores all of it. */
+int rfl_task_has_cut(const struct rfl_task *t);
+int rfl_task_is_exactly_once(const struct rfl_task *t);
+int rfl_task_is_at_most_once(const struct rfl_task *t);
+/* Outputs wait for the call's status. */
+int rfl_task_holds_outputs(const struct rfl_task *t);
+
+/* door.c: judges all records of the batch in hand; refused ones are dealt with when their turn comes. */
+void rfl_door_judge(
+	struct rfl_task *t, struct rfl_lane *lane, const struct riffle_batch *b, int64_t now_ms);
+/* Why record i was refused; the caller frees. */
+char *rfl_door_reason(const struct rfl_task *t, const struct rfl_lane *lane,
+	const struct riffle_batch *b, uint32_t i, int64_t now_ms);
+
+/* watermark.c */
+void rfl_watermark_init(struct rfl_task *t);
+void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms);
+/* For this record, windows that end at or before it are over. */
+int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
+/* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
+void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
+
+/* admit.c: reads the lanes once round. Returns how many records entered. */
+uint32_t rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms);
 size_t rfl_task_bytes(const struct rfl_task *t);
+
+/* fire.c: windows that are over become panes. 1 = some did. */
+int rfl_task_fire(struct rfl_task *t);
+int rfl_task_fire_early(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
+/* `none`: the batch is a window. */
+void rfl_task_fire_batch(struct rfl_task *t, struct rfl_chunk *c, uint32_t first, uint32_t count,
+	int64_t now_ms, int64_t max_time_ms);
+/* Streaming: records of one window, which may still be open. */
+void rfl_task_stream(struct rfl_task *t, struct rfl_window_item item, int64_t start_ms);
+void rfl_task_feed_streams(struct rfl_task *t); /* pushes what they got */
+/* Before the next pane, and the next round of lanes: the windows that wait may be no more than this. */
+int rfl_task_has_room(const struct rfl_task *t);
 
 /* publish.c */
 void rfl_task_publish(struct rfl_task *t, struct rfl_pane *p); /* sends what it holds */
-void rfl_task_settle(struct rfl_task *t);                      /* at-least-once: moves low */
+void rfl_task_settle(struct rfl_task *t);                      /* lets go of groups that are done */
+void rfl_task_settle_rest(struct rfl_task *t); /* and of what was left out behind them */
 /* Checks one batch of a function and keeps it in the pane, addressed; E_DATA, E_UNSUPPORTED. */
 int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,
 	size_t *ret_bytes, struct riffle_error *reterr);
+void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
+
+/* side.c */
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms);
+void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
+/* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
+int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
+	struct riffle_error *reterr);
+void rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
+int rfl_side_is(const void *detail);
+void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error *err);
+/* Exactly-once: into the open transaction go those that W, or the cut, has come past. Bytes. */
+size_t rfl_side_stage(struct rfl_task *t);
+int rfl_side_is_staging(const struct rfl_task *t);
+int rfl_side_can_stage(const struct rfl_task *t);
+void rfl_side_unstage(struct rfl_task *t);
+enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
+void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
+/* The first offset of the lane that a side record still holds; next = none. */
+int64_t rfl_side_low(const struct rfl_task *t, uint32_t lane, int64_t next);
+
+/* commit.c: the W that may be committed now. */
+int64_t rfl_task_frontier(const struct rfl_task *t);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* The call under way is in vain: it is cancelled, and failed by this once it is done. */
 void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
-int rfl_task_is_exactly_once(const struct rfl_task *t);
-/* Outputs wait for the call's status. */
-int rfl_task_holds_outputs(const struct rfl_task *t);
+void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);
+/* It may be called from now on. */
+void rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p);
+void rfl_task_note_next(int64_t *next_ns, int64_t at_ns);
 
 #endif

@@ -1,28 +1,34 @@
-/* The window engine: none, count and tumbling on processing time, one open pane at a time. */
-#include "window/window.h"
+/* The engine's face: one shape or another does the work. */
+#include "window/window_private.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
-
-#define WINDOW_MAGIC 0x57494e44u
-
-struct rfl_window {
-	uint32_t magic;
-	int is_open;
-	struct rfl_window_spec spec;
-	struct rfl_window_pane open;
-};
+#include <string.h>
 
 struct rfl_window *
-rfl_window_create(const struct rfl_window_spec *spec)
+rfl_window_create(const struct rfl_window_spec *spec, rfl_window_drop_fn *drop, void *ctx)
 {
-	rfl_assert(spec->shape != RFL_SHAPE_TUMBLING || spec->size_ms > 0);
-	rfl_assert(spec->shape != RFL_SHAPE_COUNT || spec->count > 0);
 	struct rfl_window *w = rfl_zalloc(sizeof *w);
-	w->magic = WINDOW_MAGIC;
+	w->magic = RFL_WINDOW_MAGIC;
 	w->spec = *spec;
+	w->drop = drop;
+	w->ctx = ctx;
+	w->frontier_ms = RFL_BEFORE_MS;
+	switch (spec->shape) {
+	case RFL_SHAPE_NONE:
+		RFL_WRONG("`none` needs no engine");
+	case RFL_SHAPE_COUNT:
+		rfl_counts_init(w);
+		break;
+	case RFL_SHAPE_TUMBLING:
+	case RFL_SHAPE_HOPPING:
+		rfl_panes_init(w);
+		break;
+	case RFL_SHAPE_SESSION:
+		rfl_sessions_init(w);
+		break;
+	}
 	return w;
 }
 
@@ -31,100 +37,101 @@ rfl_window_destroy(struct rfl_window *w)
 {
 	if (w == NULL)
 		return;
-	RFL_CHECK(w, WINDOW_MAGIC);
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	w->ops->fini(w);
 	RFL_RETIRE(w);
 	free(w);
+}
+
+/* Eight bytes at a time through a multiplication whose both halves are used; keys are short. */
+uint32_t
+rfl_window_hash(const void *key, size_t len)
+{
+	const unsigned char *p = key;
+	uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ len;
+	while (len > 0) {
+		uint64_t word = 0;
+		size_t n = len < 8 ? len : 8;
+		memcpy(&word, p, n);
+		__uint128_t m = (__uint128_t)(h ^ word) * UINT64_C(0xd6e8feb86659fd93);
+		h = (uint64_t)m ^ (uint64_t)(m >> 64);
+		p += n;
+		len -= n;
+	}
+	h ^= h >> 32;
+	return (uint32_t)h;
 }
 
 uint64_t
 rfl_window_room(const struct rfl_window *w)
 {
-	if (w->spec.shape != RFL_SHAPE_COUNT)
-		return UINT64_MAX;
-	return w->spec.count - (w->is_open ? w->open.records : 0);
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	return w->spec.shape == RFL_SHAPE_COUNT ? rfl_counts_room(w) : UINT64_MAX;
 }
 
-/* C's division rounds towards zero; a window before 1970 begins further from it. */
-static int64_t
-floor_to(int64_t t, int64_t step)
+void
+rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 {
-	int64_t r = t % step;
-	return t - (r < 0 ? r + step : r);
-}
-
-/* The end of a pane that opens now, kept from overflowing at the edge of time. */
-static int64_t
-end_of(int64_t start_ms, int64_t size_ms)
-{
-	return start_ms > RFL_NEVER_MS - 1 - size_ms ? RFL_NEVER_MS - 1 : start_ms + size_ms;
-}
-
-static struct rfl_window_pane
-pane_at(const struct rfl_window *w, int64_t now_ms)
-{
-	const struct rfl_window_spec *s = &w->spec;
-	switch (s->shape) {
-	case RFL_SHAPE_NONE:
-		return (struct rfl_window_pane){.start_ms = now_ms, .end_ms = now_ms};
-	case RFL_SHAPE_COUNT:
-		return (struct rfl_window_pane){.start_ms = now_ms,
-			.end_ms = s->size_ms > 0 ? end_of(now_ms, s->size_ms) : RFL_NEVER_MS};
-	case RFL_SHAPE_TUMBLING:
-		break;
-	}
-	int64_t start = floor_to(now_ms, s->size_ms);
-	return (struct rfl_window_pane){.start_ms = start, .end_ms = end_of(start, s->size_ms)};
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	w->ops->add(w, records, count);
 }
 
 int
-rfl_window_add(struct rfl_window *w, int64_t now_ms, uint64_t count)
+rfl_window_fire(struct rfl_window *w, int64_t closed_ms, struct rfl_window_fired *ret_fired,
+	struct rfl_window_items *items)
 {
-	RFL_CHECK(w, WINDOW_MAGIC);
-	rfl_assert(count > 0 && count <= rfl_window_room(w));
-	int opened = !w->is_open;
-	if (opened) {
-		w->open = pane_at(w, now_ms);
-		w->is_open = 1;
-	}
-	w->open.records += count;
-	return opened;
-}
-
-static int
-is_over(const struct rfl_window *w, int64_t now_ms)
-{
-	if (!w->is_open)
-		return 0;
-	if (w->spec.shape == RFL_SHAPE_COUNT && w->open.records == w->spec.count)
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	if (w->ops->fire(w, closed_ms, ret_fired, items)) {
+		if (w->frontier_ms < ret_fired->end_ms - 1)
+			w->frontier_ms = ret_fired->end_ms - 1;
 		return 1;
-	return w->open.end_ms != RFL_NEVER_MS && now_ms >= w->open.end_ms;
+	}
+	if (w->frontier_ms < closed_ms)
+		w->frontier_ms = closed_ms;
+	return 0;
+}
+
+int64_t
+rfl_window_frontier(const struct rfl_window *w)
+{
+	return w->frontier_ms;
 }
 
 int
-rfl_window_fire(struct rfl_window *w, int64_t now_ms, struct rfl_window_pane *ret_pane)
+rfl_window_early(
+	struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_window_items *items)
 {
-	RFL_CHECK(w, WINDOW_MAGIC);
-	if (!is_over(w, now_ms))
-		return 0;
-	*ret_pane = w->open;
-	if (ret_pane->end_ms == RFL_NEVER_MS)
-		ret_pane->end_ms = now_ms;
-	w->is_open = 0;
-	return 1;
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	return w->ops->early(w, ret_fired, items);
 }
 
-int
-rfl_window_is_open(const struct rfl_window *w)
+void
+rfl_window_begin(struct rfl_window *w, int64_t t_ms)
 {
-	return w->is_open;
+	if (w->spec.shape == RFL_SHAPE_TUMBLING || w->spec.shape == RFL_SHAPE_HOPPING)
+		rfl_panes_begin(w, t_ms);
 }
 
 int64_t
 rfl_window_next_ms(const struct rfl_window *w)
 {
-	if (!w->is_open)
-		return RFL_NEVER_MS;
-	if (w->spec.shape == RFL_SHAPE_COUNT && w->open.records == w->spec.count)
-		return w->open.start_ms;
-	return w->open.end_ms;
+	return w->ops->next(w);
+}
+
+int64_t
+rfl_window_last_ms(const struct rfl_window *w)
+{
+	return w->ops->last(w);
+}
+
+uint64_t
+rfl_window_open_count(const struct rfl_window *w)
+{
+	return w->ops->open_count(w);
+}
+
+size_t
+rfl_window_bytes(const struct rfl_window *w)
+{
+	return w->ops->bytes(w);
 }

@@ -207,6 +207,7 @@ rfl_envelope_open(const struct rfl_stream_conf *stream, struct riffle_batch *bat
 struct sealing {
 	struct rfl_builder *to;
 	const struct rfl_origin *origin;
+	struct riffle_bytes source;
 	struct rfl_parts parts;
 	struct rfl_buf buf;
 	uint64_t n;
@@ -214,18 +215,20 @@ struct sealing {
 
 /* What an event must have and this record does not bring along. */
 static void
-add_attributes(struct sealing *s, const struct riffle_header *list, size_t count)
+add_attributes(struct sealing *s, const struct riffle_batch *b, const struct riffle_record *r)
 {
+	const struct riffle_header *list = headers_of(b, r);
+	size_t count = r->header_count;
 	if (find(list, count, "ce_specversion") == NULL)
 		rfl_parts_header(&s->parts, text("ce_specversion"), text("1.0"));
 	if (find(list, count, "ce_id") == NULL) {
 		rfl_buf_clear(&s->buf);
-		rfl_buf_printf(&s->buf, "%s/%llu", s->origin->id, (unsigned long long)s->n);
+		s->origin->id(s->origin->ctx, b, r, s->n, &s->buf);
 		rfl_parts_header(&s->parts, text("ce_id"),
 			rfl_builder_keep(s->to, rfl_buf_str(&s->buf), s->buf.len));
 	}
 	if (find(list, count, "ce_source") == NULL)
-		rfl_parts_header(&s->parts, text("ce_source"), text(s->origin->source));
+		rfl_parts_header(&s->parts, text("ce_source"), s->source);
 	if (find(list, count, "ce_type") == NULL)
 		rfl_parts_header(&s->parts, text("ce_type"), text(RFL_EVENT_TYPE));
 }
@@ -299,7 +302,7 @@ seal(struct sealing *s, const struct rfl_stream_conf *stream, const struct riffl
 	if (stream->encoding == RFL_ENCODING_CLOUDEVENTS)
 		seal_binary(s, stream, text(type));
 	if (stream->encoding != RFL_ENCODING_RIFF_MESSAGE)
-		add_attributes(s, own, r->header_count);
+		add_attributes(s, b, r);
 	add_own(s, stream, own, r->header_count);
 	if (stream->encoding == RFL_ENCODING_STRUCTURED)
 		seal_structured(s);
@@ -322,23 +325,20 @@ rfl_envelope_is_used(const struct rfl_output_conf *outputs, size_t count)
 	return 0;
 }
 
-struct riffle_batch *
-rfl_envelope_seal(const struct rfl_output_conf *outputs, struct riffle_batch *batch,
-	const struct rfl_origin *origin)
+static struct riffle_batch *
+seal_all(const struct rfl_output_conf *outputs, const struct rfl_stream_conf *one,
+	struct riffle_batch *batch, const struct rfl_origin *origin)
 {
 	struct sealing s = {.to = rfl_builder_over(batch),
 		.origin = origin,
 		.parts = RFL_PARTS_INIT,
 		.buf = RFL_BUF_INIT,
 		.n = origin->first};
-	char *source = rfl_strdup(origin->source);
-	const struct rfl_origin kept = {
-		rfl_builder_keep(s.to, source, strlen(source) + 1).ptr, origin->id, origin->first};
-	free(source);
-	s.origin = &kept;
+	/* The batch may outlive whoever writes. */
+	s.source = rfl_builder_keep(s.to, origin->source, strlen(origin->source));
 	for (uint32_t i = 0; i < batch->record_count; i++) {
 		const struct riffle_record *r = riffle_batch_at(batch, i);
-		const struct rfl_stream_conf *stream = outputs[r->stream].stream;
+		const struct rfl_stream_conf *stream = one ? one : outputs[r->stream].stream;
 		if (stream->encoding == RFL_ENCODING_NONE)
 			add_as_it_stands(s.to, batch, r);
 		else
@@ -349,4 +349,21 @@ rfl_envelope_seal(const struct rfl_output_conf *outputs, struct riffle_batch *ba
 	struct riffle_batch *sealed = rfl_builder_finish(s.to);
 	rfl_builder_destroy(s.to);
 	return sealed;
+}
+
+struct riffle_batch *
+rfl_envelope_seal(const struct rfl_output_conf *outputs, struct riffle_batch *batch,
+	const struct rfl_origin *origin)
+{
+	return seal_all(outputs, NULL, batch, origin);
+}
+
+struct riffle_batch *
+rfl_envelope_seal_for(const struct rfl_stream_conf *stream, struct riffle_batch *batch,
+	const struct rfl_origin *origin)
+{
+	if (stream->encoding != RFL_ENCODING_NONE)
+		return seal_all(NULL, stream, batch, origin);
+	rfl_batch_ref(batch);
+	return batch;
 }

@@ -9,6 +9,7 @@
 #ifndef RFL_WIRE_ENVELOPE_H
 #define RFL_WIRE_ENVELOPE_H
 
+#include "base/buf.h"
 #include "conf/model.h"
 
 #include <riffle/record.h>
@@ -16,8 +17,11 @@
 /* Who writes: what identifies the events it makes. */
 struct rfl_origin {
 	const char *source; /* a URI reference */
-	const char *id;     /* the events are ID/first, ID/first+1, ... */
-	uint64_t first;
+	/* Adds the id of the n-th event to out, which is empty. */
+	void (*id)(void *ctx, const struct riffle_batch *batch, const struct riffle_record *record,
+		uint64_t n, struct rfl_buf *out);
+	void *ctx;
+	uint64_t first; /* n of the batch's first record */
 };
 
 /*
@@ -28,6 +32,9 @@ struct riffle_batch *rfl_envelope_open(
 	const struct rfl_stream_conf *stream, struct riffle_batch *batch);
 /* The other way; record.stream is an index into outputs. */
 struct riffle_batch *rfl_envelope_seal(const struct rfl_output_conf *outputs,
+	struct riffle_batch *batch, const struct rfl_origin *origin);
+/* The same for records that all go to one stream, whatever record.stream says. */
+struct riffle_batch *rfl_envelope_seal_for(const struct rfl_stream_conf *stream,
 	struct riffle_batch *batch, const struct rfl_origin *origin);
 /* Does any of the outputs have envelopes? */
 int rfl_envelope_is_used(const struct rfl_output_conf *outputs, size_t count);

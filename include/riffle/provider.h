@@ -237,7 +237,9 @@ struct riffle_provider_ops {
 	 * The next records of a lane in order: 1 and *ret_batch with at least one record, at most
 	 * max_records, and at most max_bytes of keys, values and headers unless the first alone is
 	 * larger; its one reference is now the host's. 0 = nothing now. E_DATA = the record at
-	 * lane_state.position is damaged, and the same again until source_rewind passes it. [worker]
+	 * lane_state.position is damaged, and the same again until source_rewind passes it; the text
+	 * names stream, partition and offset. E_NOTFOUND = what lies at the position is gone, by
+	 * retention or with its stream: the text says which, and what is left. [worker]
 	 */
 	int (*lane_poll)(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 		struct riffle_batch **ret_batch, struct riffle_error *reterr);

@@ -12,35 +12,76 @@ enum option {
 	OPT_SHELL,
 	OPT_MODE,
 	OPT_FORMAT,
+	OPT_PROCESSES,
 	OPT_ENV,
 	OPT_DIR,
 	OPT_MAX_LINE,
+	OPT_MAX_RECORD,
 	OPT_MAX_OUTPUT,
-	OPT_GRACE
+	OPT_GRACE,
+	OPT_RESTART,
+	OPT_RESTART_MAX,
+	OPT_USER,
+	OPT_LIMIT_CPU,
+	OPT_LIMIT_MEMORY,
+	OPT_LIMIT_FILE_SIZE,
+	OPT_LIMIT_FILES,
+	OPT_LIMIT_PROCESSES
 };
 
-static const char *const modes[] = {"per-window", NULL};
-static const char *const formats[] = {"lines", NULL};
+static const char *const modes[] = {[COMMAND_PER_WINDOW] = "per-window",
+	[COMMAND_PER_RECORD] = "per-record",
+	[COMMAND_COPROCESS] = "coprocess",
+	NULL};
+static const char *const formats[] = {[COMMAND_LINES] = "lines",
+	[COMMAND_JSON_LINES] = "json-lines",
+	[COMMAND_FRAMES] = "frames",
+	NULL};
 
 static const struct riffle_option options[] = {
 	[OPT_COMMAND] = {"command", RIFFLE_OPT_ARGV, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
-		"The program and its arguments, split as sh splits words; no shell is started."},
+		"The program and its arguments, split as sh splits words; no shell is started. "
+		"%{window-start} and its like stand for what identifies the window."},
 	[OPT_SHELL] = {"shell", RIFFLE_OPT_BOOL, 0, "no", 0, 0, NULL,
 		"With yes, `command` is one quoted script for /bin/sh -c."},
-	[OPT_MODE] = {"mode", RIFFLE_OPT_ENUM, 0, "per-window", 0, 0, modes,
-		"per-window starts the program once for each window."},
-	[OPT_FORMAT] = {"format", RIFFLE_OPT_ENUM, 0, "lines", 0, 0, formats,
-		"lines: a record is a line, there and back."},
+	[OPT_MODE] = {"mode", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, modes,
+		"per-window starts the program once for each window, per-record once for each "
+		"record, coprocess once for all windows; coprocess with frames, else per-window."},
+	[OPT_FORMAT] = {"format", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, formats,
+		"lines: a record is a line, there and back; json-lines: an object a line, with "
+		"key, headers and time; frames: the same in binary; frames with coprocess, else "
+		"lines."},
+	[OPT_PROCESSES] = {"processes", RIFFLE_OPT_INT, 0, "1", 1, 1024, NULL,
+		"How many programs a coprocess has, and how many per-record runs at once."},
 	[OPT_ENV] = {"env", RIFFLE_OPT_LIST, 0, NULL, 0, 0, NULL,
 		"NAME=VALUE to set, or NAME to pass on; the program gets these, PATH, HOME, LANG, "
 		"LC_ALL, TZ, TMPDIR, and RIFFLE_WINDOW_START and its like."},
 	[OPT_DIR] = {"dir", RIFFLE_OPT_PATH, 0, NULL, 0, 0, NULL, "The directory it runs in."},
 	[OPT_MAX_LINE] = {"max-line", RIFFLE_OPT_SIZE, 0, "1MiB", 1, INT64_C(1) << 30, NULL,
 		"The longest line it may answer."},
+	[OPT_MAX_RECORD] = {"max-record", RIFFLE_OPT_SIZE, 0, "16MiB", 64, INT64_C(1) << 30, NULL,
+		"The longest frame it may answer."},
 	[OPT_MAX_OUTPUT] = {"max-output", RIFFLE_OPT_SIZE, 0, "64MiB", 1, INT64_C(1) << 40, NULL,
-		"The most it may answer for one window."},
+		"The most it may answer for one window, per-record for one record."},
 	[OPT_GRACE] = {"grace", RIFFLE_OPT_DURATION, 0, "2s", 0, 3600000, NULL,
 		"How long after SIGTERM it is killed."},
+	[OPT_RESTART] = {"restart", RIFFLE_OPT_DURATION, 0, "100ms", 1, 3600000, NULL,
+		"How long after its end a coprocess is started again; twice as long each time, "
+		"until a window is done."},
+	[OPT_RESTART_MAX] = {"restart-max", RIFFLE_OPT_DURATION, 0, "10s", 1, 3600000, NULL,
+		"The longest that it waits to start again."},
+	[OPT_USER] = {"user", RIFFLE_OPT_STRING, 0, NULL, 0, 0, NULL,
+		"Who it runs as, with that user's groups; only root can set it."},
+	[OPT_LIMIT_CPU] = {"limit-cpu", RIFFLE_OPT_DURATION, 0, NULL, 1000, INT64_C(1) << 40, NULL,
+		"The processor time that one program may use before it is killed."},
+	[OPT_LIMIT_MEMORY] = {"limit-memory", RIFFLE_OPT_SIZE, 0, NULL, 1 << 20, INT64_MAX, NULL,
+		"The address space of one program."},
+	[OPT_LIMIT_FILE_SIZE] = {"limit-file-size", RIFFLE_OPT_SIZE, 0, NULL, 1, INT64_MAX, NULL,
+		"The largest file that it may write."},
+	[OPT_LIMIT_FILES] = {"limit-files", RIFFLE_OPT_INT, 0, NULL, 3, 1 << 20, NULL,
+		"How many files it may have open."},
+	[OPT_LIMIT_PROCESSES] = {"limit-processes", RIFFLE_OPT_INT, 0, NULL, 1, 1 << 22, NULL,
+		"How many processes its user may have, in all, when it starts another."},
 };
 
 static const struct riffle_option_table tables[] = {{
@@ -81,36 +122,171 @@ command_alloc(size_t size)
 	return p;
 }
 
+void *
+command_grow_to(void *data, uint32_t *room, uint32_t count, size_t size)
+{
+	uint32_t want = *room ? *room * 2 : 16;
+	while (want < count)
+		want *= 2;
+	data = realloc(data, want * size);
+	command_assert(data != NULL);
+	*room = want;
+	return data;
+}
+
+void
+command_text_grow(struct command_text *t, size_t want)
+{
+	size_t room = t->room ? t->room * 2 : want;
+	while (room - t->len < want)
+		room *= 2;
+	t->data = realloc(t->data, room);
+	command_assert(t->data != NULL);
+	t->room = room;
+}
+
 int64_t
 command_now_ns(const struct command *c)
 {
 	return c->host->mono_ns(c->host);
 }
 
-static int
-env_is_fine(const char *entry)
+const char *
+command_name(const struct command *c)
 {
-	size_t n = strspn(entry, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-	return n > 0 && (entry[n] == '\0' || entry[n] == '=') && (entry[0] < '0' || entry[0] > '9');
+	return c->words[0];
+}
+
+/* What is not written follows from what is. */
+static void
+read_mode(const struct riffle_config *cfg, enum command_mode *ret_mode,
+	enum command_format *ret_format)
+{
+	const struct riffle_value *mode = riffle_config_at(cfg, OPT_MODE);
+	const struct riffle_value *format = riffle_config_at(cfg, OPT_FORMAT);
+	*ret_mode = (enum command_mode)mode->u.i;
+	*ret_format = (enum command_format)format->u.i;
+	if (!mode->is_set)
+		*ret_mode = format->is_set && *ret_format == COMMAND_FRAMES ? COMMAND_COPROCESS
+									    : COMMAND_PER_WINDOW;
+	if (!format->is_set)
+		*ret_format = *ret_mode == COMMAND_COPROCESS ? COMMAND_FRAMES : COMMAND_LINES;
+}
+
+static void
+complain(const struct riffle_report *report, const struct riffle_config *cfg, const char *option,
+	const char *text)
+{
+	report->add(report, RIFFLE_REPORT_ERROR, cfg, option, text);
+}
+
+/* Programs that take tens of milliseconds until they look at a record. */
+static int
+is_interpreter(const char *program)
+{
+	static const char *const slow[] = {
+		"python", "node", "java", "ruby", "php", "Rscript", "julia", "deno", "pwsh", NULL};
+	const char *slash = strrchr(program, '/');
+	program = slash ? slash + 1 : program;
+	for (const char *const *s = slow; *s != NULL; s++) {
+		size_t n = strlen(*s);
+		if (strncmp(program, *s, n) == 0 &&
+			strspn(program + n, "0123456789.") == strlen(program + n))
+			return 1;
+	}
+	return 0;
+}
+
+static void
+check_words(const struct riffle_config *cfg, const struct riffle_report *report,
+	const struct command *c)
+{
+	const char *fault;
+	char path[4096];
+	struct riffle_error err;
+	if (c->words == NULL || c->words[0] == NULL) {
+		complain(report, cfg, "command", "no program is named");
+		return;
+	}
+	if (c->shell) {
+		if (c->words[1] != NULL)
+			complain(report, cfg, "command",
+				"with shell = yes the whole script stands in one pair of quotes");
+		return;
+	}
+	if (command_find(c, c->words[0], path, sizeof path, &err) < 0)
+		complain(report, cfg, "command", err.text);
+	int has_template = command_has_template(c->words, &fault);
+	if (fault != NULL)
+		complain(report, cfg, "command", fault);
+	else if (has_template && c->mode == COMMAND_COPROCESS)
+		complain(report, cfg, "command",
+			"a coprocess has its windows one after another: %{...} would have no "
+			"value");
+	if (c->mode != COMMAND_COPROCESS && is_interpreter(c->words[0]))
+		report->add(report, RIFFLE_REPORT_WARNING, cfg, "command",
+			"an interpreter takes tens of milliseconds to start: with windows or "
+			"records that come faster, mode = coprocess starts it once");
+}
+
+static void
+check_pair(const struct riffle_config *cfg, const struct riffle_report *report,
+	const struct command *c)
+{
+	const char *option = riffle_config_at(cfg, OPT_FORMAT)->is_set ? "format" : "mode";
+	if (c->mode == COMMAND_COPROCESS && c->format == COMMAND_LINES)
+		complain(report, cfg, option,
+			"a coprocess must be told where a window starts and ends, which lines "
+			"cannot: "
+			"format = frames or json-lines");
+	if (c->mode == COMMAND_PER_RECORD && c->format == COMMAND_FRAMES)
+		complain(report, cfg, option,
+			"per-record takes format = lines (the body as it is) or json-lines");
+}
+
+static void
+read_config(struct command *c, const struct riffle_config *cfg)
+{
+	c->words = riffle_config_at(cfg, OPT_COMMAND)->u.list;
+	c->shell = (int)riffle_config_at(cfg, OPT_SHELL)->u.i;
+	c->env = riffle_config_at(cfg, OPT_ENV)->u.list;
+	c->dir = riffle_config_at(cfg, OPT_DIR)->u.s;
+	c->processes = (uint32_t)riffle_config_at(cfg, OPT_PROCESSES)->u.i;
+	c->max_line = (size_t)riffle_config_at(cfg, OPT_MAX_LINE)->u.i;
+	c->max_record = (size_t)riffle_config_at(cfg, OPT_MAX_RECORD)->u.i;
+	c->max_output = (size_t)riffle_config_at(cfg, OPT_MAX_OUTPUT)->u.i;
+	c->grace_ns = riffle_config_at(cfg, OPT_GRACE)->u.i * 1000000;
+	c->restart_ns = riffle_config_at(cfg, OPT_RESTART)->u.i * 1000000;
+	c->restart_max_ns = riffle_config_at(cfg, OPT_RESTART_MAX)->u.i * 1000000;
+	read_mode(cfg, &c->mode, &c->format);
+}
+
+static int
+open_safety(struct command *c, const struct riffle_config *cfg, struct riffle_error *reterr)
+{
+	const struct command_safety_options o = {.user = riffle_config_at(cfg, OPT_USER)->u.s,
+		.cpu_ms = riffle_config_at(cfg, OPT_LIMIT_CPU)->u.i,
+		.memory = riffle_config_at(cfg, OPT_LIMIT_MEMORY)->u.i,
+		.file_size = riffle_config_at(cfg, OPT_LIMIT_FILE_SIZE)->u.i,
+		.files = riffle_config_at(cfg, OPT_LIMIT_FILES)->u.i,
+		.processes = riffle_config_at(cfg, OPT_LIMIT_PROCESSES)->u.i};
+	return command_safety_open(&c->safety, &o, reterr);
 }
 
 static int
 check(const struct riffle_config *cfg, const struct riffle_report *report)
 {
-	const char *const *words = riffle_config_at(cfg, OPT_COMMAND)->u.list;
-	const char *const *env = riffle_config_at(cfg, OPT_ENV)->u.list;
+	struct command c = {.magic = COMMAND_MAGIC};
 	struct riffle_error err;
-	if (words == NULL || words[0] == NULL)
-		report->add(report, RIFFLE_REPORT_ERROR, cfg, "command", "no program is named");
-	else if (!riffle_config_at(cfg, OPT_SHELL)->u.i && command_find(words[0], &err) < 0)
-		report->add(report, RIFFLE_REPORT_ERROR, cfg, "command", err.text);
-	else if (riffle_config_at(cfg, OPT_SHELL)->u.i && words[1] != NULL)
-		report->add(report, RIFFLE_REPORT_ERROR, cfg, "command",
-			"with shell = yes the whole script stands in one pair of quotes");
-	for (; env != NULL && *env != NULL; env++)
-		if (!env_is_fine(*env))
-			report->add(report, RIFFLE_REPORT_ERROR, cfg, "env",
-				"an entry is NAME=VALUE or NAME");
+	read_config(&c, cfg);
+	check_words(cfg, report, &c);
+	check_pair(cfg, report, &c);
+	for (const char *const *e = c.env; e != NULL && *e != NULL; e++)
+		if (!command_env_is_fine(*e))
+			complain(report, cfg, "env", "an entry is NAME=VALUE or NAME");
+	if (open_safety(&c, cfg, &err) < 0)
+		complain(report, cfg, "user", err.text);
+	command_safety_close(&c.safety);
 	return RIFFLE_OK;
 }
 
@@ -121,15 +297,18 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	struct command *c = command_alloc(sizeof *c);
 	c->magic = COMMAND_MAGIC;
 	c->host = host;
-	c->words = riffle_config_at(cfg, OPT_COMMAND)->u.list;
-	c->shell = (int)riffle_config_at(cfg, OPT_SHELL)->u.i;
-	c->env = riffle_config_at(cfg, OPT_ENV)->u.list;
-	c->dir = riffle_config_at(cfg, OPT_DIR)->u.s;
-	c->max_line = (size_t)riffle_config_at(cfg, OPT_MAX_LINE)->u.i;
-	c->max_output = (size_t)riffle_config_at(cfg, OPT_MAX_OUTPUT)->u.i;
-	c->grace_ns = riffle_config_at(cfg, OPT_GRACE)->u.i * 1000000;
-	int rc = command_poller_start(c, reterr);
+	read_config(c, cfg);
+	if (c->mode == COMMAND_COPROCESS)
+		command_fail(&c->health, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+			c->format == COMMAND_FRAMES
+				? "'%s' has not said hello yet (it must flush it)"
+				: "'%s' is starting",
+			command_name(c));
+	int rc = open_safety(c, cfg, reterr);
+	if (rc == RIFFLE_OK)
+		rc = command_poller_start(c, reterr);
 	if (rc < 0) {
+		command_safety_close(&c->safety);
 		free(c);
 		return rc;
 	}
@@ -145,23 +324,41 @@ destroy(void *self)
 		return;
 	COMMAND_CHECK(c, COMMAND_MAGIC);
 	command_poller_stop(c);
+	command_safety_close(&c->safety);
 	c->magic = 0;
 	free(c);
 }
 
+/* A program for each record knows its input from RIFFLE_INPUT; lines name neither side. */
 static uint64_t
 capabilities(void *self)
 {
-	(void)self;
-	return 0;
+	const struct command *c = self;
+	COMMAND_CHECK(c, COMMAND_MAGIC);
+	uint64_t can = 0;
+	if (c->mode != COMMAND_PER_WINDOW)
+		can |= RIFFLE_CAN_STREAM;
+	if (c->format != COMMAND_LINES || c->mode == COMMAND_PER_RECORD)
+		can |= RIFFLE_CAN_MANY_INPUTS;
+	if (c->format != COMMAND_LINES)
+		can |= RIFFLE_CAN_MANY_OUTPUTS;
+	return can;
 }
 
 static int
 ready(void *self, struct riffle_error *reterr)
 {
 	struct command *c = self;
+	char path[4096];
 	COMMAND_CHECK(c, COMMAND_MAGIC);
-	return c->shell ? RIFFLE_OK : command_find(c->words[0], reterr);
+	if (!c->shell && command_find(c, c->words[0], path, sizeof path, reterr) < 0)
+		return reterr->code;
+	pthread_mutex_lock(&c->lock);
+	int rc = c->health.code;
+	if (rc != RIFFLE_OK)
+		*reterr = c->health;
+	pthread_mutex_unlock(&c->lock);
+	return rc;
 }
 
 static const struct riffle_invoker_ops ops = {
@@ -183,9 +380,10 @@ static const struct riffle_plugin plugin = {
 	.size = sizeof plugin,
 	.kind = RIFFLE_KIND_INVOKER,
 	.name = "command",
-	.summary = "runs a program for each window",
+	.summary = "runs programs: one for each window or record, or one for all",
 	.version = "0.1.0",
 	.license = "same as riffle",
+	.capabilities = RIFFLE_CAN_STREAM | RIFFLE_CAN_MANY_INPUTS | RIFFLE_CAN_MANY_OUTPUTS,
 	.table_size = sizeof tables[0],
 	.table_count = 1,
 	.tables = tables,

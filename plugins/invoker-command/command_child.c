@@ -1,10 +1,9 @@
-/* Children: found, spawned, killed with their group, reaped, judged. */
+/* Children: found, started, killed with their group, reaped, judged. */
 #include "command.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,9 @@
 #define P_PIDFD 3
 #endif
 
+/* Fewer turns between us and the child; a system that grants less is fine too. */
+#define PIPE_BYTES (1024 * 1024)
+
 static int
 is_program(const char *path, int *ret_errno)
 {
@@ -30,23 +32,37 @@ is_program(const char *path, int *ret_errno)
 	return S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-int
-command_find(const char *program, struct riffle_error *reterr)
+/* A path that is not absolute counts from where the program will run. */
+static int
+find_path(const struct command *c, const char *program, char *ret_path, size_t size,
+	struct riffle_error *reterr)
 {
-	char path[4096];
-	int why = ENOENT, worse;
-	if (strchr(program, '/') != NULL) {
-		if (is_program(program, &why))
-			return RIFFLE_OK;
-		return command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
-			"program '%s': %s", program, strerror(why));
+	char full[4096];
+	int why = ENAMETOOLONG;
+	int below = c->dir != NULL && program[0] != '/';
+	size_t full_len = (size_t)snprintf(
+		full, sizeof full, "%s%s%s", below ? c->dir : "", below ? "/" : "", program);
+	if (full_len < sizeof full && strlen(program) < size && is_program(full, &why)) {
+		strcpy(ret_path, program);
+		return RIFFLE_OK;
 	}
+	return command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE, "program '%s': %s",
+		program, strerror(why));
+}
+
+int
+command_find(const struct command *c, const char *program, char *ret_path, size_t size,
+	struct riffle_error *reterr)
+{
+	int why = ENOENT, worse = ENOENT;
+	if (strchr(program, '/') != NULL)
+		return find_path(c, program, ret_path, size, reterr);
 	const char *p = getenv("PATH");
 	p = p ? p : "/usr/local/bin:/usr/bin:/bin";
 	while (*p != '\0') {
 		size_t n = strcspn(p, ":");
-		snprintf(path, sizeof path, "%.*s/%s", (int)n, p, program);
-		if (is_program(path, &worse))
+		int len = snprintf(ret_path, size, "%.*s/%s", (int)n, p, program);
+		if (len >= 0 && (size_t)len < size && is_program(ret_path, &worse))
 			return RIFFLE_OK;
 		if (worse != ENOENT)
 			why = worse;
@@ -57,155 +73,216 @@ command_find(const char *program, struct riffle_error *reterr)
 		why != ENOENT ? strerror(why) : "");
 }
 
-/* pipes[i][0] is the child's end, [1] ours; all close-on-exec from birth, ours non-blocking. */
+/* Close-on-exec from birth, and out of the way of 0 to 2, which a host may have closed. */
 static int
-make_pipes(int pipes[COMMAND_PIPES][2])
+make_pipe(int ends[2])
 {
-	for (int i = 0; i < COMMAND_PIPES; i++)
-		pipes[i][0] = pipes[i][1] = -1;
-	for (int i = 0; i < COMMAND_PIPES; i++) {
-		int ends[2];
-		if (pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	for (int i = 0; i < 2; i++) {
+		if (ends[i] > 2)
+			continue;
+		int higher = fcntl(ends[i], F_DUPFD_CLOEXEC, 3);
+		if (higher < 0)
 			return -1;
-		pipes[i][0] = i == COMMAND_IN ? ends[0] : ends[1];
-		pipes[i][1] = i == COMMAND_IN ? ends[1] : ends[0];
-		if (fcntl(pipes[i][1], F_SETFL, O_NONBLOCK) < 0)
-			return -1;
+		close(ends[i]);
+		ends[i] = higher;
 	}
 	return 0;
 }
 
 static void
-close_all(int pipes[COMMAND_PIPES][2], int end)
+close_all(int fds[COMMAND_PIPES])
 {
 	for (int i = 0; i < COMMAND_PIPES; i++)
-		if (pipes[i][end] >= 0)
-			close(pipes[i][end]);
+		if (fds[i] >= 0)
+			close(fds[i]);
 }
 
+/* Ours do not block. */
 static int
-spawn(struct command_call *c, int pipes[COMMAND_PIPES][2])
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	char sh[] = "/bin/sh", dash_c[] = "-c";
-	char *shell_words[] = {sh, dash_c, (char *)(uintptr_t)c->owner->words[0], NULL};
-	char *const *argv =
-		c->owner->shell ? shell_words : (char *const *)(uintptr_t)c->owner->words;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	for (int i = 0; i < COMMAND_PIPES; i++)
-		posix_spawn_file_actions_adddup2(&actions, pipes[i][0], i);
-	/* Libraries open files that are not close-on-exec; none of them is the child's business. */
-	posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-	if (c->owner->dir != NULL)
-		posix_spawn_file_actions_addchdir_np(&actions, c->owner->dir);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(
-		&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	int rc = posix_spawnp(&c->pid, argv[0], &actions, &attr, argv, c->environment);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
-}
-
-static int
-watch_child(struct command_call *c, int pipes[COMMAND_PIPES][2])
+make_pipes(struct command_child *ch, int theirs[COMMAND_PIPES])
 {
 	for (int i = 0; i < COMMAND_PIPES; i++)
-		c->watch[i].fd = pipes[i][1];
-	c->watch[COMMAND_PIPES].fd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-	if (c->watch[COMMAND_PIPES].fd < 0)
-		return -1;
-	if (command_poller_watch(c, COMMAND_IN, EPOLLOUT) < 0 ||
-		command_poller_watch(c, COMMAND_OUT, EPOLLIN) < 0 ||
-		command_poller_watch(c, COMMAND_ERR, EPOLLIN) < 0 ||
-		command_poller_watch(c, COMMAND_PIPES, EPOLLIN) < 0)
-		return -1;
+		theirs[i] = -1;
+	for (int i = 0; i < COMMAND_PIPES; i++) {
+		int ends[2] = {-1, -1};
+		int rc = make_pipe(ends);
+		theirs[i] = i == COMMAND_IN ? ends[0] : ends[1];
+		ch->watch[i].fd = i == COMMAND_IN ? ends[1] : ends[0];
+		if (rc < 0 || fcntl(ch->watch[i].fd, F_SETFL, O_NONBLOCK) < 0)
+			return -1;
+		if (ch->owner->mode == COMMAND_COPROCESS && i != COMMAND_ERR)
+			(void)fcntl(ch->watch[i].fd, F_SETPIPE_SZ, PIPE_BYTES);
+	}
 	return 0;
 }
 
-int
-command_spawn(struct command_call *c, struct riffle_error *reterr)
+static int
+watch_child(struct command_child *ch)
 {
-	int pipes[COMMAND_PIPES][2];
-	c->is_spawned = 1;
-	c->is_reaped = 1;
-	if (make_pipes(pipes) < 0) {
-		int why = errno;
-		close_all(pipes, 0);
-		close_all(pipes, 1);
-		return command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
-			"cannot make a pipe: %s", strerror(why));
+	static const uint32_t events[] = {EPOLLOUT, EPOLLIN, EPOLLIN, EPOLLIN};
+	ch->watch[COMMAND_PIPES].fd = (int)syscall(SYS_pidfd_open, ch->pid, 0);
+	if (ch->watch[COMMAND_PIPES].fd < 0)
+		return -1;
+	for (int i = 0; i <= COMMAND_PIPES; i++) {
+		ch->watch[i].is_ready = 1;
+		if (command_poller_watch(ch->owner, &ch->watch[i], events[i]) < 0)
+			return -1;
 	}
-	int rc = spawn(c, pipes);
-	close_all(pipes, 0);
-	if (rc != 0) {
-		c->pid = 0;
-		close_all(pipes, 1);
-		int away = rc == ENOENT || rc == EAGAIN || rc == ENOMEM;
+	return 0;
+}
+
+static int
+start(struct command_child *ch, char *const *argv, char *const *environment,
+	const int theirs[COMMAND_PIPES], struct riffle_error *reterr)
+{
+	struct command *c = ch->owner;
+	char path[4096];
+	const char *stage;
+	int rc = command_find(c, argv[0], path, sizeof path, reterr);
+	if (rc < 0)
+		return rc;
+	struct command_plan plan = {.path = path,
+		.dir = c->dir,
+		.argv = argv,
+		.environment = environment,
+		.fds = {theirs[0], theirs[1], theirs[2]},
+		.safety = &c->safety,
+		.parent = getpid()};
+	pid_t pid = command_spawn(&plan, &stage);
+	if (pid < 0) {
+		int away = pid == -ENOENT || pid == -EAGAIN || pid == -ENOMEM || pid == -EMFILE ||
+			   pid == -ENFILE || pid == -ETXTBSY;
 		return command_fail(reterr, away ? RIFFLE_E_UNAVAILABLE : RIFFLE_E_DATA,
-			away ? RIFFLE_ERR_RETRIABLE : 0, "cannot start '%s': %s",
-			c->owner->words[0], strerror(rc));
+			away ? RIFFLE_ERR_RETRIABLE : 0, "%s '%s': %s", stage, command_name(c),
+			strerror((int)-pid));
 	}
-	c->is_reaped = 0;
-	if (watch_child(c, pipes) < 0)
-		return command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
-			"cannot watch '%s': %s", c->owner->words[0], strerror(errno));
+	ch->pid = pid;
+	return RIFFLE_OK;
+}
+
+static int
+abandon(struct command_child *ch, int rc)
+{
+	ch->is_reaped = 1;
+	command_child_free(ch);
+	return rc;
+}
+
+int
+command_child_start(struct command *c, char *const *argv, char *const *environment,
+	struct command_child **ret_child, struct riffle_error *reterr)
+{
+	int theirs[COMMAND_PIPES];
+	struct command_child *ch = command_alloc(sizeof *ch);
+	ch->magic = COMMAND_CHILD_MAGIC;
+	ch->owner = c;
+	ch->kill_at_ns = INT64_MAX;
+	for (int i = 0; i <= COMMAND_PIPES; i++)
+		ch->watch[i].fd = -1;
+	if (make_pipes(ch, theirs) < 0) {
+		int why = errno;
+		close_all(theirs);
+		return abandon(ch, command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+					   "cannot make a pipe: %s", strerror(why)));
+	}
+	int rc = start(ch, argv, environment, theirs, reterr);
+	close_all(theirs);
+	if (rc < 0)
+		return abandon(ch, rc);
+	if (watch_child(ch) < 0) {
+		int why = errno;
+		command_kill(ch, SIGKILL);
+		while (waitpid(ch->pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
+		return abandon(
+			ch, command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+				    "cannot watch '%s': %s", command_name(c), strerror(why)));
+	}
+	*ret_child = ch;
 	return RIFFLE_OK;
 }
 
 void
-command_close(struct command_call *c, int which)
+command_child_free(struct command_child *ch)
 {
-	if (c->watch[which].fd >= 0)
-		close(c->watch[which].fd);
-	c->watch[which].fd = -1;
+	if (ch == NULL)
+		return;
+	COMMAND_CHECK(ch, COMMAND_CHILD_MAGIC);
+	command_assert(ch->is_reaped);
+	for (int i = 0; i <= COMMAND_PIPES; i++)
+		command_close(ch, i);
+	command_feed_free(&ch->feed, ch->owner->host);
+	ch->magic = 0;
+	free(ch->out.data);
+	free(ch->err.data);
+	free(ch);
+}
+
+void
+command_close(struct command_child *ch, int which)
+{
+	int fd = ch->watch[which].fd;
+	if (fd < 0)
+		return;
+	/* Closing alone would not end the watch while a child of somebody else, not yet at its exec, has a copy. */
+	(void)epoll_ctl(ch->owner->epoll, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+	ch->watch[which].fd = -1;
 }
 
 /* The group outlives its leader as long as a grandchild is in it. */
 void
-command_kill(struct command_call *c, int signal)
+command_kill(struct command_child *ch, int signal)
 {
-	if (c->pid > 0)
-		kill(-c->pid, signal);
+	if (ch->pid > 0)
+		kill(-ch->pid, signal);
+}
+
+void
+command_begin_kill(struct command_child *ch)
+{
+	if (ch->is_killing)
+		return;
+	ch->is_killing = 1;
+	command_kill(ch, SIGTERM);
+	ch->kill_at_ns = command_now_ns(ch->owner) + ch->owner->grace_ns;
 }
 
 int
-command_reap(struct command_call *c)
+command_reap(struct command_child *ch)
 {
 	siginfo_t info = {0};
-	if (c->is_reaped)
+	if (ch->is_reaped)
 		return 1;
-	int fd = c->watch[COMMAND_PIPES].fd;
-	int rc = fd >= 0 ? waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG)
-			 : waitid(P_PID, (id_t)c->pid, &info, WEXITED);
-	if (rc < 0 || info.si_pid == 0)
+	if (!ch->watch[COMMAND_PIPES].is_ready)
 		return 0;
-	c->is_reaped = 1;
-	c->wait_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-	command_close(c, COMMAND_PIPES);
+	int rc = waitid(P_PIDFD, (id_t)ch->watch[COMMAND_PIPES].fd, &info, WEXITED | WNOHANG);
+	if (rc < 0 && errno == EINTR)
+		return 0;
+	/* Nobody else waits for it. */
+	command_assert(rc == 0);
+	ch->watch[COMMAND_PIPES].is_ready = 0;
+	if (info.si_pid == 0)
+		return 0;
+	ch->is_reaped = 1;
+	ch->wait_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+	command_close(ch, COMMAND_PIPES);
 	return 1;
 }
 
 void
-command_judge_exit(struct command_call *c)
+command_judge_exit(const struct command_child *ch, struct riffle_error *err)
 {
-	const char *quote = c->last_err[0] ? ": " : "";
-	if (c->error.code != RIFFLE_OK || c->wait_status == 0)
-		return;
-	if (c->wait_status < 0)
-		command_fail(&c->error, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE,
-			"'%s' was killed by SIG%s%s%s", c->owner->words[0],
-			sigabbrev_np(-c->wait_status), quote, c->last_err);
-	else
-		command_fail(&c->error, RIFFLE_E_DATA,
-			c->wait_status == COMMAND_EXIT_RETRY ? RIFFLE_ERR_RETRIABLE : 0,
-			"'%s' ended with exit status %d%s%s", c->owner->words[0], c->wait_status,
-			quote, c->last_err);
+	const char *quote = ch->last_err[0] ? ": " : "";
+	if (ch->wait_status < 0)
+		command_fail(err, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE,
+			"'%s' was killed by SIG%s%s%s", command_name(ch->owner),
+			sigabbrev_np(-ch->wait_status), quote, ch->last_err);
+	else if (ch->wait_status > 0)
+		command_fail(err, RIFFLE_E_DATA,
+			ch->wait_status == COMMAND_STATUS_RETRY ? RIFFLE_ERR_RETRIABLE : 0,
+			"'%s' ended with exit status %d%s%s", command_name(ch->owner),
+			ch->wait_status, quote, ch->last_err);
 }

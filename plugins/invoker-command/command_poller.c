@@ -1,4 +1,4 @@
-/* The poller thread of an instance: it owns the children of all calls, from spawn to done. */
+/* The poller thread of an instance: it owns the children of all calls, from start to done. */
 #include "command.h"
 
 #include <errno.h>
@@ -11,33 +11,25 @@
 
 #define EVENTS 64
 
+/* A kick that was not heard yet will do for this one too. */
 void
 command_poller_kick(struct command *c)
 {
 	uint64_t one = 1;
+	if (__atomic_exchange_n(&c->kicked, 1, __ATOMIC_ACQ_REL))
+		return;
 	command_assert(write(c->wake, &one, sizeof one) == (ssize_t)sizeof one);
 }
 
 int
-command_poller_watch(struct command_call *c, int which, uint32_t events)
+command_poller_watch(struct command *c, struct command_watch *w, uint32_t events)
 {
-	struct epoll_event ev = {.events = events | EPOLLET, .data = {.ptr = &c->watch[which]}};
-	return epoll_ctl(c->owner->epoll, EPOLL_CTL_ADD, c->watch[which].fd, &ev);
+	struct epoll_event ev = {.events = events | EPOLLET, .data = {.ptr = w}};
+	return epoll_ctl(c->epoll, EPOLL_CTL_ADD, w->fd, &ev);
 }
 
-static void
-begin_kill(struct command_call *c)
-{
-	if (c->is_killing)
-		return;
-	c->is_killing = 1;
-	command_kill(c, SIGTERM);
-	c->kill_at_ns = command_now_ns(c->owner) + c->owner->grace_ns;
-}
-
-/* What the host wants of the call: a cancel or a refused record ends it. */
-static void
-obey(struct command_call *c)
+void
+command_obey(struct command_call *c)
 {
 	pthread_mutex_lock(&c->owner->lock);
 	int cancel = c->cancel;
@@ -48,142 +40,131 @@ obey(struct command_call *c)
 	if (c->error.code == RIFFLE_OK && cancel != 0)
 		command_fail(&c->error, cancel,
 			cancel == RIFFLE_E_TIMEOUT ? RIFFLE_ERR_RETRIABLE : 0,
-			"'%s' was stopped: %s", c->owner->words[0],
+			"'%s' was stopped: %s", command_name(c->owner),
 			cancel == RIFFLE_E_TIMEOUT ? "it took too long" : "cancelled");
-	if (c->error.code != RIFFLE_OK && !c->is_reaped)
-		begin_kill(c);
 }
 
-/* A process that the child left behind holds the output open: it gets the grace, and then an end. */
-static void
-wait_for_the_rest(struct command_call *c)
+void
+command_say_done(struct command_call *c)
 {
-	if (c->kill_at_ns == INT64_MAX)
-		c->kill_at_ns = command_now_ns(c->owner) + c->owner->grace_ns;
-}
-
-static void
-enforce(struct command_call *c)
-{
-	if (command_now_ns(c->owner) < c->kill_at_ns)
-		return;
-	c->kill_at_ns = INT64_MAX;
-	command_kill(c, SIGKILL);
-	if (!c->is_reaped)
-		return;
-	if (c->error.code == RIFFLE_OK)
-		command_fail(&c->error, RIFFLE_E_DATA, 0,
-			"'%s' ended, and a process that it left behind holds its output open",
-			c->owner->words[0]);
-	command_close(c, COMMAND_OUT);
-	command_close(c, COMMAND_ERR);
-}
-
-static void
-say_done(struct command_call *c)
-{
-	for (int i = 0; i <= COMMAND_PIPES; i++)
-		command_close(c, i);
-	pthread_mutex_lock(&c->owner->lock);
-	command_call_drop_input(c);
-	c->is_over = 1;
-	pthread_mutex_unlock(&c->owner->lock);
+	command_input_drop(c);
 	c->is_done = 1;
 }
 
-/* Brings a call as far as it goes now. */
-static void
+static int64_t
 run_call(struct command_call *c)
 {
-	if (!c->is_spawned && command_spawn(c, &c->error) < 0 && !c->is_reaped)
-		begin_kill(c);
-	obey(c);
-	command_write(c);
-	command_read_out(c);
-	command_read_err(c);
-	if (c->error.code != RIFFLE_OK && !c->is_reaped)
-		begin_kill(c);
-	if (command_reap(c)) {
-		/* What the child wrote before it ended is in the pipes by now. */
-		command_read_out(c);
-		command_read_err(c);
-		int open = c->watch[COMMAND_OUT].fd >= 0 || c->watch[COMMAND_ERR].fd >= 0;
-		if (open)
-			wait_for_the_rest(c);
-		if (open && c->error.code != RIFFLE_OK)
-			command_kill(c, SIGKILL);
+	command_obey(c);
+	switch (c->owner->mode) {
+	case COMMAND_PER_WINDOW:
+		return command_window_run(c);
+	case COMMAND_PER_RECORD:
+		return command_jobs_run(c);
+	default:
+		command_pool_obey(c);
+		return INT64_MAX;
 	}
-	enforce(c);
-	if (!c->is_reaped || c->watch[COMMAND_OUT].fd >= 0 || c->watch[COMMAND_ERR].fd >= 0)
-		return;
-	command_judge_exit(c);
-	if (c->error.code != RIFFLE_OK || command_hand_out(c))
-		say_done(c);
 }
 
 static void
 take_fresh(struct command *c)
 {
 	pthread_mutex_lock(&c->lock);
-	while (c->fresh != NULL) {
-		struct command_call *one = c->fresh;
-		c->fresh = one->next;
-		one->next = c->calls;
-		c->calls = one;
-	}
+	*c->calls_last = c->fresh;
+	if (c->fresh != NULL)
+		c->calls_last = c->fresh_last;
+	c->fresh = NULL;
+	c->fresh_last = &c->fresh;
 	pthread_mutex_unlock(&c->lock);
 }
 
 /* Its owner may destroy a call the moment it hears done, so it is out of the list before. */
-static int64_t
-run_calls(struct command *c)
+static void
+bury(struct command *c)
 {
-	int64_t next_ns = INT64_MAX;
 	struct command_call **at = &c->calls;
 	while (*at != NULL) {
 		struct command_call *one = *at;
-		run_call(one);
-		if (one->is_done) {
-			struct riffle_error error = one->error;
-			*at = one->next;
-			one->events->done(one->data, error.code, &error);
+		if (!one->is_done) {
+			at = &one->next;
 			continue;
 		}
-		if (one->kill_at_ns < next_ns)
-			next_ns = one->kill_at_ns;
-		at = &one->next;
+		struct riffle_error error = one->error;
+		*at = one->next;
+		if (c->calls_last == &one->next)
+			c->calls_last = at;
+		one->events->done(one->data, error.code, &error);
 	}
+}
+
+static int64_t
+run_all(struct command *c)
+{
+	int64_t next_ns = INT64_MAX;
+	for (struct command_call *one = c->calls; one != NULL; one = one->next) {
+		int64_t at_ns = run_call(one);
+		next_ns = at_ns < next_ns ? at_ns : next_ns;
+	}
+	if (c->pool != NULL) {
+		int64_t at_ns = command_pool_run(c);
+		next_ns = at_ns < next_ns ? at_ns : next_ns;
+	}
+	bury(c);
 	return next_ns;
 }
 
 static int
 wait_ms(const struct command *c, int64_t next_ns)
 {
+	if (c->again)
+		return 0;
 	if (next_ns == INT64_MAX)
 		return -1;
 	int64_t left_ms = (next_ns - command_now_ns(c) + 999999) / 1000000;
 	return left_ms < 0 ? 0 : left_ms > 60000 ? 60000 : (int)left_ms;
 }
 
+static void
+wait_for_events(struct command *c, int64_t next_ns)
+{
+	struct epoll_event events[EVENTS];
+	uint64_t n;
+	int count = epoll_wait(c->epoll, events, EVENTS, wait_ms(c, next_ns));
+	command_assert(count >= 0 || errno == EINTR);
+	for (int i = 0; i < count; i++) {
+		struct command_watch *w = events[i].data.ptr;
+		if (w != NULL) {
+			w->is_ready = 1;
+			continue;
+		}
+		if (read(c->wake, &n, sizeof n) < 0)
+			command_assert(errno == EAGAIN || errno == EINTR);
+		/* Who finds it set from here on finds us awake; what came before is seen in this turn. */
+		__atomic_exchange_n(&c->kicked, 0, __ATOMIC_ACQ_REL);
+	}
+}
+
 static void *
 run(void *arg)
 {
 	struct command *c = arg;
+	if (c->mode == COMMAND_COPROCESS)
+		command_pool_open(c);
 	for (;;) {
-		struct epoll_event events[EVENTS];
-		uint64_t n;
+		c->again = 0;
 		pthread_mutex_lock(&c->lock);
 		int stopping = c->stopping;
 		pthread_mutex_unlock(&c->lock);
 		take_fresh(c);
-		int64_t next_ns = run_calls(c);
-		if (stopping && c->calls == NULL)
-			return NULL;
-		if (epoll_wait(c->epoll, events, EVENTS, wait_ms(c, next_ns)) < 0)
-			command_assert(errno == EINTR);
-		if (read(c->wake, &n, sizeof n) < 0)
-			command_assert(errno == EAGAIN || errno == EINTR);
+		if (stopping && c->calls == NULL && c->pool != NULL)
+			command_pool_stop(c);
+		int64_t next_ns = run_all(c);
+		if (stopping && c->calls == NULL && (c->pool == NULL || command_pool_is_closed(c)))
+			break;
+		wait_for_events(c, next_ns);
 	}
+	command_pool_close(c);
+	return NULL;
 }
 
 static int
@@ -205,6 +186,8 @@ command_poller_start(struct command *c, struct riffle_error *reterr)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data = {.ptr = NULL}};
 	pthread_mutex_init(&c->lock, NULL);
+	c->fresh_last = &c->fresh;
+	c->calls_last = &c->calls;
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int failed =

@@ -1,65 +1,23 @@
-/* The provider "local": its options, its instances, its descriptor. */
+/* The provider "local": its instances, its descriptor. */
 #include "local.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum option { OPT_DIR, OPT_DURABILITY, OPT_MAP_SIZE, OPT_MAX_STREAMS };
-
-static const char *const durabilities[] = {"sync", "meta", "none", NULL};
-static const unsigned durability_flags[] = {0, MDB_NOMETASYNC, MDB_NOSYNC};
-
-static const struct riffle_option options[] = {
-	[OPT_DIR] = {.name = "dir",
-		.type = RIFFLE_OPT_PATH,
-		.doc = "Where the log lies; by default `local` in the state directory."},
-	[OPT_DURABILITY] = {.name = "durability",
-		.type = RIFFLE_OPT_ENUM,
-		.def = "sync",
-		.choices = durabilities,
-		.doc = "What an acknowledged record survives: `sync` a power loss; `meta` a crash "
-		       "of "
-		       "the process, and of the machine but for the last commit; `none` a crash of "
-		       "the process, while a power loss may damage the log."},
-	[OPT_MAP_SIZE] = {.name = "map-size",
-		.type = RIFFLE_OPT_SIZE,
-		.def = "1024GiB",
-		.min = 1 << 20,
-		.max = INT64_C(1) << 46,
-		.doc = "The most the log may grow to; address space, not memory or disk."},
-	[OPT_MAX_STREAMS] = {.name = "max-streams",
-		.type = RIFFLE_OPT_INT,
-		.def = "1024",
-		.min = 8,
-		.max = 100000,
-		.doc = "The most partitions of all streams together."},
-};
-
-static const struct riffle_option_table tables[] = {{
-	.size = sizeof tables[0],
-	.section = RIFFLE_SECTION_PROVIDER,
-	.option_size = sizeof options[0],
-	.option_count = sizeof options / sizeof options[0],
-	.options = options,
-}};
-
 static int
 create(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
 	struct riffle_error *reterr)
 {
 	char fallback[4096];
-	const char *dir = riffle_config_at(cfg, OPT_DIR)->u.s;
+	struct local_settings settings;
+	local_settings_of(cfg, &settings);
 	int n = snprintf(fallback, sizeof fallback, "%s/local", cfg->dir);
 	if (n < 0 || (size_t)n >= sizeof fallback - 64)
 		return local_err(
 			reterr, RIFFLE_E_CONFIG, "the path of the state directory is too long");
-	const struct local_settings settings = {
-		.dir = dir ? dir : fallback,
-		.mdb_flags = durability_flags[riffle_config_at(cfg, OPT_DURABILITY)->u.i],
-		.map_bytes = (size_t)riffle_config_at(cfg, OPT_MAP_SIZE)->u.i,
-		.max_databases = (unsigned)riffle_config_at(cfg, OPT_MAX_STREAMS)->u.i + 3,
-	};
+	if (settings.dir == NULL)
+		settings.dir = fallback;
 	struct local_env *env;
 	int rc = local_env_open(&settings, &env, reterr);
 	if (rc < 0)
@@ -68,6 +26,7 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	l->magic = LOCAL_MAGIC;
 	l->host = host;
 	l->env = env;
+	l->config = cfg;
 	*ret_self = l;
 	return RIFFLE_OK;
 }
@@ -101,7 +60,9 @@ static const void *
 extension(void *self, const char *id)
 {
 	(void)self;
-	return strcmp(id, RIFFLE_EXT_TRANSACTIONS) == 0 ? &local_transactions : NULL;
+	if (strcmp(id, RIFFLE_EXT_TRANSACTIONS) == 0)
+		return &local_transactions;
+	return strcmp(id, RIFFLE_EXT_POSITIONS) == 0 ? &local_positions : NULL;
 }
 
 static int
@@ -109,7 +70,9 @@ provision(void *self, const struct riffle_stream *stream, struct riffle_error *r
 {
 	struct local *l = self;
 	LOCAL_CHECK(l, LOCAL_MAGIC);
-	return local_topic_provision(l->env, stream, reterr);
+	struct local_topic_row wanted;
+	local_row_of(l->config, stream, &wanted);
+	return local_topic_provision(l->env, stream->topic, &wanted, reterr);
 }
 
 static int
@@ -165,9 +128,9 @@ static const struct riffle_plugin plugin = {
 	.version = "0.1.0",
 	.license = "same as riffle",
 	.capabilities = CAPABILITIES,
-	.table_size = sizeof tables[0],
-	.table_count = 1,
-	.tables = tables,
+	.table_size = sizeof local_tables[0],
+	.table_count = LOCAL_TABLE_COUNT,
+	.tables = local_tables,
 	.ops = &ops,
 };
 

@@ -102,8 +102,9 @@ take(struct block *b, const struct extent *e, const MDB_val *key, const MDB_val 
 	struct local_decoded d;
 	uint32_t used = b->abi.header_count;
 	memcpy(b->bytes, value->mv_data, value->mv_size);
-	if (key->mv_size != 8 || local_record_decode(b->bytes, value->mv_size, b->headers + used,
-					 e->headers - used, &d) < 0)
+	if (key->mv_size != 8 ||
+		local_record_decode(b->bytes, value->mv_size, local_get_u64(key->mv_data),
+			b->headers + used, e->headers - used, &d) < 0)
 		return -1;
 	uint32_t type = type_index(b, d.content_type);
 	if (type == TYPES_MAX)
@@ -143,38 +144,99 @@ fill(struct block *b, const struct extent *e, MDB_cursor *cursor, uint64_t from,
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int
-local_batch_read(struct local_lane *lane, MDB_txn *txn, uint32_t max_records, size_t max_bytes,
+static int
+damaged_err(const struct local_lane *lane, uint64_t offset, struct riffle_error *reterr)
+{
+	return local_err(reterr, RIFFLE_E_DATA,
+		"the record of topic \"%s\", partition %d, offset %llu is damaged",
+		lane->topic->name, lane->partition, (unsigned long long)offset);
+}
+
+static int
+read_err(const struct local_lane *lane, int rc, struct riffle_error *reterr)
+{
+	return local_mdb_err(reterr, rc, "cannot read topic \"%s\", partition %d",
+		lane->topic->name, lane->partition);
+}
+
+/* 1 = a batch, 0 = the segment has no more, or an error. */
+static int
+read_segment(struct local_lane *lane, MDB_cursor *cursor, uint32_t max_records, size_t max_bytes,
 	struct riffle_batch **ret_batch, struct riffle_error *reterr)
 {
 	struct extent e;
 	uint64_t damaged = 0;
-	int rc = lane->cursor ? mdb_cursor_renew(txn, lane->cursor)
-			      : mdb_cursor_open(txn, lane->topic->partitions[lane->partition].dbi,
-					&lane->cursor);
-	if (rc == 0)
-		rc = measure(lane->cursor, lane->next, max_records, max_bytes, &e);
+	int rc = measure(cursor, lane->next, max_records, max_bytes, &e);
 	if (rc != 0)
-		return local_mdb_err(
-			reterr, rc, "cannot read %s[%d]", lane->topic->name, lane->partition);
+		return read_err(lane, rc, reterr);
 	if (e.records == 0)
 		return 0;
 	struct block *b = block_create(lane, &e);
 	if (b == NULL)
 		return local_err(reterr, RIFFLE_E_UNAVAILABLE, "no memory for a batch of %zu bytes",
 			e.bytes);
-	rc = fill(b, &e, lane->cursor, lane->next, &damaged);
+	rc = fill(b, &e, cursor, lane->next, &damaged);
 	if (b->abi.record_count == 0) {
 		free(b);
 		if (rc > 0)
-			return local_mdb_err(reterr, rc, "cannot read %s[%d]", lane->topic->name,
-				lane->partition);
-		return local_err(reterr, RIFFLE_E_DATA, "record %s[%d]@%llu is damaged",
-			lane->topic->name, lane->partition, (unsigned long long)damaged);
+			return read_err(lane, rc, reterr);
+		/* What lies before it was compacted away. */
+		lane->next = damaged;
+		return damaged_err(lane, damaged, reterr);
 	}
 	/* A damaged record further on is met by the next call. */
 	lane->next = (uint64_t)b->records[b->abi.record_count - 1].offset + 1;
 	local_source_lent(lane);
 	*ret_batch = &b->abi;
 	return 1;
+}
+
+/* The offset lies behind what is left. */
+static int
+behind(struct local_lane *lane, uint64_t start, struct riffle_error *reterr)
+{
+	if (lane->topic->row.flags & LOCAL_COMPACTED) {
+		/* What was there has been replaced by what is still to come. */
+		lane->next = start;
+		return RIFFLE_OK;
+	}
+	if (lane->goes_on) {
+		local_source_warn(lane->source,
+			"topic \"%s\", partition %d: offsets %llu to %llu are behind retention, "
+			"reading goes on after them",
+			lane->topic->name, lane->partition, (unsigned long long)lane->next,
+			(unsigned long long)start - 1);
+		lane->next = start;
+		return RIFFLE_OK;
+	}
+	return local_err(reterr, RIFFLE_E_NOTFOUND,
+		"offset %llu of topic \"%s\", partition %d is behind retention, what is left "
+		"starts at %llu: set the group to earliest, or behind-retention = earliest",
+		(unsigned long long)lane->next, lane->topic->name, lane->partition,
+		(unsigned long long)start);
+}
+
+int
+local_batch_read(struct local_lane *lane, struct local_reader *reader, uint32_t max_records,
+	size_t max_bytes, struct riffle_batch **ret_batch, struct riffle_error *reterr)
+{
+	for (;;) {
+		struct local_view v;
+		int rc = local_view_open(
+			reader, lane->topic, (uint32_t)lane->partition, lane->next, 0, &v);
+		if (rc == LOCAL_BUSY)
+			return 0;
+		if (rc != 0)
+			return read_err(lane, rc, reterr);
+		if (v.segment.base > lane->next)
+			rc = behind(lane, v.segment.base, reterr);
+		if (rc == RIFFLE_OK && v.handle != NULL)
+			rc = read_segment(
+				lane, v.cursor, max_records, max_bytes, ret_batch, reterr);
+		local_view_close(reader, &v);
+		local_reader_end(reader);
+		if (rc != 0 || v.segment.end == LOCAL_HEAD)
+			return rc;
+		lane->next = v.segment.end;
+	}
 }

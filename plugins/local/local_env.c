@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The smallest page that LMDB has on any of our machines. */
+#define PAGE_BYTES_MIN 4096
+
 /* LMDB forbids opening an environment twice in one process. */
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct local_env *registry;
@@ -41,23 +44,65 @@ local_err(struct riffle_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-/* What passes when somebody makes room is worth another try; a failed flush never is. */
+/* What passes when somebody makes room, or repairs what is below us, is worth another try. */
 static int
 code_of(int rc, uint32_t *ret_flags)
 {
 	*ret_flags = RIFFLE_ERR_RETRIABLE;
 	switch (rc) {
 	case MDB_MAP_FULL:
+	case MDB_MAP_RESIZED:
 	case MDB_READERS_FULL:
+	case MDB_DBS_FULL:
+	case LOCAL_BUSY:
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
+	case EIO:
+	case EROFS:
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
+	case EAGAIN:
+	case EINTR:
+	case ENOLCK:
 		return RIFFLE_E_UNAVAILABLE;
+	case LOCAL_GONE:
+		*ret_flags = 0;
+		return RIFFLE_E_NOTFOUND;
+	case MDB_TXN_FULL:
+		*ret_flags = 0;
+		return RIFFLE_E_DATA;
 	default:
 		*ret_flags = 0;
 		return RIFFLE_E_FATAL;
+	}
+}
+
+static const char *
+text_of(int rc)
+{
+	switch (rc) {
+	case LOCAL_GONE:
+		return "the topic was removed";
+	case LOCAL_BUSY:
+		return "databases are being opened";
+	case MDB_MAP_FULL:
+		return "map-size of the provider is used up";
+	case MDB_MAP_RESIZED:
+		return "another process has let it grow beyond the map-size of this one";
+	case MDB_TXN_FULL:
+		return "the transaction is larger than LMDB can commit";
+	case MDB_DBS_FULL:
+		return "more segments are in use at once than max-partitions allows for";
+	case EIO:
+		/* What a disk that fills up within a write looks like through LMDB, too. */
+		return "Input/output error, or no space left on device";
+	case ENOMEM:
+		return "Cannot allocate memory (map-size of the provider may be more than this "
+		       "process can map)";
+	default:
+		return mdb_strerror(rc);
 	}
 }
 
@@ -66,18 +111,17 @@ local_mdb_err(struct riffle_error *err, int rc, const char *fmt, ...)
 {
 	va_list ap;
 	uint32_t flags;
-	char why[128];
+	char why[160];
 	int code = code_of(rc, &flags);
-	const char *hint = "";
-	if (rc == MDB_MAP_FULL)
-		hint = " (map-size of the provider is used up)";
-	else if (rc == ENOMEM)
-		hint = " (map-size of the provider may be more than this process can map)";
-	snprintf(why, sizeof why, ": %s%s", mdb_strerror(rc), hint);
+	snprintf(why, sizeof why, ": %s", text_of(rc));
 	va_start(ap, fmt);
 	fill(err, code, flags, fmt, ap);
 	va_end(ap);
-	strncat(err->text, why, sizeof err->text - strlen(err->text) - 1);
+	/* The reason is what must not be cut off. */
+	size_t room = sizeof err->text - 1 - strlen(why);
+	if (strlen(err->text) > room)
+		err->text[room] = '\0';
+	strcat(err->text, why);
 	return code;
 }
 
@@ -97,6 +141,14 @@ local_strdup(const char *s)
 {
 	size_t len = strlen(s) + 1;
 	return memcpy(local_alloc(len), s, len);
+}
+
+int64_t
+local_mono_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 int64_t
@@ -160,63 +212,150 @@ local_read_begin(struct local_env *env, MDB_txn **ret_txn, struct riffle_error *
 	return rc != 0 ? local_mdb_err(reterr, rc, "cannot read %s", env->dir) : RIFFLE_OK;
 }
 
+/* An environment of LMDB's that holds something, but not our mark, is somebody else's. */
+static int
+is_empty(MDB_txn *txn)
+{
+	MDB_dbi dbi;
+	MDB_stat st;
+	return mdb_dbi_open(txn, NULL, 0, &dbi) == 0 && mdb_stat(txn, dbi, &st) == 0 &&
+	       st.ms_entries == 0;
+}
+
+/* Looked at before anything else is, and nothing is changed in another format. */
 static int
 check_format(struct local_env *env, MDB_txn *txn, struct riffle_error *reterr)
 {
 	uint32_t version = LOCAL_FORMAT;
-	char name[] = "format";
-	MDB_val key = {sizeof name - 1, name}, value = {sizeof version, &version};
-	int rc = mdb_put(txn, env->meta, &key, &value, MDB_NOOVERWRITE);
-	if (rc == 0)
+	MDB_val key = local_text_val("format"), value = {sizeof version, &version};
+	int rc = mdb_dbi_open(txn, "meta", 0, &env->meta);
+	if (rc == MDB_NOTFOUND && is_empty(txn)) {
+		rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
+		if (rc == 0)
+			rc = mdb_put(txn, env->meta, &key, &value, 0);
+	} else if (rc == 0) {
+		rc = mdb_get(txn, env->meta, &key, &value);
+	}
+	if (rc == MDB_NOTFOUND || (rc == 0 && value.mv_size != sizeof version))
+		return local_err(reterr, RIFFLE_E_CONFIG,
+			"%s is an LMDB environment, but not a log of riffle's", env->dir);
+	if (rc != 0)
+		return local_mdb_err(reterr, rc, "cannot open the log in %s", env->dir);
+	memcpy(&version, value.mv_data, sizeof version);
+	if (version == LOCAL_FORMAT)
 		return RIFFLE_OK;
-	if (rc != MDB_KEYEXIST)
-		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	if (value.mv_size == sizeof version)
-		memcpy(&version, value.mv_data, sizeof version);
-	if (value.mv_size != sizeof version || version > LOCAL_FORMAT)
-		return local_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"%s is in format %u, this version of riffle reads up to %u", env->dir,
-			version, LOCAL_FORMAT);
-	return RIFFLE_OK;
+	return local_err(reterr, RIFFLE_E_CONFIG,
+		"the log in %s is in format %u, this version of riffle reads format %u%s", env->dir,
+		version, LOCAL_FORMAT,
+		version > LOCAL_FORMAT ? ": a newer riffle is needed"
+				       : ": export it with the riffle that wrote it");
 }
 
 static int
 open_databases(struct local_env *env, struct riffle_error *reterr)
 {
 	MDB_txn *txn;
+	const struct {
+		const char *name;
+		MDB_dbi *dbi;
+	} all[] = {{"streams", &env->streams}, {"groups", &env->groups},
+		{"segments", &env->segments}, {"removed", &env->removed},
+		{"compaction", &env->compaction}, {"tombstones", &env->tombstones}};
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc != 0)
 		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "streams", MDB_CREATE, &env->streams);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "groups", MDB_CREATE, &env->groups);
-	rc = rc != 0 ? local_mdb_err(reterr, rc, "cannot open the databases of %s", env->dir)
-		     : check_format(env, txn, reterr);
+	rc = check_format(env, txn, reterr);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;
 	}
-	rc = mdb_txn_commit(txn);
+	for (size_t i = 0; i < sizeof all / sizeof all[0] && rc == 0; i++)
+		rc = mdb_dbi_open(txn, all[i].name, MDB_CREATE, all[i].dbi);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
 	return rc != 0 ? local_mdb_err(reterr, rc, "cannot write %s", env->dir) : RIFFLE_OK;
+}
+
+/* The fixed databases, LMDB's own two, and twice what one transaction may seal of segments. */
+static MDB_dbi
+databases_of(const struct local_settings *s)
+{
+	return 16 + s->open_segments + 2 * s->max_partitions;
+}
+
+/* What only a person can put right is not tried again. */
+static int
+open_err(const char *dir, int rc, const char *what, struct riffle_error *reterr)
+{
+	local_mdb_err(reterr, rc, "cannot %s %s", what, dir);
+	if ((reterr->flags & RIFFLE_ERR_RETRIABLE) && rc != EROFS)
+		return reterr->code;
+	reterr->flags = 0;
+	return reterr->code = RIFFLE_E_CONFIG;
+}
+
+/*
+ * LMDB takes an empty file for a new environment, but not one whose maker died before both of its first pages
+ * were written; nothing was ever in that one. The caller keeps others from making it meanwhile.
+ */
+static void
+clear_unmade(const char *dir)
+{
+	char path[4096];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	/* LMDB says what is wrong with it when this does not help. */
+	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < 2 * PAGE_BYTES_MIN)
+		(void)!ftruncate(fd, 0);
+	close(fd);
+}
+
+/* Processes open one after the other; the lock goes with the descriptor. */
+static int
+lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
+{
+	char path[4096];
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	snprintf(path, sizeof path, "%s/opening", dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 ? -1 : fcntl(fd, F_SETLKW, &lock);
+	while (rc < 0 && fd >= 0 && errno == EINTR)
+		rc = fcntl(fd, F_SETLKW, &lock);
+	if (rc >= 0) {
+		*ret_fd = fd;
+		return RIFFLE_OK;
+	}
+	rc = errno;
+	if (fd >= 0)
+		close(fd);
+	return open_err(dir, rc, "open the log in", reterr);
 }
 
 static int
 open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
 {
-	int cleared, fd;
-	int rc = mdb_env_create(&env->mdb);
+	int cleared, fd, lock;
+	int rc = lock_opening(s->dir, &lock, reterr);
+	if (rc < 0)
+		return rc;
+	clear_unmade(s->dir);
+	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
 	if (rc == 0)
-		rc = mdb_env_set_maxdbs(env->mdb, s->max_databases);
+		rc = mdb_env_set_maxdbs(env->mdb, databases_of(s));
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(env->mdb, 1022);
 	if (rc == 0)
 		rc = mdb_env_open(env->mdb, s->dir, MDB_NOTLS | s->mdb_flags, 0600);
+	close(lock);
 	if (rc != 0)
-		return local_mdb_err(reterr, rc, "cannot open the log in %s", s->dir);
+		return open_err(s->dir, rc, "open the log in", reterr);
 	/* LMDB leaves its data file to be inherited by every program we start. */
 	if (mdb_env_get_fd(env->mdb, &fd) == 0)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -232,6 +371,7 @@ env_free(struct local_env *env)
 		mdb_env_close(env->mdb);
 	pthread_mutex_destroy(&env->lock);
 	pthread_mutex_destroy(&env->opening);
+	local_handles_fini(&env->handles);
 	env->magic = 0;
 	free(env->dir);
 	free(env);
@@ -247,6 +387,9 @@ env_create(const struct local_settings *s, const struct stat *st, struct local_e
 	env->dev = st->st_dev;
 	env->ino = st->st_ino;
 	env->dir = local_strdup(s->dir);
+	env->settings = *s;
+	env->settings.dir = env->dir;
+	local_handles_init(&env->handles, s->open_segments);
 	pthread_mutex_init(&env->lock, NULL);
 	pthread_mutex_init(&env->opening, NULL);
 	int rc = open_mdb(env, s, reterr);
@@ -279,20 +422,33 @@ make_dirs(const char *dir)
 	return rc;
 }
 
+/* Those of a stream may differ; these are the environment's. */
+static int
+is_same(const struct local_settings *a, const struct local_settings *b)
+{
+	return a->mdb_flags == b->mdb_flags && a->map_bytes == b->map_bytes &&
+	       a->max_partitions == b->max_partitions && a->open_segments == b->open_segments &&
+	       a->commit_delay_ms == b->commit_delay_ms && a->commit_bytes == b->commit_bytes &&
+	       a->clean_interval_ms == b->clean_interval_ms;
+}
+
 int
 local_env_open(const struct local_settings *settings, struct local_env **ret_env,
 	struct riffle_error *reterr)
 {
 	struct stat st;
 	if (make_dirs(settings->dir) < 0 || stat(settings->dir, &st) < 0)
-		return local_err(reterr, RIFFLE_E_CONFIG, "cannot make the directory %s: %s",
-			settings->dir, strerror(errno));
+		return open_err(settings->dir, errno, "make the directory", reterr);
 	pthread_mutex_lock(&registry_lock);
 	struct local_env *env = registry;
 	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))
 		env = env->next;
 	int rc = RIFFLE_OK;
-	if (env != NULL) {
+	if (env != NULL && !is_same(&env->settings, settings)) {
+		rc = local_err(reterr, RIFFLE_E_CONFIG,
+			"another provider of this process has %s open with other settings",
+			env->dir);
+	} else if (env != NULL) {
 		env->refs++;
 	} else {
 		rc = env_create(settings, &st, &env, reterr);

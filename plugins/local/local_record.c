@@ -1,6 +1,6 @@
 /*
- * A record as it is stored: CRC-32C u32 of all that follows, flags u8, then what the flags say is
- * there, in this order: time i64; content type with its NUL; headers (count; each: name, value length
+ * A record as it is stored: CRC-32C u32 of its offset (u64) and all that follows, flags u8, then what the
+ * flags say is there, in this order: time i64; content type with its NUL; headers (count; each: name, value length
  * plus one, 0 = absent, value); key; and the value, which takes the rest. Lengths are varints, the
  * other numbers little-endian.
  */
@@ -44,6 +44,13 @@ put_bytes(unsigned char *p, const void *from, size_t len)
 	if (len > 0)
 		memcpy(p, from, len);
 	return p + len;
+}
+
+/* With the offset, since a record in another's place is damage too. */
+static uint32_t
+crc_of(const unsigned char *front, size_t size, uint64_t offset)
+{
+	return local_crc32c(local_crc32c(0, &offset, sizeof offset), front + 4, size - 4);
 }
 
 static const char *
@@ -90,7 +97,7 @@ put_headers(unsigned char *p, const struct riffle_batch *b, const struct riffle_
 
 void
 local_record_encode(const struct riffle_batch *b, const struct riffle_record *r, int64_t time_ms,
-	void *to, size_t size)
+	uint64_t offset, void *to, size_t size)
 {
 	const char *type = type_of(b, r);
 	unsigned char *front = to, *p = front + FRONT_BYTES;
@@ -111,7 +118,7 @@ local_record_encode(const struct riffle_batch *b, const struct riffle_record *r,
 	if (r->value.ptr != NULL)
 		p = put_bytes(p, r->value.ptr, r->value.len);
 	local_assert((size_t)(p - front) == size);
-	uint32_t crc = local_crc32c(0, front + 4, size - 4);
+	uint32_t crc = crc_of(front, size, offset);
 	memcpy(front, &crc, sizeof crc);
 }
 
@@ -177,6 +184,17 @@ take_front(struct rest *r, unsigned flags, int64_t *ret_time_ms)
 	return type.ptr;
 }
 
+int64_t
+local_record_time(const void *from, size_t size)
+{
+	struct rest r;
+	unsigned flags;
+	int64_t time_ms = RIFFLE_TIME_NONE;
+	if (begin(&r, from, size, &flags) == 0)
+		take_front(&r, flags & HAS_TIME, &time_ms);
+	return time_ms;
+}
+
 uint32_t
 local_record_header_count(const void *from, size_t size)
 {
@@ -204,7 +222,7 @@ take_headers(struct rest *r, struct riffle_header *headers, uint32_t count)
 }
 
 int
-local_record_decode(const void *from, size_t size, struct riffle_header *headers,
+local_record_decode(const void *from, size_t size, uint64_t offset, struct riffle_header *headers,
 	uint32_t header_room, struct local_decoded *ret)
 {
 	struct rest r;
@@ -213,7 +231,7 @@ local_record_decode(const void *from, size_t size, struct riffle_header *headers
 	if (begin(&r, from, size, &flags) < 0)
 		return -1;
 	memcpy(&crc, from, sizeof crc);
-	if (crc != local_crc32c(0, (const unsigned char *)from + 4, size - 4))
+	if (crc != crc_of(from, size, offset))
 		return -1;
 	*ret = (struct local_decoded){.key = {NULL, 0}, .value = {NULL, 0}};
 	ret->content_type = take_front(&r, flags, &ret->time_ms);

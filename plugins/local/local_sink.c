@@ -10,6 +10,9 @@
 #define STAGED_RECORDS_MAX 65536u
 #define STAGED_BYTES_MAX ((size_t)32 * 1024 * 1024)
 
+/* LMDB holds a transaction's pages in memory, and half a gibibyte of them at most. */
+#define RECORD_BYTES_MAX ((size_t)256 << 20)
+
 /* One sink_send. */
 struct send {
 	struct local_op op;
@@ -64,7 +67,7 @@ static struct local_partition *
 partition_of(const struct send *s, const struct riffle_record *r, int32_t *ret_partition)
 {
 	struct local_topic *t = s->sink->topics[r->stream];
-	uint32_t n = t->partition_count;
+	uint32_t n = t->row.partitions;
 	uint32_t at = s->round_robin % n;
 	if (r->partition >= 0)
 		at = (uint32_t)r->partition;
@@ -78,14 +81,23 @@ partition_of(const struct send *s, const struct riffle_record *r, int32_t *ret_p
 
 /* Whether a record can be written is known before it goes to the writer. */
 static int
-judge(const struct local_sink *s, const struct riffle_record *r, struct riffle_error *reterr)
+judge(const struct local_sink *s, const struct riffle_batch *b, const struct riffle_record *r,
+	struct riffle_error *reterr)
 {
 	if (r->stream >= s->stream_count)
 		return local_err(reterr, RIFFLE_E_INVAL, "the sink has no stream %u", r->stream);
 	const struct local_topic *t = s->topics[r->stream];
-	if (r->partition >= 0 && (uint32_t)r->partition >= t->partition_count)
+	if (r->partition >= 0 && (uint32_t)r->partition >= t->row.partitions)
 		return local_err(reterr, RIFFLE_E_DATA, "topic \"%s\" has no partition %d, only %u",
-			t->name, r->partition, t->partition_count);
+			t->name, r->partition, t->row.partitions);
+	if (r->key.ptr == NULL &&
+		(__atomic_load_n(&t->row.flags, __ATOMIC_RELAXED) & LOCAL_COMPACTED))
+		return local_err(reterr, RIFFLE_E_DATA,
+			"topic \"%s\" is compacted by key, and the record has none", t->name);
+	if (local_record_size(b, r) > RECORD_BYTES_MAX)
+		return local_err(reterr, RIFFLE_E_DATA,
+			"a record of more than %zu MiB does not fit into topic \"%s\"",
+			RECORD_BYTES_MAX >> 20, t->name);
 	return RIFFLE_OK;
 }
 
@@ -183,7 +195,7 @@ judge_all(struct send *s)
 	uint32_t bad = 0;
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct riffle_error err;
-		int rc = judge(s->sink, riffle_batch_at(s->batch, s->first + i), &err);
+		int rc = judge(s->sink, s->batch, riffle_batch_at(s->batch, s->first + i), &err);
 		if (rc == RIFFLE_OK)
 			continue;
 		if (bad++ == 0)
@@ -257,7 +269,7 @@ stage(struct local_sink *k, struct riffle_batch *batch, uint32_t first, uint32_t
 	struct send *s = send_create(k, batch, first, count, tag);
 	struct riffle_error err;
 	for (uint32_t i = 0; i < count; i++) {
-		if (judge(k, riffle_batch_at(batch, first + i), &err) == RIFFLE_OK)
+		if (judge(k, batch, riffle_batch_at(batch, first + i), &err) == RIFFLE_OK)
 			continue;
 		/* One status says that the transaction can only be aborted now. */
 		t->refused = 1;
@@ -301,6 +313,7 @@ local_sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t
 	s->op.apply = apply_send;
 	s->op.done = send_done;
 	s->op.appends = 1;
+	s->op.bytes = batch_bytes(s) / (batch->record_count ? batch->record_count : 1) * n;
 	local_writer_post(k->env, &s->op);
 	return (int)n;
 }

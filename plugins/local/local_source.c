@@ -2,6 +2,8 @@
 #include "local.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,8 +33,7 @@ struct local_source {
 	uint32_t stream_count;
 	struct local_lane *lanes;
 	uint32_t lane_count;
-	MDB_txn *reader; /* reset between calls */
-	int reader_is_live;
+	struct local_reader reader;
 
 	pthread_mutex_t lock; /* what the writer and releasing threads touch */
 	struct answer *first, **last;
@@ -52,6 +53,17 @@ struct local_source *
 local_source_next(struct local_source *s)
 {
 	return s->next;
+}
+
+void
+local_source_warn(const struct local_source *s, const char *fmt, ...)
+{
+	char text[RIFFLE_ERROR_TEXT];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	s->owner->host->log(s->owner->host, RIFFLE_LOG_WARNING, text);
 }
 
 void
@@ -79,45 +91,39 @@ local_source_stream_count(const struct local_source *s)
 	return s->stream_count;
 }
 
-/* Where a partition is read from when nothing is committed. */
-static int
-start_of(struct local_source *s, MDB_txn *txn, uint32_t stream, int32_t partition,
-	int64_t *ret_offset)
+/* Where a partition that holds [start, end) is read from when nothing is committed. */
+static uint64_t
+start_in(const struct riffle_source_stream *spec, uint64_t at_time, uint64_t start, uint64_t end)
 {
-	const struct riffle_source_stream *spec = &s->streams[stream];
-	MDB_dbi dbi = s->topics[stream]->partitions[partition].dbi;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	uint64_t start, end;
-	int rc = local_partition_range(txn, dbi, &start, &end);
+	uint64_t at = spec->start == RIFFLE_START_EARLIEST ? start : end;
+	if (spec->start == RIFFLE_START_TIME)
+		at = at_time;
+	if (spec->start == RIFFLE_START_OFFSET)
+		at = spec->start_value < 0 ? 0 : (uint64_t)spec->start_value;
+	if (at < start)
+		at = start;
+	return at > end ? end : at;
+}
+
+/* First offset held and one past the last, on the writer thread. */
+static int
+range(struct local_env *env, MDB_txn *txn, const struct local_topic *t, uint32_t partition,
+	uint64_t *ret_start, uint64_t *ret_end)
+{
+	struct local_segment first, head;
+	MDB_dbi dbi;
+	int rc = local_segment_find(env, txn, t->row.number, partition, 0, &first);
+	if (rc == 0)
+		rc = local_segment_find(env, txn, t->row.number, partition, LOCAL_HEAD, &head);
 	if (rc != 0)
-		return rc;
-	*ret_offset = (int64_t)(spec->start == RIFFLE_START_EARLIEST ? start : end);
-	if (spec->start == RIFFLE_START_OFFSET) {
-		*ret_offset =
-			spec->start_value < (int64_t)start ? (int64_t)start : spec->start_value;
-		if (*ret_offset > (int64_t)end)
-			*ret_offset = (int64_t)end;
-	}
-	if (spec->start != RIFFLE_START_TIME)
+		return rc == MDB_NOTFOUND ? LOCAL_GONE : rc;
+	*ret_start = first.base;
+	*ret_end = head.base;
+	const struct local_name name = local_segment_name(t->row.number, partition, head.base);
+	rc = local_handle_open(env, txn, &name, 0, &dbi);
+	if (rc == MDB_NOTFOUND)
 		return 0;
-	/* Times need not be in the order of offsets: the first record that is new enough counts. */
-	rc = mdb_cursor_open(txn, dbi, &cursor);
-	if (rc != 0)
-		return rc;
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-	for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		int64_t time_ms;
-		if (value.mv_size < 13)
-			continue;
-		memcpy(&time_ms, (const char *)value.mv_data + 5, sizeof time_ms);
-		if (time_ms < spec->start_value)
-			continue;
-		*ret_offset = (int64_t)local_get_u64(key.mv_data);
-		break;
-	}
-	mdb_cursor_close(cursor);
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	return rc != 0 ? rc : local_segment_end(txn, dbi, head.base, ret_end);
 }
 
 struct source_op {
@@ -126,6 +132,7 @@ struct source_op {
 	struct riffle_position *positions;
 	uint32_t count;
 	uint64_t tag;
+	uint64_t *at_times; /* of a join: by stream and partition, for those that start at a time */
 };
 
 static int
@@ -133,9 +140,10 @@ is_new_group(struct local_source *s, MDB_txn *txn, int *ret_new)
 {
 	*ret_new = 1;
 	for (uint32_t i = 0; i < s->stream_count; i++)
-		for (uint32_t p = 0; p < s->topics[i]->partition_count; p++) {
+		for (uint32_t p = 0; p < s->topics[i]->row.partitions; p++) {
 			struct riffle_position at = {.partition = (int32_t)p};
-			int rc = local_group_get(s->env, txn, s->group, s->topics[i], &at);
+			int rc = local_group_get(
+				s->env, txn, local_group_name(s->group), s->topics[i], &at);
 			if (rc == 0)
 				*ret_new = 0;
 			else if (rc != MDB_NOTFOUND)
@@ -151,24 +159,27 @@ is_new_group(struct local_source *s, MDB_txn *txn, int *ret_new)
 static int
 apply_join(struct local_op *op, struct local_env *env, MDB_txn *txn, int *refused)
 {
-	struct local_source *s = ((struct source_op *)(void *)op)->source;
+	struct source_op *o = (struct source_op *)(void *)op;
+	struct local_source *s = o->source;
+	const char *group = local_group_name(s->group);
+	const uint64_t *at_time = o->at_times;
 	int is_new;
 	(void)refused;
 	int rc = is_new_group(s, txn, &is_new);
 	for (uint32_t i = 0; i < s->stream_count && rc == 0; i++)
-		for (uint32_t p = 0; p < s->topics[i]->partition_count && rc == 0; p++) {
+		for (uint32_t p = 0; p < s->topics[i]->row.partitions && rc == 0; p++, at_time++) {
 			struct riffle_position at = {.partition = (int32_t)p, .leader_epoch = -1};
 			uint64_t start, end;
-			rc = local_group_get(env, txn, s->group, s->topics[i], &at);
+			rc = local_group_get(env, txn, group, s->topics[i], &at);
 			if (rc != MDB_NOTFOUND)
 				continue;
-			rc = local_partition_range(
-				txn, s->topics[i]->partitions[p].dbi, &start, &end);
-			at.offset = (int64_t)start;
-			if (rc == 0 && is_new)
-				rc = start_of(s, txn, i, (int32_t)p, &at.offset);
-			if (rc == 0)
-				rc = local_group_put(env, txn, s->group, s->topics[i], &at);
+			rc = range(env, txn, s->topics[i], p, &start, &end);
+			if (rc != 0)
+				break;
+			at.offset =
+				(int64_t)(is_new ? start_in(&s->streams[i], *at_time, start, end)
+						 : start);
+			rc = local_group_put(env, txn, group, s->topics[i], &at);
 		}
 	return rc;
 }
@@ -185,6 +196,7 @@ join_done(struct local_op *op)
 	s->ops_open--;
 	local_signal_raise(&s->signal);
 	pthread_mutex_unlock(&s->lock);
+	free(o->at_times);
 	free(o);
 }
 
@@ -227,7 +239,7 @@ open_streams(
 		s->stream_count++;
 		s->streams[i] = *from;
 		s->lane_count += from->partition_count ? from->partition_count
-						       : s->topics[i]->partition_count;
+						       : s->topics[i]->row.partitions;
 	}
 	return RIFFLE_OK;
 }
@@ -239,7 +251,7 @@ make_lanes(struct local_source *s, struct riffle_error *reterr)
 	s->lanes = local_alloc((s->lane_count + 1) * sizeof *s->lanes);
 	for (uint32_t i = 0; i < s->stream_count; i++) {
 		const struct riffle_source_stream *spec = &s->streams[i];
-		uint32_t held = s->topics[i]->partition_count;
+		uint32_t held = s->topics[i]->row.partitions;
 		uint32_t count = spec->partition_count ? spec->partition_count : held;
 		for (uint32_t p = 0; p < count; p++) {
 			int32_t partition =
@@ -251,7 +263,8 @@ make_lanes(struct local_source *s, struct riffle_error *reterr)
 			s->lanes[n++] = (struct local_lane){.source = s,
 				.topic = s->topics[i],
 				.stream = i,
-				.partition = partition};
+				.partition = partition,
+				.goes_on = local_goes_on(spec->stream)};
 		}
 		s->streams[i].partitions = NULL;
 	}
@@ -261,11 +274,7 @@ make_lanes(struct local_source *s, struct riffle_error *reterr)
 static void
 source_free(struct local_source *s)
 {
-	for (uint32_t i = 0; i < s->lane_count && s->lanes != NULL; i++)
-		if (s->lanes[i].cursor != NULL)
-			mdb_cursor_close(s->lanes[i].cursor);
-	if (s->reader != NULL)
-		mdb_txn_abort(s->reader);
+	local_reader_fini(&s->reader);
 	for (uint32_t i = 0; i < s->stream_count; i++)
 		local_topic_close(s->env, s->topics[i]);
 	local_group_close(s->group);
@@ -300,6 +309,45 @@ unlisten(struct local_source *s)
 	pthread_mutex_unlock(&s->env->lock);
 }
 
+/* Where the streams that start at a time do: looked up here, for the writer has no time for it. */
+static int
+find_times(struct local_source *s, uint64_t **ret, struct riffle_error *reterr)
+{
+	size_t count = 1;
+	for (uint32_t i = 0; i < s->stream_count; i++)
+		count += s->topics[i]->row.partitions;
+	uint64_t *at = *ret = local_alloc(count * sizeof *at);
+	for (uint32_t i = 0; i < s->stream_count; i++)
+		for (uint32_t p = 0; p < s->topics[i]->row.partitions; p++, at++) {
+			if (s->streams[i].start != RIFFLE_START_TIME)
+				continue;
+			int rc = local_reader_offset_at(
+				&s->reader, s->topics[i], p, s->streams[i].start_value, at);
+			if (rc != 0)
+				return local_mdb_err(
+					reterr, rc, "cannot read topic \"%s\"", s->topics[i]->name);
+		}
+	return RIFFLE_OK;
+}
+
+static int
+join(struct local_source *s, struct riffle_error *reterr)
+{
+	struct source_op *o = local_alloc(sizeof *o);
+	int rc = find_times(s, &o->at_times, reterr);
+	if (rc < 0) {
+		free(o->at_times);
+		free(o);
+		return rc;
+	}
+	o->op.apply = apply_join;
+	o->op.done = join_done;
+	o->source = s;
+	s->state = JOINING;
+	post(s, o);
+	return RIFFLE_OK;
+}
+
 int
 local_source_open(void *self, const struct riffle_source_spec *spec, void **ret_source,
 	struct riffle_error *reterr)
@@ -310,6 +358,7 @@ local_source_open(void *self, const struct riffle_source_spec *spec, void **ret_
 	s->magic = LOCAL_SOURCE_MAGIC;
 	s->owner = owner;
 	s->env = owner->env;
+	s->reader.env = owner->env;
 	s->last = &s->first;
 	s->state = JOINED;
 	s->signal.fd = -1;
@@ -321,20 +370,14 @@ local_source_open(void *self, const struct riffle_source_spec *spec, void **ret_
 	if (rc == RIFFLE_OK)
 		rc = make_lanes(s, reterr);
 	if (rc == RIFFLE_OK && spec->group != NULL)
-		rc = local_group_open(s->env, spec->group, &s->group, reterr);
+		rc = local_group_open(s->env, spec->group, spec->member, &s->group, reterr);
+	if (rc == RIFFLE_OK && s->group != NULL)
+		rc = join(s, reterr);
 	if (rc < 0) {
 		source_free(s);
 		return rc;
 	}
 	listen(s);
-	if (s->group != NULL) {
-		struct source_op *o = local_alloc(sizeof *o);
-		o->op.apply = apply_join;
-		o->op.done = join_done;
-		o->source = s;
-		s->state = JOINING;
-		post(s, o);
-	}
 	if (spec->txn != NULL)
 		local_txn_bind(spec->txn, s);
 	local_signal_raise(&s->signal);
@@ -351,46 +394,41 @@ local_source_fd(void *source)
 }
 
 static int
-reader_begin(struct local_source *s, struct riffle_error *reterr)
-{
-	int rc;
-	if (s->reader == NULL) {
-		rc = local_read_begin(s->env, &s->reader, reterr);
-	} else {
-		rc = mdb_txn_renew(s->reader);
-		if (rc != 0)
-			rc = local_mdb_err(reterr, rc, "cannot read %s", s->env->dir);
-	}
-	s->reader_is_live = rc == RIFFLE_OK;
-	return rc;
-}
-
-static void
-reader_end(struct local_source *s)
-{
-	mdb_txn_reset(s->reader);
-	s->reader_is_live = 0;
-}
-
-static int
 show_lane(struct local_source *s, uint32_t i)
 {
 	struct local_lane *lane = &s->lanes[i];
+	const struct riffle_source_stream *spec = &s->streams[lane->stream];
 	struct riffle_lane *l = &s->shown[i];
-	uint64_t start, end;
+	uint64_t start, end, at_time = 0;
 	*l = (struct riffle_lane){.size = sizeof *l,
 		.lane = i,
 		.committed = {
 			.stream = lane->stream, .partition = lane->partition, .leader_epoch = -1}};
-	int rc = local_partition_range(
-		s->reader, lane->topic->partitions[lane->partition].dbi, &start, &end);
-	if (rc == 0 && s->group != NULL)
-		rc = local_group_get(s->env, s->reader, s->group, lane->topic, &l->committed);
-	else if (rc == 0)
-		rc = start_of(s, s->reader, lane->stream, lane->partition, &l->committed.offset);
+	uint32_t partition = (uint32_t)lane->partition;
+	int rc = local_reader_range(&s->reader, lane->topic, partition, &start, &end);
+	if (rc == 0 && s->group == NULL && spec->start == RIFFLE_START_TIME)
+		rc = local_reader_offset_at(
+			&s->reader, lane->topic, partition, spec->start_value, &at_time);
+	if (rc != 0)
+		return rc;
+	l->committed.offset = (int64_t)start_in(spec, at_time, start, end);
 	l->log_start = (int64_t)start;
 	l->log_end = (int64_t)end;
-	lane->next = (uint64_t)l->committed.offset;
+	return 0;
+}
+
+/* The metadata points into the transaction. */
+static int
+show_committed(struct local_source *s)
+{
+	int rc = 0;
+	for (uint32_t i = 0; i < s->lane_count && rc == 0; i++) {
+		struct riffle_position *at = &s->shown[i].committed;
+		if (s->group != NULL)
+			rc = local_group_get(s->env, s->reader.txn, local_group_name(s->group),
+				s->lanes[i].topic, at);
+		s->lanes[i].next = (uint64_t)at->offset;
+	}
 	return rc;
 }
 
@@ -403,10 +441,15 @@ assign(struct local_source *s, struct riffle_event *ev)
 	s->state = ASSIGNED;
 	free(s->shown);
 	s->shown = local_alloc((s->lane_count + 1) * sizeof *s->shown);
-	if (rc == 0)
-		rc = reader_begin(s, &ev->error);
 	for (uint32_t i = 0; i < s->lane_count && rc == 0; i++) {
 		rc = show_lane(s, i);
+		if (rc != 0)
+			local_mdb_err(&ev->error, rc, "cannot read the ends of a topic");
+	}
+	if (rc == 0)
+		rc = local_reader_begin(&s->reader, &ev->error);
+	if (rc == 0) {
+		rc = show_committed(s);
 		if (rc != 0)
 			local_mdb_err(&ev->error, rc, "cannot read the positions of a group");
 	}
@@ -481,8 +524,7 @@ local_source_poll(void *source, struct riffle_event *ret_event)
 {
 	struct local_source *s = source;
 	LOCAL_CHECK(s, LOCAL_SOURCE_MAGIC);
-	if (s->reader_is_live)
-		reader_end(s);
+	local_reader_end(&s->reader);
 	local_signal_take(&s->signal);
 	if (take_answer(s, ret_event))
 		return 1;
@@ -556,8 +598,8 @@ local_source_put(struct local_source *s, MDB_txn *txn, const struct riffle_posit
 {
 	int rc = 0;
 	for (uint32_t i = 0; i < count && rc == 0; i++)
-		rc = local_group_put(
-			s->env, txn, s->group, s->topics[positions[i].stream], &positions[i]);
+		rc = local_group_put(s->env, txn, local_group_name(s->group),
+			s->topics[positions[i].stream], &positions[i]);
 	return rc;
 }
 
@@ -623,35 +665,20 @@ local_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_by
 		return local_err(reterr, RIFFLE_E_INVAL, "there is no lane %u", lane);
 	if (!s->lanes[lane].is_started || max_records == 0 || s->state != ASSIGNED)
 		return 0;
-	if (s->reader_is_live)
-		reader_end(s);
-	int rc = reader_begin(s, reterr);
-	if (rc < 0)
-		return rc;
-	rc = local_batch_read(
-		&s->lanes[lane], s->reader, max_records, max_bytes, ret_batch, reterr);
-	reader_end(s);
-	return rc;
+	return local_batch_read(
+		&s->lanes[lane], &s->reader, max_records, max_bytes, ret_batch, reterr);
 }
 
 int
 local_lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret_state)
 {
 	struct local_source *s = source;
-	struct riffle_error err;
 	uint64_t start, end;
 	LOCAL_CHECK(s, LOCAL_SOURCE_MAGIC);
 	if (lane >= s->lane_count)
 		return RIFFLE_E_INVAL;
-	if (s->reader_is_live)
-		reader_end(s);
-	int rc = reader_begin(s, &err);
-	if (rc < 0)
-		return rc;
 	const struct local_lane *l = &s->lanes[lane];
-	rc = local_partition_range(s->reader, l->topic->partitions[l->partition].dbi, &start, &end);
-	reader_end(s);
-	if (rc != 0)
+	if (local_reader_range(&s->reader, l->topic, (uint32_t)l->partition, &start, &end) != 0)
 		return RIFFLE_E_UNAVAILABLE;
 	ret_state->flags = 0;
 	ret_state->position = (int64_t)l->next;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -47,13 +48,22 @@ tell_everybody(struct local_env *env)
 	wake_readers(env);
 }
 
+/* What waits, up to the size of a commit; at least one where there is one. */
 static struct local_op *
-take_all(struct local_env *env)
+take_some(struct local_env *env)
 {
+	size_t bytes = 0;
 	pthread_mutex_lock(&env->queue_lock);
-	struct local_op *list = env->first;
-	env->first = NULL;
-	env->last = &env->first;
+	struct local_op *list = env->first, **at = &env->first;
+	while (*at != NULL && (at == &env->first || bytes < env->settings.commit_bytes)) {
+		bytes += (*at)->bytes;
+		at = &(*at)->next;
+	}
+	env->first = *at;
+	*at = NULL;
+	if (env->first == NULL)
+		env->last = &env->first;
+	env->queued_bytes -= bytes;
 	pthread_mutex_unlock(&env->queue_lock);
 	return list;
 }
@@ -64,10 +74,30 @@ local_writer_post(struct local_env *env, struct local_op *op)
 	LOCAL_CHECK(env, LOCAL_ENV_MAGIC);
 	op->next = NULL;
 	pthread_mutex_lock(&env->queue_lock);
+	if (env->first == NULL && env->settings.commit_delay_ms > 0)
+		env->queued_ns = local_mono_ns();
+	env->queued_bytes += op->bytes;
 	*env->last = op;
 	env->last = &op->next;
 	pthread_mutex_unlock(&env->queue_lock);
 	local_signal_raise(&env->queue);
+}
+
+/* How far a segment's newest time is rounded up, so that its row is not written with each commit. */
+#define NEWEST_STEP_MS 10000
+
+static int
+put_rows(struct local_env *env, MDB_txn *txn)
+{
+	int rc = 0;
+	for (struct local_partition *p = env->touched; p != NULL && rc == 0; p = p->next_touched) {
+		if (!p->is_row_dirty)
+			continue;
+		rc = local_segment_put(env, txn, p->topic->row.number,
+			(uint32_t)(p - p->topic->partitions), &p->head);
+		p->is_row_dirty = 0;
+	}
+	return rc;
 }
 
 /* The cursors and next offsets of partitions live as long as the transaction. */
@@ -80,21 +110,78 @@ forget_touched(struct local_env *env)
 		if (p->cursor != NULL)
 			mdb_cursor_close(p->cursor);
 		p->cursor = NULL;
+		p->is_row_dirty = 0;
 	}
 }
 
 static int
-touch(struct local_env *env, MDB_txn *txn, struct local_partition *p)
+is_to_be_sealed(const struct local_topic *t, const struct local_segment *head, uint64_t records,
+	uint64_t bytes)
 {
-	uint64_t start;
-	int rc = local_partition_range(txn, p->dbi, &start, &p->next);
+	int64_t max_bytes = __atomic_load_n(&t->row.segment_bytes, __ATOMIC_RELAXED);
+	int64_t max_ms = __atomic_load_n(&t->row.segment_ms, __ATOMIC_RELAXED);
+	if (records == 0)
+		return 0;
+	return bytes >= (uint64_t)max_bytes ||
+	       (max_ms > 0 && local_wall_ms() - head->row.created_ms >= max_ms);
+}
+
+/* The head's database; a full head is sealed first, which only who may open databases can do. */
+static int
+open_head(struct local_env *env, MDB_txn *txn, struct local_partition *p, MDB_dbi *ret_dbi)
+{
+	uint32_t number = p->topic->row.number;
+	uint32_t partition = (uint32_t)(p - p->topic->partitions);
+	uint64_t records, bytes, end;
+	struct local_name name = local_segment_name(number, partition, p->head.base);
+	int rc = local_handle_open(env, txn, &name, MDB_CREATE, ret_dbi);
 	if (rc == 0)
-		rc = mdb_cursor_open(txn, p->dbi, &p->cursor);
-	if (rc != 0)
+		rc = local_segment_stat(txn, *ret_dbi, &records, &bytes);
+	if (rc == 0 && records == 0) {
+		p->head.row.created_ms = local_wall_ms();
+		p->is_row_dirty = 1;
+	}
+	if (rc != 0 || !is_to_be_sealed(p->topic, &p->head, records, bytes))
 		return rc;
+	if (!env->writer_is_opening)
+		return LOCAL_REOPEN;
+	rc = local_segment_end(txn, *ret_dbi, p->head.base, &end);
+	if (rc == 0)
+		rc = local_segment_roll(env, txn, number, partition, &p->head, *ret_dbi, end);
+	name = local_segment_name(number, partition, p->head.base);
+	return rc != 0 ? rc : local_handle_open(env, txn, &name, MDB_CREATE, ret_dbi);
+}
+
+int
+local_touch(struct local_env *env, MDB_txn *txn, struct local_partition *p)
+{
+	MDB_dbi dbi;
+	if (p->cursor != NULL)
+		return 0;
+	p->is_row_dirty = 0;
+	int rc = local_segment_find(env, txn, p->topic->row.number,
+		(uint32_t)(p - p->topic->partitions), LOCAL_HEAD, &p->head);
+	if (rc == 0)
+		rc = open_head(env, txn, p, &dbi);
+	if (rc == 0)
+		rc = local_segment_end(txn, dbi, p->head.base, &p->next);
+	if (rc == 0)
+		rc = mdb_cursor_open(txn, dbi, &p->cursor);
+	if (rc != 0)
+		return rc == MDB_NOTFOUND ? LOCAL_GONE : rc;
 	p->next_touched = env->touched;
 	env->touched = p;
 	return 0;
+}
+
+static void
+note_time(struct local_partition *p, int64_t time_ms)
+{
+	if (time_ms <= p->head.row.newest_ms)
+		return;
+	p->head.row.newest_ms =
+		time_ms > INT64_MAX - NEWEST_STEP_MS ? INT64_MAX : time_ms + NEWEST_STEP_MS;
+	p->is_row_dirty = 1;
 }
 
 int
@@ -103,7 +190,7 @@ local_append(struct local_env *env, MDB_txn *txn, struct local_partition *p,
 	uint64_t *ret_offset)
 {
 	unsigned char raw[8];
-	int rc = p->cursor ? 0 : touch(env, txn, p);
+	int rc = p->cursor ? 0 : local_touch(env, txn, p);
 	if (rc != 0)
 		return rc;
 	MDB_val key = {sizeof raw, raw}, value = {local_record_size(b, r), NULL};
@@ -112,7 +199,8 @@ local_append(struct local_env *env, MDB_txn *txn, struct local_partition *p,
 	if (rc != 0)
 		return rc;
 	int64_t time_ms = r->time_ms == RIFFLE_TIME_NONE ? now_ms : r->time_ms;
-	local_record_encode(b, r, time_ms, value.mv_data, value.mv_size);
+	note_time(p, time_ms);
+	local_record_encode(b, r, time_ms, p->next, value.mv_data, value.mv_size);
 	*ret_offset = p->next++;
 	return 0;
 }
@@ -131,26 +219,12 @@ apply_list(struct local_env *env, MDB_txn *txn, struct local_op *list)
 	return 0;
 }
 
-void
-local_writer_opens(struct local_env *env)
-{
-	if (env->writer_is_opening)
-		return;
-	pthread_mutex_lock(&env->opening);
-	env->writer_is_opening = 1;
-}
-
-static void
-opened(struct local_env *env)
-{
-	if (!env->writer_is_opening)
-		return;
-	env->writer_is_opening = 0;
-	pthread_mutex_unlock(&env->opening);
-}
-
+/*
+ * Tries once. LOCAL_REOPEN: nothing was done, the same again with the right to open databases.
+ * *ret_committing tells whether it came as far as the commit.
+ */
 static int
-write_list(struct local_env *env, struct local_op *list, int *ret_committing)
+try_list(struct local_env *env, struct local_op *list, int *ret_committing)
 {
 	MDB_txn *txn;
 	*ret_committing = 0;
@@ -158,21 +232,46 @@ write_list(struct local_env *env, struct local_op *list, int *ret_committing)
 	if (rc != 0)
 		return rc;
 	rc = apply_list(env, txn, list);
+	if (rc == 0)
+		rc = put_rows(env, txn);
 	forget_touched(env);
 	*ret_committing = rc == 0;
 	if (rc == 0)
 		rc = mdb_txn_commit(txn);
 	else
 		mdb_txn_abort(txn);
-	opened(env);
 	return rc;
 }
 
-/* No room is found before anything is flushed, so nothing of the transaction is there. */
 static int
-is_about_room(int rc)
+write_list(struct local_env *env, struct local_op *list, int *ret_committing)
 {
-	return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC || rc == EDQUOT;
+	int rc = try_list(env, list, ret_committing), opened = 0;
+	if (rc == LOCAL_REOPEN) {
+		local_handles_end(env, 0);
+		local_handles_allow(env);
+		opened = 1;
+		rc = try_list(env, list, ret_committing);
+	}
+	local_handles_end(env, rc == 0);
+	if (opened)
+		wake_readers(env);
+	return rc;
+}
+
+/*
+ * LMDB writes and syncs the data, then the page that makes it valid. When the first fails, nothing of
+ * the transaction is there, and what is there was synced before. When the second fails it is not known
+ * what the disk has, and LMDB refuses this environment from then on.
+ */
+static int
+is_panicked(struct local_env *env)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+	if (rc == 0)
+		mdb_txn_abort(txn);
+	return rc == MDB_PANIC;
 }
 
 static void
@@ -189,40 +288,45 @@ finish_list(struct local_op *list, const struct riffle_error *why, int is_unknow
 	}
 }
 
-/*
- * A flush that failed may have lost pages that the kernel calls clean: what is on the disk is not
- * known, and the log is not written again before a restart.
- */
 static void
 break_env(struct local_env *env, int rc)
 {
 	local_mdb_err(&env->broken, rc,
-		"the log in %s could not be committed and is not written any more until a restart",
+		"the log in %s could not be committed and is not used any more until a restart",
 		env->dir);
 	env->broken.code = RIFFLE_E_FATAL;
 	env->broken.flags = 0;
 }
 
+/* Of what is to be written one after the other, so many failures in a row are enough to know. */
+#define FAILURES_MAX 3
+
 static void
 write_one_by_one(struct local_env *env, struct local_op *list)
 {
-	int any = 0;
+	int any = 0, failures = 0;
+	struct riffle_error why = {.code = 0};
 	while (list != NULL) {
 		struct local_op *next = list->next;
-		struct riffle_error why = {.code = 0};
-		int committing = 0, rc = 0;
+		int committing = 0, rc = 0, unknown = 0;
 		list->next = NULL;
 		if (env->broken.code != 0)
 			why = env->broken;
-		else
+		else if (failures < FAILURES_MAX)
 			rc = write_list(env, list, &committing);
-		if (rc != 0)
+		if (rc != 0) {
 			local_mdb_err(&why, rc, "cannot write to the log in %s", env->dir);
-		if (rc != 0 && committing && !is_about_room(rc))
+			failures += committing;
+			unknown = committing && is_panicked(env);
+		} else if (env->broken.code == 0 && failures < FAILURES_MAX) {
+			failures = 0;
+			any |= list->appends;
+		}
+		if (unknown)
 			break_env(env, rc);
-		any |= rc == 0 && list->appends;
-		finish_list(list, why.code != 0 ? &why : NULL,
-			rc != 0 && committing && !is_about_room(rc));
+		finish_list(list,
+			rc != 0 || failures >= FAILURES_MAX || env->broken.code != 0 ? &why : NULL,
+			unknown);
 		list = next;
 	}
 	if (any)
@@ -246,7 +350,7 @@ write_together(struct local_env *env, struct local_op *list)
 		finish_list(list, NULL, 0);
 		return;
 	}
-	if (!committing || is_about_room(rc)) {
+	if (!committing || !is_panicked(env)) {
 		/* One of them does not fit: the others need not suffer for it. */
 		write_one_by_one(env, list);
 		return;
@@ -255,26 +359,123 @@ write_together(struct local_env *env, struct local_op *list)
 	finish_list(list, &env->broken, 1);
 }
 
+/* The state of cleaning, of the writer's loop. */
+struct cleaning {
+	int64_t next_ns;
+};
+
+/* What is due is found while others may write; the step looks only whether it still is. */
+static int
+find_job(struct local_env *env, struct local_job *ret)
+{
+	MDB_txn *txn;
+	if (mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn) != 0)
+		return 0;
+	int rc = local_clean_find(env, txn, ret);
+	mdb_txn_abort(txn);
+	return rc == 0 && ret->kind != LOCAL_JOB_NONE;
+}
+
+/* 1 = done. A failure is met again in the next round; what it tells is met by who writes, too. */
+static int
+clean_step(struct local_env *env, struct local_job *job)
+{
+	MDB_txn *txn;
+	int committing = 0;
+	local_handles_allow(env);
+	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
+	if (rc == 0) {
+		rc = local_clean_do(env, txn, job);
+		committing = rc == 0;
+		if (committing)
+			rc = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	if (rc != 0 && committing && is_panicked(env))
+		break_env(env, rc);
+	local_handles_end(env, rc == 0);
+	wake_readers(env);
+	return rc == 0;
+}
+
+/*
+ * While there is something to write, cleaning takes a tenth of the time; it goes on in steps until nothing
+ * is due, and looks again after the interval.
+ */
+#define SHARE 9
+
+static void
+clean(struct local_env *env, struct cleaning *c, int is_busy)
+{
+	struct local_job job;
+	int64_t begin_ns = local_mono_ns();
+	if (begin_ns < c->next_ns || env->broken.code != 0)
+		return;
+	int dead;
+	/* What a reader that was killed still holds would let the file grow. */
+	mdb_reader_check(env->mdb, &dead);
+	int done = find_job(env, &job) && clean_step(env, &job);
+	int64_t end_ns = local_mono_ns();
+	c->next_ns = end_ns;
+	if (!done)
+		c->next_ns += env->settings.clean_interval_ms * 1000000;
+	else if (is_busy)
+		c->next_ns += SHARE * (end_ns - begin_ns);
+}
+
+/* Milliseconds until the commit may begin; 0 = now, or nothing waits. */
+static int
+delay_ms(struct local_env *env)
+{
+	if (env->settings.commit_delay_ms == 0)
+		return 0;
+	pthread_mutex_lock(&env->queue_lock);
+	int is_full = env->first == NULL || env->queued_bytes >= env->settings.commit_bytes;
+	int64_t left_ns =
+		env->queued_ns + env->settings.commit_delay_ms * 1000000 - local_mono_ns();
+	pthread_mutex_unlock(&env->queue_lock);
+	return is_full || left_ns <= 0 || __atomic_load_n(&env->stopping, __ATOMIC_ACQUIRE)
+		       ? 0
+		       : (int)(left_ns / 1000000) + 1;
+}
+
+static int
+until_ms(const struct cleaning *c)
+{
+	int64_t left_ns = c->next_ns - local_mono_ns();
+	return left_ns <= 0 ? 0 : (int)(left_ns / 1000000) + 1;
+}
+
+static void
+wait_ms(struct local_env *env, int timeout_ms)
+{
+	struct pollfd fds[2] = {
+		{.fd = env->queue.fd, .events = POLLIN}, {.fd = env->inotify, .events = POLLIN}};
+	if (poll(fds, 2, timeout_ms) < 0)
+		local_assert(errno == EINTR || errno == ENOMEM);
+	if ((fds[1].revents & POLLIN) && drain_inotify(env))
+		wake_readers(env);
+}
+
 static void *
 run(void *arg)
 {
 	struct local_env *env = arg;
+	struct cleaning cleaning = {
+		.next_ns = local_mono_ns() + env->settings.clean_interval_ms * 1000000};
 	for (;;) {
-		struct pollfd fds[2] = {{.fd = env->queue.fd, .events = POLLIN},
-			{.fd = env->inotify, .events = POLLIN}};
 		int stopping = __atomic_load_n(&env->stopping, __ATOMIC_ACQUIRE);
 		local_signal_take(&env->queue);
-		struct local_op *list = take_all(env);
-		if (list != NULL) {
+		int delay = delay_ms(env);
+		struct local_op *list = delay == 0 ? take_some(env) : NULL;
+		if (list != NULL)
 			write_together(env, list);
-			continue;
-		}
-		if (stopping)
+		else if (stopping)
 			return NULL;
-		if (poll(fds, 2, -1) < 0)
-			local_assert(errno == EINTR || errno == ENOMEM);
-		if ((fds[1].revents & POLLIN) && drain_inotify(env))
-			wake_readers(env);
+		clean(env, &cleaning, list != NULL);
+		if (list == NULL)
+			wait_ms(env, delay ? delay : until_ms(&cleaning));
 	}
 }
 
@@ -285,8 +486,16 @@ open_wake_file(struct local_env *env, struct riffle_error *reterr)
 	snprintf(path, sizeof path, "%s/wake", env->dir);
 	env->wake_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	env->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (env->wake_file < 0 || env->inotify < 0 ||
-		inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
+	/*
+	 * Its block is taken now, so that a full disk does not silence it; once, for it wakes the others, and
+	 * before we watch it, for we are not told of our own.
+	 */
+	struct stat st;
+	if (env->wake_file < 0 || fstat(env->wake_file, &st) < 0 ||
+		(st.st_size == 0 && pwrite(env->wake_file, "", 1, 0) != 1))
+		return local_err(
+			reterr, RIFFLE_E_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
+	if (env->inotify < 0 || inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot watch %s: %s", path, strerror(errno));
 	return RIFFLE_OK;

@@ -1,9 +1,6 @@
 """A plugin that misbehaves stops its own processors; the others, on the same thread, go on."""
-import os
+from rig import LOCAL, TEST_PLUGINS, Instance, main, section, stream
 
-from rig import BUILD, LOCAL, PLUGINS, Instance, main, section, stream
-
-PLUGINS_HERE = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")
 TEXT = {"content_type": "text/plain"}
 
 
@@ -19,7 +16,7 @@ def config(how, runtime=""):
 
 
 def misbehaves(how, said, runtime=""):
-    with Instance(config(how, runtime), plugins=PLUGINS_HERE) as i:
+    with Instance(config(how, runtime), plugins=TEST_PLUGINS) as i:
         i.start()
         i.publish("other", ["before"])
         assert [r["payload"] for r in i.read("out", 1)] == ["before"]

@@ -15,6 +15,9 @@ RIFFLE = os.path.join(BUILD, "riffle")
 PLUGINS = ":".join(os.path.join(BUILD, d) for d in
                    ("plugins/local/.libs", "plugins/kafka/.libs", "plugins/invoker-command/.libs", "bench/.libs"))
 
+# With those that are made for the suites.
+TEST_PLUGINS = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")
+
 # The default map of a terabyte is more than ThreadSanitizer leaves room for.
 LOCAL = "[provider local]\ntype = local\nmap-size = 1GiB\n"
 
@@ -26,6 +29,10 @@ def stream(name, **keys):
 
 def section(header, keys):
     return "[%s]\n" % header + "".join("%s = %s\n" % (k.replace("_", "-"), v) for k, v in keys.items())
+
+
+class Skip(Exception):
+    """A case that cannot be run here, and why."""
 
 
 class Admin(http.client.HTTPConnection):
@@ -126,6 +133,17 @@ class Instance:
                 raise AssertionError("not within %d s: %s\n%s" % (limit, what, self.logged()[-3000:]))
             time.sleep(0.01)
 
+    def task(self, name, partition=0):
+        """The status of one task."""
+        return [t for t in self.status(name)["tasks"] if t["partition"] == partition][0]
+
+    def wait_until_read(self, *names):
+        """All there is in the logs is in windows, late or refused."""
+        def all_read():
+            tasks = [t for name in names for t in self.status(name)["tasks"]]
+            return tasks and all(lane["position"] == lane["logEnd"] for t in tasks for lane in t["lanes"])
+        self.wait_for("%s have read everything" % (names,), all_read)
+
     def wait_until_committed(self, name):
         def committed():
             tasks = self.status(name)["tasks"]
@@ -141,6 +159,8 @@ def main(cases):
         try:
             case()
             print("ok %d - %s" % (number, case.__name__))
+        except Skip as why:
+            print("ok %d - %s # SKIP %s" % (number, case.__name__, why))
         except Exception as error:  # each case is judged by itself
             failed += 1
             print("not ok %d - %s" % (number, case.__name__))

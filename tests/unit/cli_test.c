@@ -6,7 +6,14 @@
 #include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "cli/child.h"
+#include "cli/cli.h"
+#include "cli/option_text.h"
+#include "cli/page.h"
 #include "cli/payload.h"
+#include "cli/roff.h"
+#include "cli/verb.h"
+#include "conf/keys.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
 
@@ -196,10 +203,168 @@ test_admin_answers_and_takes_over_a_stale_socket(void **state)
 	free(path);
 }
 
+static void
+test_choices(void **state)
+{
+	(void)state;
+	assert_int_equal(rfl_choice("table|json|jsonl", "table"), 0);
+	assert_int_equal(rfl_choice("table|json|jsonl", "json"), 1);
+	assert_int_equal(rfl_choice("table|json|jsonl", "jsonl"), 2);
+	assert_int_equal(rfl_choice("table|json|jsonl", "js"), -1);
+	assert_int_equal(rfl_choice("table|json|jsonl", "json|jsonl"), -1);
+	assert_int_equal(rfl_choice("table|json|jsonl", ""), -1);
+	assert_int_equal(rfl_choice("table|json|jsonl", "jsonlx"), -1);
+}
+
+static void
+test_the_verbs_are_complete(void **state)
+{
+	(void)state;
+	size_t count;
+	const struct rfl_verb *const *verbs = rfl_verbs(&count);
+	assert_true(count > 0);
+	for (size_t i = 0; i < count; i++) {
+		const struct rfl_verb *v = verbs[i];
+		assert_non_null(v->run);
+		assert_true(strlen(v->summary) > 0);
+		assert_non_null(strstr(v->doc, "\v"));
+		/* An example, as every verb's help promises. */
+		assert_non_null(strstr(v->doc, "\n  riffle "));
+		assert_true(v->words == NULL || v->args == NULL);
+		for (const struct rfl_word *w = v->words; w != NULL && w->name != NULL; w++)
+			assert_true(strlen(w->summary) > 0);
+		for (const struct argp_option *o = v->options; o != NULL && o->key != 0; o++)
+			assert_true(o->name != NULL && strlen(o->doc) > 0);
+	}
+}
+
+static void
+test_an_option_in_words(void **state)
+{
+	(void)state;
+	static const char *const choices[] = {"a", "b", NULL};
+	static const struct {
+		struct riffle_option option;
+		const char *facts;
+	} cases[] = {
+		{{.name = "x", .type = RIFFLE_OPT_STRING}, "text"},
+		{{.name = "x", .type = RIFFLE_OPT_BOOL, .def = "no"}, "yes or no; default no"},
+		{{.name = "x", .type = RIFFLE_OPT_INT, .min = 1, .max = 9}, "number; 1 to 9"},
+		{{.name = "x", .type = RIFFLE_OPT_INT, .min = -1, .max = 1024},
+			"number; -1 to 1024"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 65536, .max = INT64_MAX},
+			"size; at least 64KiB"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .max = INT64_MAX}, "size"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 1, .max = INT64_C(1) << 41},
+			"size; 1B to 2TiB"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 0, .max = 1025}, "size; 0 to 1025B"},
+		{{.name = "x", .type = RIFFLE_OPT_SIZE, .min = 3 << 20, .max = INT64_C(3) << 30},
+			"size; 3MiB to 3GiB"},
+		{{.name = "x", .type = RIFFLE_OPT_DURATION, .min = 120000, .max = 7200000},
+			"duration; 2m to 2h"},
+		{{.name = "x", .type = RIFFLE_OPT_DURATION, .min = 1, .max = 90000},
+			"duration; 1ms to 90s"},
+		{{.name = "x", .type = RIFFLE_OPT_DURATION, .max = 86400000}, "duration; 0 to 1d"},
+		{{.name = "x", .type = RIFFLE_OPT_ENUM, .choices = choices, .def = "b"},
+			"one of a, b; default b"},
+		{{.name = "x.", .type = RIFFLE_OPT_PASS}, "any key that begins with x."},
+		{{.name = "x",
+			 .type = RIFFLE_OPT_ARGV,
+			 .flags = RIFFLE_OPT_REQUIRED | RIFFLE_OPT_SECRET},
+			"command line; required; secret, so write ${cred:NAME} or ${file:PATH}"},
+		{{.name = "x",
+			 .type = RIFFLE_OPT_LIST,
+			 .flags = RIFFLE_OPT_DEPRECATED | RFL_KEY_NOT_YET},
+			"list; deprecated; not offered by this version"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct rfl_buf text = RFL_BUF_INIT;
+		rfl_option_facts(&cases[i].option, &text);
+		assert_string_equal(rfl_buf_str(&text), cases[i].facts);
+		rfl_buf_fini(&text);
+	}
+}
+
+static void
+test_roff_is_not_mistaken_for_requests(void **state)
+{
+	(void)state;
+	static const char doc[] = "One.\n.two\n\n  riffle x -y\n\n  'z'\nThree `-f`.";
+	struct rfl_buf text = RFL_BUF_INIT;
+	rfl_roff_text(&text, ".a \\ `b-c` 'd' ^~");
+	assert_string_equal(rfl_buf_str(&text), "\\&.a \\e \\fBb\\-c\\fR \\(aqd\\(aq \\(ha\\(ti");
+	rfl_buf_clear(&text);
+	rfl_roff_doc(&text, doc, strlen(doc));
+	assert_string_equal(rfl_buf_str(&text),
+		"One.\n\\&.two\n.PP\n.RS 4\n.EX\nriffle x \\-y\n.EE\n.RE\n.PP\n.RS 4\n.EX\n"
+		"\\(aqz\\(aq\n.EE\n.RE\n.PP\nThree \\fB\\-f\\fR.\n");
+	rfl_buf_clear(&text);
+	rfl_page_fill("@TITLE a-b 5@\nas @it@ is\n@KEYS provider@\n", &text);
+	assert_non_null(strstr(rfl_buf_str(&text), ".TH A\\-B 5 \"\" \"riffle " RFL_VERSION "\""));
+	assert_non_null(strstr(rfl_buf_str(&text), "\nas @it@ is\n.TP\n\\fBtype\\fR\n"));
+	rfl_buf_fini(&text);
+}
+
+/* What each of a few children does, and what is heard of it. */
+static int
+behave(void *ctx, struct rfl_buf *answer)
+{
+	const char *how = ctx;
+	if (strcmp(how, "hang") == 0)
+		for (;;)
+			pause();
+	if (strcmp(how, "exit") == 0)
+		_exit(7);
+	if (strcmp(how, "abort") == 0)
+		abort();
+	for (int i = 0; i < 20000; i++)
+		rfl_buf_puts(answer, how);
+	return 200;
+}
+
+static void
+test_children_answer_die_or_are_silent(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *how;
+		enum rfl_child_end end;
+		const char *text;
+	} cases[] = {
+		{"hang", RFL_CHILD_SILENT, "no answer within 2.5 s"},
+		{"exit", RFL_CHILD_DIED, "ended with status 7"},
+		{"abort", RFL_CHILD_DIED, "killed by signal 6 (Aborted)"},
+		{"answer", RFL_CHILD_ANSWERED, NULL},
+		{"", RFL_CHILD_ANSWERED, ""},
+	};
+	struct rfl_child children[5];
+	for (size_t i = 0; i < 5; i++) {
+		char *how = rfl_strdup(cases[i].how);
+		rfl_child_start(&children[i], behave, how);
+		free(how);
+	}
+	rfl_children_wait(children, 5, 2500);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(children[i].end, cases[i].end);
+		if (cases[i].text != NULL)
+			assert_string_equal(rfl_buf_str(&children[i].text), cases[i].text);
+		if (cases[i].end == RFL_CHILD_ANSWERED)
+			assert_int_equal(children[i].status, 200);
+	}
+	assert_int_equal(children[3].text.len, 6 * 20000);
+	for (size_t i = 0; i < 5; i++)
+		rfl_child_fini(&children[i]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_the_verbs_are_complete),
+		cmocka_unit_test(test_an_option_in_words),
+		cmocka_unit_test(test_roff_is_not_mistaken_for_requests),
+		cmocka_unit_test(test_children_answer_die_or_are_silent),
 		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_a_record_as_a_line),
 		cmocka_unit_test(test_admin_answers_and_takes_over_a_stale_socket),

@@ -201,7 +201,9 @@ test_every_field_of_a_good_file(void **state)
 	assert_int_equal(proc->window.kind, RFL_WINDOW_COUNT);
 	assert_int_equal(proc->window.count, 5);
 	assert_int_equal(proc->window.size_ms, 2000);
-	assert_string_equal(proc->window.canonical, "count count 5 size 2000 time processing");
+	assert_string_equal(proc->window.canonical,
+		"count count 5 size 2000 slide 0 max 0 offset 0 zone utc time "
+		"processing - 1000000 by nothing -");
 	assert_int_equal(proc->guarantee, RFL_EXACTLY_ONCE);
 	assert_int_equal(proc->commit_interval_ms, 100);
 	assert_int_equal(proc->outputs_at_status, 1);

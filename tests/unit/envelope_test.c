@@ -177,6 +177,14 @@ test_riffs_message_is_recognized(void **state)
 	assert_string_equal(open_as(RFL_ENCODING_CLOUDEVENTS, 0, "\n", none), "-|\n");
 }
 
+static void
+numbered(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
+	struct rfl_buf *out)
+{
+	(void)b, (void)r;
+	rfl_buf_printf(out, "%s/%d", (const char *)ctx, (int)n);
+}
+
 static const char *
 seal_as(enum rfl_stream_encoding encoding, int compat, const char *value,
 	const char *const *headers)
@@ -184,7 +192,8 @@ seal_as(enum rfl_stream_encoding encoding, int compat, const char *value,
 	struct rfl_stream_conf stream = stream_as(encoding);
 	stream.compat_riff = compat;
 	const struct rfl_output_conf out = {.stream = &stream};
-	const struct rfl_origin origin = {"default.p", "0/in:1-2+2", 5};
+	char id[] = "0/in:1-2+2";
+	const struct rfl_origin origin = {"default.p", numbered, id, 5};
 	struct riffle_batch *b = one(value, headers);
 	struct riffle_batch *sealed = rfl_envelope_seal(&out, b, &origin);
 	rfl_batch_unref(b);

@@ -1,259 +1,9 @@
 /* The embedded provider, through its own object file. */
-#include "test.h"
+#include "local_bed.h"
 
-#include "plugin_host.h"
-
-#include <ftw.h>
 #include <lmdb.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-static const struct riffle_provider_ops *ops;
-static char dir[64];
-static struct riffle_value values[4];
-static const struct riffle_config config = {.size = sizeof config,
-	.section = RIFFLE_SECTION_PROVIDER,
-	.value_size = sizeof values[0],
-	.value_count = 4,
-	.name = "local",
-	.dir = dir,
-	.values = values};
-
-static int
-remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st, (void)kind, (void)at;
-	return remove(path);
-}
-
-static int
-fresh_dir(void **state)
-{
-	(void)state;
-	strcpy(dir, "/tmp/riffle-local-XXXXXX");
-	values[0].u.s = NULL;
-	values[1].u.i = 2; /* none: these tests kill processes, not machines */
-	values[2].u.i = INT64_C(1) << 30;
-	values[3].u.i = 64;
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int
-remove_dir(void **state)
-{
-	(void)state;
-	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-struct bed {
-	void *self, *sink, *source, *txn;
-	const struct riffle_transactions *transactions;
-	struct riffle_event ev;
-};
-
-static struct riffle_stream
-stream_of(const char *name, uint32_t partitions)
-{
-	return (struct riffle_stream){.size = sizeof(struct riffle_stream),
-		.partitions = partitions,
-		.name = name,
-		.topic = name,
-		.content_type = "text/plain"};
-}
-
-static void
-must(int rc, const struct riffle_error *err)
-{
-	if (rc < 0)
-		fail_msg("%d: %s", rc, err->text);
-}
-
-static void *
-open_self(void)
-{
-	struct riffle_error err = {0};
-	void *self = NULL;
-	must(ops->create(&host, &config, &self, &err), &err);
-	return self;
-}
-
-static void
-provision(void *self, const struct riffle_stream *s)
-{
-	struct riffle_error err = {0};
-	must(ops->provision(self, s, &err), &err);
-}
-
-struct wanted {
-	int (*poll)(void *object, struct riffle_event *ev);
-	void *object;
-	uint32_t type;
-	struct riffle_event *ev;
-};
-
-static int
-came(void *ctx)
-{
-	struct wanted *w = ctx;
-	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
-	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
-}
-
-static void
-await_sink(struct bed *b, uint32_t type)
-{
-	struct wanted w = {ops->sink_poll, b->sink, type, &b->ev};
-	assert_true(eventually(came, &w));
-}
-
-static void
-await_source(struct bed *b, uint32_t type)
-{
-	struct wanted w = {ops->source_poll, b->source, type, &b->ev};
-	assert_true(eventually(came, &w));
-}
-
-static void
-open_sink(struct bed *b, const struct riffle_stream *s)
-{
-	struct riffle_error err = {0};
-	const struct riffle_sink_spec spec = {
-		.size = sizeof spec, .stream_size = sizeof s, .stream_count = 1, .streams = &s};
-	must(ops->sink_open(b->self, &spec, &b->sink, &err), &err);
-}
-
-static int
-try_source(struct bed *b, const struct riffle_stream *s, const char *group, uint32_t start,
-	int64_t start_value, struct riffle_error *reterr)
-{
-	const struct riffle_source_stream in = {
-		.size = sizeof in, .stream = s, .start = start, .start_value = start_value};
-	const struct riffle_source_spec spec = {.size = sizeof spec,
-		.stream_size = sizeof in,
-		.stream_count = 1,
-		.streams = &in,
-		.group = group,
-		.txn = b->txn};
-	return ops->source_open(b->self, &spec, &b->source, reterr);
-}
-
-/* Opens, and starts every lane where the group stands; the event stays in b->ev. */
-static void
-open_source(struct bed *b, const struct riffle_stream *s, const char *group, uint32_t start,
-	int64_t start_value)
-{
-	struct riffle_error err = {0};
-	must(try_source(b, s, group, start, start_value, &err), &err);
-	await_source(b, RIFFLE_EV_ASSIGNED);
-	for (uint32_t i = 0; i < b->ev.lane_count; i++)
-		must(ops->source_start(
-			     b->source, &b->ev.lanes[i].lane, &b->ev.lanes[i].committed, 1, &err),
-			&err);
-}
-
-static void
-close_sink(struct bed *b)
-{
-	if (b->txn != NULL)
-		b->transactions->destroy(b->txn);
-	b->txn = NULL;
-	ops->sink_close(b->sink);
-	await_sink(b, RIFFLE_EV_CLOSED);
-	ops->sink_destroy(b->sink);
-	b->sink = NULL;
-}
-
-static void
-close_source(struct bed *b)
-{
-	ops->source_close(b->source);
-	await_source(b, RIFFLE_EV_CLOSED);
-	ops->source_destroy(b->source);
-	b->source = NULL;
-}
-
-static void
-static_release(struct riffle_batch *b)
-{
-	(void)b;
-}
-
-static const char *const types[] = {NULL, "text/plain", "image/png"};
-
-static struct riffle_batch
-batch_of(const struct riffle_record *records, uint32_t count, const struct riffle_header *headers,
-	uint32_t header_count)
-{
-	return (struct riffle_batch){.size = sizeof(struct riffle_batch),
-		.record_size = sizeof *records,
-		.record_count = count,
-		.header_count = header_count,
-		.content_type_count = 3,
-		.records = records,
-		.headers = headers,
-		.content_types = types,
-		.release = static_release,
-		.host = {1, 0}};
-}
-
-/* The poll after an answer gives the batch back, which lies on our stack. */
-static void
-take_back(struct bed *b)
-{
-	struct riffle_event ev = {.size = sizeof ev};
-	ops->sink_poll(b->sink, &ev);
-}
-
-static void
-send(struct bed *b, const struct riffle_record *records, uint32_t count)
-{
-	struct riffle_error err = {0};
-	struct riffle_batch batch = batch_of(records, count, NULL, 0);
-	assert_int_equal(ops->sink_send(b->sink, &batch, 0, count, 7, &err), count);
-	await_sink(b, RIFFLE_EV_SENT);
-	assert_int_equal(b->ev.tag, 7);
-	assert_int_equal(b->ev.count, count);
-	struct riffle_event ev = b->ev;
-	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(ev.sent[i].status, RIFFLE_OK);
-	take_back(b);
-	assert_int_equal(batch.host[0], 1);
-}
-
-static void
-send_text(struct bed *b, const char *value, int64_t time_ms)
-{
-	const struct riffle_record r = {.value = bytes(value),
-		.time_ms = time_ms,
-		.partition = RIFFLE_PARTITION_NONE,
-		.content_type = 1};
-	send(b, &r, 1);
-}
-
-static struct riffle_batch *
-poll_lane(struct bed *b, uint32_t lane, uint32_t max)
-{
-	struct riffle_error err = {0};
-	struct riffle_batch *batch = NULL;
-	int rc = ops->lane_poll(b->source, lane, max, 1 << 20, &batch, &err);
-	must(rc, &err);
-	if (rc > 0)
-		batch->host[0] = 1;
-	return rc > 0 ? batch : NULL;
-}
-
-static void
-check_next(struct bed *b, uint32_t lane, const char *value)
-{
-	struct riffle_batch *batch = poll_lane(b, lane, 1);
-	assert_non_null(batch);
-	const struct riffle_record *r = riffle_batch_at(batch, 0);
-	assert_int_equal(r->value.len, strlen(value));
-	assert_memory_equal(r->value.ptr, value, r->value.len);
-	batch_unref(&host, batch);
-}
 
 static void
 test_records_come_back_as_they_went(void **state)
@@ -542,7 +292,7 @@ static void
 test_a_full_log_refuses_and_loses_nothing(void **state)
 {
 	(void)state;
-	values[2].u.i = 1 << 20;
+	set_provider("map-size", 1 << 20);
 	struct bed b = {.self = open_self()};
 	const struct riffle_stream s = stream_of("a", 1);
 	static char big[100000];
@@ -614,7 +364,7 @@ test_a_damaged_record_is_named_and_can_be_passed(void **state)
 	send_text(&b, "three", 3);
 	close_sink(&b);
 	ops->destroy(b.self);
-	damage("t/a/0", 1);
+	damage("s/1/0/0", 1);
 	b.self = open_self();
 	open_source(&b, &s, NULL, RIFFLE_START_EARLIEST, 0);
 	batch = poll_lane(&b, 0, 10);
@@ -623,7 +373,8 @@ test_a_damaged_record_is_named_and_can_be_passed(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(
 			ops->lane_poll(b.source, 0, 10, 1 << 20, &batch, &err), RIFFLE_E_DATA);
-		assert_string_equal(err.text, "record a[0]@1 is damaged");
+		assert_string_equal(
+			err.text, "the record of topic \"a\", partition 0, offset 1 is damaged");
 	}
 	const struct riffle_position past = {.offset = 2};
 	const uint32_t lane = 0;
@@ -778,13 +529,9 @@ main(int argc, char **argv)
 		CASE(test_killed_in_a_transaction_leaves_all_or_nothing),
 		CASE(test_no_descriptor_is_inherited),
 	};
-	ops = load_plugin("plugins/local/.libs/local.so")->ops;
+	load_local();
 	if (argc == 3) {
-		char given[64];
-		snprintf(given, sizeof given, "%s", argv[2]);
-		fresh_dir(NULL);
-		rmdir(dir);
-		strcpy(dir, given);
+		use_dir(argv[2]);
 		if (strcmp(argv[1], "write-one") == 0)
 			return write_one();
 		commit_for_ever();

@@ -65,7 +65,7 @@ static const struct riffle_host host = {
 };
 
 /* The first plugin of an object in the build tree. */
-static const struct riffle_plugin *
+static inline const struct riffle_plugin *
 load_plugin(const char *path)
 {
 	char full[4096];
@@ -82,7 +82,7 @@ load_plugin(const char *path)
 	return entry()->plugins[0];
 }
 
-static struct riffle_bytes
+static inline struct riffle_bytes
 bytes(const char *s)
 {
 	return (struct riffle_bytes){s, s ? strlen(s) : 0};
@@ -93,7 +93,7 @@ bytes(const char *s)
 #endif
 
 /* Polls until done says so, or so many seconds have passed. */
-static int
+static inline int
 eventually(int (*done)(void *ctx), void *ctx)
 {
 	int64_t end = now_ns(NULL) + EVENTUALLY_S * INT64_C(1000000000);

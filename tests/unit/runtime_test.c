@@ -496,7 +496,7 @@ start(struct bed *b, enum rfl_guarantee guarantee)
 		.instance = "me",
 		.function = b->callee,
 		.input_providers = &b->broker,
-		.output_providers = &b->broker};
+		.destination_providers = &b->broker};
 	b->p = rfl_processor_create(&setup, &b->worker);
 	rfl_worker_add(&b->worker, b->p);
 }

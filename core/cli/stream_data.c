@@ -1,0 +1,408 @@
+/*
+ * riffle stream export | import: all records of a stream as lines of JSON, and back. A line has partition,
+ * offset, time (milliseconds since 1970 UTC), key, value, contentType and headers, which are pairs of a name
+ * and a value in their order. Text is a string, other bytes are {"base64":...}, what is absent is null.
+ */
+#include "cli/stream.h"
+
+#include "base/base64.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/payload.h"
+#include "cli/sender.h"
+#include "plugin/batch.h"
+#include "plugin/host.h"
+#include "wire/content_type.h"
+#include "wire/envelope.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *
+bytes_json(struct riffle_bytes b)
+{
+	if (b.ptr == NULL)
+		return json_null();
+	json_t *j = json_stringn(b.ptr, b.len);
+	if (j != NULL)
+		return j;
+	struct rfl_buf text = RFL_BUF_INIT;
+	rfl_base64_encode(b.ptr, b.len, &text);
+	j = json_pack("{s:s}", "base64", rfl_buf_str(&text));
+	rfl_buf_fini(&text);
+	return j;
+}
+
+static json_t *
+record_json(const struct riffle_batch *b, const struct riffle_record *r)
+{
+	json_t *headers = json_array();
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		const struct riffle_header *h = &b->headers[r->header_first + i];
+		json_array_append_new(
+			headers, json_pack("[o,o]", bytes_json(h->name), bytes_json(h->value)));
+	}
+	json_t *j = json_pack("{s:i,s:I,s:o,s:o,s:o}", "partition", (int)r->partition, "offset",
+		(json_int_t)r->offset, "key", bytes_json(r->key), "value", bytes_json(r->value),
+		"headers", headers);
+	json_object_set_new(
+		j, "time", r->time_ms == RIFFLE_TIME_NONE ? json_null() : json_integer(r->time_ms));
+	json_object_set_new(j, "contentType",
+		r->content_type ? json_string(b->content_types[r->content_type]) : json_null());
+	return j;
+}
+
+static int
+print_batch(
+	const struct riffle_batch *b, int64_t end, int64_t *ret_next, struct riffle_error *reterr)
+{
+	for (uint32_t i = 0; i < b->record_count; i++) {
+		const struct riffle_record *r = riffle_batch_at(b, i);
+		*ret_next = r->offset + 1;
+		if (r->offset >= end)
+			return RIFFLE_OK;
+		json_t *j = record_json(b, r);
+		char *text = json_dumps(j, JSON_COMPACT);
+		int failed = text == NULL || puts(text) < 0;
+		free(text);
+		json_decref(j);
+		if (failed)
+			return rfl_err(reterr, RIFFLE_E_FATAL, "cannot write to stdout");
+	}
+	return RIFFLE_OK;
+}
+
+struct reader {
+	struct rfl_client *client;
+	void *source;
+	struct riffle_lane *lanes; /* NULL until they are assigned */
+	uint32_t lane_count;
+	int is_closed;
+};
+
+static int
+take_event(struct reader *r, const struct riffle_event *ev, struct riffle_error *reterr)
+{
+	if (ev->type == RIFFLE_EV_ERROR) {
+		*reterr = ev->error;
+		return ev->status;
+	}
+	r->is_closed |= ev->type == RIFFLE_EV_CLOSED;
+	if (ev->type != RIFFLE_EV_ASSIGNED)
+		return RIFFLE_OK;
+	r->lanes = rfl_zalloc((ev->lane_count + 1) * sizeof *r->lanes);
+	r->lane_count = ev->lane_count;
+	for (uint32_t i = 0; i < ev->lane_count; i++) {
+		const struct riffle_lane *l =
+			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
+		r->lanes[i] = *l;
+		r->lanes[i].committed.metadata = (struct riffle_bytes){NULL, 0};
+		int rc = r->client->ops->source_start(
+			r->source, &l->lane, &r->lanes[i].committed, 1, reterr);
+		if (rc < 0)
+			return rc;
+	}
+	return RIFFLE_OK;
+}
+
+/* What is there; waits for more when nothing was. */
+static int
+take_events(struct reader *r, int64_t wait_ms, struct riffle_error *reterr)
+{
+	struct riffle_event ev = {.size = sizeof ev};
+	int rc = RIFFLE_OK, any = 0;
+	while (rc == RIFFLE_OK && !r->is_closed &&
+		r->client->ops->source_poll(r->source, &ev) > 0) {
+		rc = take_event(r, &ev, reterr);
+		ev = (struct riffle_event){.size = sizeof ev};
+		any = 1;
+	}
+	if (rc == RIFFLE_OK && !any && !r->is_closed)
+		rfl_client_wait(r->client->ops->source_fd(r->source), wait_ms);
+	return rc;
+}
+
+/* Compaction may have taken the last records before the end: the lane then stands at it all the same. */
+static int
+is_at(struct reader *r, const struct riffle_lane *l)
+{
+	struct riffle_lane_state state = {.size = sizeof state};
+	return r->client->ops->lane_state(r->source, l->lane, &state) == RIFFLE_OK &&
+	       state.position >= l->log_end;
+}
+
+static int
+export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *reterr)
+{
+	int64_t next = l->log_start;
+	int rc = RIFFLE_OK;
+	while (rc == RIFFLE_OK && next < l->log_end && !is_at(r, l)) {
+		struct riffle_batch *b;
+		rc = r->client->ops->lane_poll(r->source, l->lane, 1000, 1 << 20, &b, reterr);
+		if (rc == 0)
+			rc = take_events(r, 100, reterr);
+		if (rc <= 0)
+			continue;
+		rfl_batch_take(b);
+		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
+		rfl_batch_unref(b);
+		rc = print_batch(opened, l->log_end, &next, reterr);
+		rfl_batch_unref(opened);
+	}
+	return rc;
+}
+
+int
+rfl_stream_export(void *args, struct rfl_client *client, struct riffle_error *reterr)
+{
+	const struct rfl_stream_args *a = args;
+	struct reader r = {.client = client};
+	const struct riffle_source_stream stream = {.size = sizeof stream,
+		.flags = RIFFLE_SOURCE_HEADERS,
+		.stream = &client->stream->stream,
+		.start = RIFFLE_START_EARLIEST,
+		.partition_count = a->partition >= 0 ? 1 : 0,
+		.partitions = (const int32_t[]){(int32_t)a->partition}};
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof stream,
+		.stream_count = 1,
+		.streams = &stream,
+		.member = "export"};
+	struct riffle_error ignored;
+	int rc = client->ops->source_open(client->instance->self, &spec, &r.source, reterr);
+	if (rc < 0)
+		return rc;
+	while (rc == RIFFLE_OK && r.lanes == NULL)
+		rc = take_events(&r, 1000, reterr);
+	for (uint32_t i = 0; i < r.lane_count && rc == RIFFLE_OK; i++)
+		rc = export_lane(&r, &r.lanes[i], reterr);
+	if (rc == RIFFLE_OK && fflush(stdout) != 0)
+		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot write to stdout");
+	client->ops->source_close(r.source);
+	while (!r.is_closed)
+		take_events(&r, 1000, &ignored);
+	client->ops->source_destroy(r.source);
+	free(r.lanes);
+	return rc;
+}
+
+/* A record on its way in. Decoded bytes live in bufs, the rest in the line's JSON. */
+struct line {
+	size_t number;
+	struct riffle_record record;
+	const char *type;
+	struct riffle_header *headers;
+	struct rfl_buf *bufs;
+	size_t buf_count;
+	struct riffle_error *err;
+};
+
+static int
+bad(struct line *l, const char *what)
+{
+	return rfl_err(l->err, RIFFLE_E_DATA, "line %zu: %s", l->number, what);
+}
+
+static int
+take_bytes(struct line *l, const json_t *j, const char *what, struct riffle_bytes *ret)
+{
+	const json_t *encoded = json_object_get(j, "base64");
+	*ret = (struct riffle_bytes){NULL, 0};
+	if (j == NULL || json_is_null(j))
+		return RIFFLE_OK;
+	if (json_is_string(j)) {
+		*ret = (struct riffle_bytes){json_string_value(j), json_string_length(j)};
+		return RIFFLE_OK;
+	}
+	struct rfl_buf *buf = &l->bufs[l->buf_count];
+	if (!json_is_string(encoded) || json_object_size(j) != 1 ||
+		rfl_base64_decode(json_string_value(encoded), json_string_length(encoded), buf) < 0)
+		return bad(l, what);
+	l->buf_count++;
+	*ret = (struct riffle_bytes){rfl_buf_str(buf), buf->len};
+	return RIFFLE_OK;
+}
+
+static int
+take_headers(struct line *l, const json_t *list)
+{
+	size_t n = json_array_size(list);
+	if (list != NULL && !json_is_array(list))
+		return bad(l, "\"headers\" is not an array");
+	l->headers = rfl_zalloc((n + 1) * sizeof *l->headers);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *pair = json_array_get(list, i);
+		struct riffle_header *h = &l->headers[i];
+		const char *what = "a header is not a pair of a name and a value, text or "
+				   "{\"base64\":...}";
+		if (json_array_size(pair) != 2 || json_is_null(json_array_get(pair, 0)))
+			return bad(l, what);
+		if (take_bytes(l, json_array_get(pair, 0), what, &h->name) < 0 ||
+			take_bytes(l, json_array_get(pair, 1), what, &h->value) < 0)
+			return l->err->code;
+	}
+	l->record.header_count = (uint32_t)n;
+	return RIFFLE_OK;
+}
+
+static int
+take_partition(struct line *l, const json_t *j, int repartition)
+{
+	l->record.partition = RIFFLE_PARTITION_NONE;
+	if (j == NULL || repartition)
+		return RIFFLE_OK;
+	if (!json_is_integer(j) || json_integer_value(j) < 0 || json_integer_value(j) > INT32_MAX)
+		return bad(l, "\"partition\" is not a number from 0 on");
+	l->record.partition = (int32_t)json_integer_value(j);
+	return RIFFLE_OK;
+}
+
+static int
+take_time(struct line *l, const json_t *j)
+{
+	l->record.time_ms = RIFFLE_TIME_NONE;
+	if (j == NULL || json_is_null(j))
+		return RIFFLE_OK;
+	if (!json_is_integer(j))
+		return bad(l, "\"time\" is not a number of milliseconds");
+	l->record.time_ms = json_integer_value(j);
+	return RIFFLE_OK;
+}
+
+static int
+take_type(struct line *l, const json_t *j, const char *expected)
+{
+	l->type = expected;
+	if (j == NULL || json_is_null(j))
+		return RIFFLE_OK;
+	if (!json_is_string(j))
+		return bad(l, "\"contentType\" is not text");
+	l->type = json_string_value(j);
+	if (rfl_content_type_matches(expected, l->type))
+		return RIFFLE_OK;
+	return rfl_err(l->err, RIFFLE_E_UNSUPPORTED,
+		"line %zu: contentType \"%s\" not compatible with expected contentType \"%s\"",
+		l->number, l->type, expected);
+}
+
+static int
+check_names(struct line *l, json_t *j)
+{
+	static const char *const names[] = {
+		"partition", "offset", "time", "key", "value", "contentType", "headers"};
+	const char *name;
+	json_t *value;
+	if (!json_is_object(j))
+		return bad(l, "it is not a JSON object");
+	json_object_foreach(j, name, value)
+	{
+		size_t i = 0;
+		while (i < 7 && strcmp(names[i], name) != 0)
+			i++;
+		if (i == 7)
+			return rfl_err(l->err, RIFFLE_E_DATA, "line %zu: unknown name \"%.60s\"",
+				l->number, name);
+	}
+	return RIFFLE_OK;
+}
+
+static int
+take_line(struct line *l, json_t *j, const struct rfl_stream_args *a, const char *expected)
+{
+	int rc = check_names(l, j);
+	if (rc == RIFFLE_OK)
+		rc = take_partition(l, json_object_get(j, "partition"), a->repartition);
+	if (rc == RIFFLE_OK)
+		rc = take_time(l, json_object_get(j, "time"));
+	if (rc == RIFFLE_OK)
+		rc = take_type(l, json_object_get(j, "contentType"), expected);
+	l->bufs = rfl_zalloc(
+		(2 * json_array_size(json_object_get(j, "headers")) + 2) * sizeof *l->bufs);
+	if (rc == RIFFLE_OK)
+		rc = take_bytes(l, json_object_get(j, "key"),
+			"\"key\" is neither text nor {\"base64\":...}", &l->record.key);
+	if (rc == RIFFLE_OK)
+		rc = take_bytes(l, json_object_get(j, "value"),
+			"\"value\" is neither text nor {\"base64\":...}", &l->record.value);
+	return rc == RIFFLE_OK ? take_headers(l, json_object_get(j, "headers")) : rc;
+}
+
+static int
+add_line(const char *text, size_t len, size_t number, const struct rfl_stream_args *a,
+	const char *expected, struct rfl_builder *b, struct riffle_error *reterr)
+{
+	json_error_t why;
+	struct line l = {.number = number, .record.offset = RIFFLE_OFFSET_NONE, .err = reterr};
+	json_t *j = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
+	if (j == NULL)
+		return rfl_err(reterr, RIFFLE_E_DATA, "line %zu: %s", number, why.text);
+	int rc = take_line(&l, j, a, expected);
+	if (rc == RIFFLE_OK)
+		rfl_builder_add(b, &l.record, l.headers, l.record.header_count, l.type);
+	for (size_t i = 0; i < l.buf_count; i++)
+		rfl_buf_fini(&l.bufs[i]);
+	free(l.bufs);
+	free(l.headers);
+	json_decref(j);
+	return rc;
+}
+
+/* The lines before a bad one are written: what was imported is said, so that one can go on from there. */
+static int
+import_lines(const struct rfl_stream_args *a, FILE *in, struct rfl_sender *s,
+	struct riffle_error *reterr)
+{
+	const char *expected = s->client->stream->stream.content_type;
+	struct rfl_builder *b = rfl_builder_create();
+	char *text = NULL;
+	size_t room = 0, number = 0;
+	ssize_t n;
+	int rc = RIFFLE_OK;
+	while (rc == RIFFLE_OK && (n = getline(&text, &room, in)) >= 0) {
+		rc = add_line(text, (size_t)n, ++number, a, expected, b, reterr);
+		if (rfl_builder_count(b) >= 1000 || rfl_builder_bytes(b) >= 1 << 20) {
+			rfl_sender_send(s, rfl_builder_finish(b));
+			if (rc == RIFFLE_OK && s->error.code != RIFFLE_OK) {
+				*reterr = s->error;
+				rc = s->error.code;
+			}
+		}
+	}
+	if (rc == RIFFLE_OK && ferror(in))
+		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read the input: %s", strerror(errno));
+	struct riffle_batch *rest = rfl_builder_finish(b);
+	if (rest != NULL)
+		rfl_sender_send(s, rest);
+	rfl_builder_destroy(b);
+	free(text);
+	return rc;
+}
+
+int
+rfl_stream_import(void *args, struct rfl_client *client, struct riffle_error *reterr)
+{
+	const struct rfl_stream_args *a = args;
+	struct rfl_sender s;
+	struct riffle_error late = {0};
+	FILE *in = a->file ? fopen(a->file, "re") : stdin;
+	if (in == NULL)
+		return rfl_err(
+			reterr, RIFFLE_E_NOTFOUND, "cannot read %s: %s", a->file, strerror(errno));
+	int rc = rfl_sender_open(&s, client, "import", reterr);
+	if (rc == RIFFLE_OK) {
+		rc = import_lines(a, in, &s, reterr);
+		int end = rfl_sender_close(&s, &late);
+		if (rc == RIFFLE_OK && end < 0) {
+			*reterr = late;
+			rc = end;
+		}
+		printf("Imported %" PRIu64 " records into stream \"%s\"\n", s.acknowledged,
+			client->stream->name);
+	}
+	if (a->file != NULL)
+		fclose(in);
+	return rc;
+}

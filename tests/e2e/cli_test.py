@@ -1,0 +1,456 @@
+"""What the command prints: help, manual pages, completion, plugins, answers of check --online."""
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import tempfile
+
+from rig import BUILD, LOCAL, PLUGINS, RIFFLE, Instance, Skip, main, section, stream
+
+HERE = os.path.join(BUILD, "tests/e2e/.libs")
+VERBS = "run check publish subscribe stream processor plugin health why manual completion".split()
+WORDS = {"stream": ["create", "list", "status", "delete", "seek", "export", "import"], "processor": ["list", "status"], "plugin": ["list", "show", "check"]}
+
+
+def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, cwd=None, **env):
+    """The command without a configuration: (stdout, stderr)."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("RIFFLE_CONFIG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")}
+    with tempfile.TemporaryDirectory(prefix="riffle-cli-") as empty:
+        done = subprocess.run([os.path.abspath(RIFFLE), *arguments], capture_output=True, text=True, timeout=60,
+                              cwd=cwd or empty, env={**clean, "RIFFLE_PLUGIN_DIR": plugins, **env})
+    assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
+    return done.stdout, done.stderr
+
+
+def needed(program):
+    path = shutil.which(program)
+    if path is None:
+        raise Skip("%s is not installed" % program)
+    return path
+
+
+def options_of(verb):
+    """(short, long, argument) as --help has them."""
+    return re.findall(r"^  (?:-(\w), |    )--([a-z0-9-]+)(?:=(\S+))?", riffle(verb, "--help")[0], re.M)
+
+
+def help_lists_the_verbs_and_their_words():
+    out = riffle("--help")[0]
+    assert re.findall(r"^  (\w+) ", out, re.M) == VERBS, out
+    for verb, words in WORDS.items():
+        out = riffle(verb, "--help")[0]
+        assert riffle("help", verb)[0] == out
+        assert re.findall(r"(?:Usage|  or):  ?riffle \w+ \[OPTION\.\.\.\] (\w+)", out) == words, out
+
+
+def what_is_unknown_names_the_nearest():
+    for arguments, said in (
+            (["publsh"], "riffle: there is no verb 'publsh'; did you mean 'publish'?"),
+            (["xyzzy"], "riffle: there is no verb 'xyzzy'; see riffle --help"),
+            (["help", "publsh"], "riffle: there is no verb 'publsh'; did you mean 'publish'?"),
+            (["stream", "lst"], "riffle stream: there is no 'lst'; did you mean 'list'?"),
+            (["stream", "xyzzy"], "riffle stream: create NAME, list, status STREAM, delete STREAM, seek STREAM, export STREAM or import STREAM is meant"),
+            (["plugin"], "riffle plugin: list, show PLUGIN or check FILE is meant"),
+            (["plugin", "show"], "riffle plugin: show PLUGIN is meant"),
+            (["plugin", "list", "local"], "riffle plugin: 'local' is too much behind list"),
+            (["plugin", "list", "--ini"], "riffle plugin: --ini belongs to show"),
+            (["plugin", "show", "local", "--ini", "-o", "json"], "riffle plugin: --ini and -o exclude each other"),
+            (["publish", "in", "--payloda", "1"], "riffle publish: there is no option '--payloda'; did you mean '--payload'?"),
+            (["publish", "in", "-p", "--payloda=1", "--lnies"],
+             "riffle publish: there is no option '--lnies'; did you mean '--lines'?"),
+            (["publish", "in", "-lk", "--x", "--xyzzy"],
+             "riffle publish: there is no option '--xyzzy'; see riffle publish --help"),
+            (["check", "-o", "xml"], "riffle check: -o xml: table, json or jsonl is meant"),
+            (["check", "-o", "tab"], "riffle check: -o tab: table, json or jsonl is meant"),
+            (["check", "--wait-timeout", "10"], "riffle check: --wait-timeout 10: a duration needs a unit"),
+            (["manual", "riffle", "riffle.ini"], "riffle manual: one page is meant, not also 'riffle.ini'")):
+        err = riffle(*arguments, status=2)[1]
+        assert err.startswith(said), err
+
+
+def an_abbreviated_option_still_counts():
+    out = riffle("plugin", "show", "mute", "--in")[0]
+    assert "[provider mute]" in out, out
+
+
+def pages():
+    return {"riffle": "1", "riffle.ini": "5", "local": "5", "command": "5", "mute": "5"}
+
+
+def pages_are_roff_without_warnings():
+    groff, mandoc = needed("groff"), shutil.which("mandoc")
+    for page in pages():
+        text = riffle("manual", page)[0]
+        done = subprocess.run([groff, "-ww", "-man", "-Tutf8", "-z"], input=text, text=True, capture_output=True)
+        assert done.returncode == 0 and done.stderr == "", (page, done.stderr)
+        if mandoc is None:
+            continue
+        lint = subprocess.run([mandoc, "-T", "lint", "-W", "warning"], input=text, text=True, capture_output=True)
+        # A page has no date: equal sources make equal pages.
+        rest = [line for line in lint.stdout.splitlines() if "missing date" not in line]
+        assert rest == [], (page, rest)
+
+
+def render(page):
+    """The page as a reader has it, without the breaks of its lines."""
+    text = subprocess.run([needed("groff"), "-man", "-Tascii", "-P-cbou", "-rHY=0"], input=riffle("manual", page)[0],
+                          text=True, capture_output=True, check=True).stdout
+    return " ".join(text.split())
+
+
+def the_page_of_the_command_has_every_verb_and_option():
+    page = render("riffle")
+    assert riffle("manual")[0] == riffle("manual", "riffle")[0]
+    for verb in VERBS:
+        for word in WORDS.get(verb, []):
+            assert re.search(r"riffle %s %s \[OPTION\.\.\.\]" % (verb, word), page), (verb, word)
+        assert " riffle %s " % verb in page, verb
+        for short, name, argument in options_of(verb):
+            if name in ("help", "usage"):
+                continue
+            want = "%s--%s%s " % ("-%s, " % short if short else "", name, "=" + argument if argument else "")
+            assert want in page, want
+    for status in "0 1 2 3 78".split():
+        assert re.search(r"EXIT STATUS.* %s " % status, page), status
+    assert "seq 1000 | riffle publish in -l -k user-7 --header source:test" in page
+
+
+def keys_of(kind):
+    """The keys of the core's table, from its source."""
+    source = open(os.path.join(os.environ.get("RIFFLE_SRC", "."), "core/conf/keys.c")).read()
+    table = re.search(r"%s_keys\[\] = \{(.*?)\n\};" % kind, source, re.S).group(1)
+    return re.findall(r'^\t\{"([a-z-]+)"', table, re.M)
+
+
+def the_page_of_the_file_has_every_key():
+    page = render("riffle.ini")
+    for kind in ("runtime", "provider", "stream", "function", "processor"):
+        keys = keys_of(kind)
+        assert keys, kind
+        heading = "[runtime]" if kind == "runtime" else "[%s NAME]" % kind
+        part = re.search(re.escape(heading) + r" (?:The instance|A |What is called).*?(?=\[(?!gateway)\w+ NAME\] |$)",
+                         page).group(0)
+        for key in keys:
+            assert re.search(r" %s " % key, part), (kind, key, part)
+    for fact in ("(size; default 64MiB; at least 64KiB)", "(duration; default 30s; 0 to 1d)",
+                 "(one of create, verify; default create)", "(text; required)"):
+        assert fact in page, fact
+    for rule in ("byte order mark", "carriage return", "UTF-16", "NUL bytes", "65536 bytes", "Continuation", "Quotes",
+                 "before the first section", "key twice", "${NAME:-text}", "${cred:NAME}", "--set SECTION.KEY=VALUE",
+                 "count N [or D]", "tumbling D", "hopping D every D", "session gap D max D", "align ZONE", "offset D",
+                 "json:PATH [unit]", "stream NAME", "dead-letter STREAM", "retry N [backoff D..D] then policy",
+                 "2026-01-02T03:04:05Z",
+                 "1m30s", "64KiB", "messages.md"):
+        assert rule in page, rule
+
+
+def the_page_of_a_plugin_comes_from_its_tables():
+    page = render("mute")
+    for part in ("riffle-plugin-mute - says nothing", "[provider NAME] type = mute", "It can at most: sink.",
+                 "KEYS IN [provider NAME]", "how How it answers. (one of answer, away, hang, crash; default answer)",
+                 "has The partitions of its streams. (number; default 1; 1 to 9)",
+                 "Who's there. (text; secret, so write ${cred:NAME} or ${file:PATH})",
+                 "raw.NAME", "(any key that begins with raw.)", "KEYS IN [stream NAME]", "A remark; with words."):
+        assert part in page, (part, page)
+    assert riffle("manual", "invoker-command") == riffle("manual", "command")
+    err = riffle("manual", "mut", status=1)[1]
+    assert err.startswith("riffle manual: there is no plugin \"mut\"; did you mean 'mute'? (looked in "), err
+
+
+def built_pages_are_what_the_program_prints():
+    for page, number in pages().items():
+        if page == "mute":
+            continue
+        name = page if page.startswith("riffle") else "riffle-plugin-" + page
+        path = os.path.join(BUILD, "doc", "%s.%s" % (name, number))
+        assert open(path).read() == riffle("manual", page)[0], path
+
+
+def sample_sections_are_accepted_once_filled():
+    for name, fill in (("local", {}), ("mute", {}), ("command", {"command": "cat"})):
+        sample = riffle("plugin", "show", name, "--ini")[0]
+        keys = [o["name"] for options in json.loads(riffle("plugin", "show", name, "-o", "json")[0])["options"].values()
+                for o in options]
+        for key in keys:
+            assert re.search(r"^#?%s(NAME)? =" % re.escape(key), sample, re.M), (key, sample)
+        for line in sample.splitlines():
+            assert line == "" or line[0] in ";#[" or " =" in line and len(line) <= 78, line
+        assert "gateway" not in re.sub("^;.*", "", sample, flags=re.M), sample
+        assert name != "mute" or '#note = "none ; yet"\n' in sample, sample
+        with Instance(sample, plugins=PLUGINS + ":" + HERE) as i:
+            done = i.run("check")
+            assert (done.returncode == 0) == (not fill), done.stderr
+            for key in fill:
+                assert "key '%s' has no value" % key in done.stderr, done.stderr
+            filled = re.sub(r"^([^#\s]+) =$", lambda m: "%s = %s" % (m[1], fill[m[1]]), sample, flags=re.M)
+            i.write(filled)
+            assert i.run("check").returncode == 0, filled
+            # What stands behind a # is what holds without it, so nothing changes when it is taken away.
+            i.write(re.sub(r"^#(\S+ = .*)$", r"\1", filled, flags=re.M))
+            done = i.run("check")
+            assert done.returncode == 0, done.stderr
+
+
+def a_plugin_is_shown():
+    out = riffle("plugin", "show", "mute")[0]
+    assert out.startswith("mute 0.7: says nothing\n  kind     provider\n  license  none\n  build    test\n"), out
+    assert "  has\n      number; default 1; 1 to 9\n      The partitions of its streams.\n" in out, out
+    told = json.loads(riffle("plugin", "show", "mute", "-o", "json")[0])
+    assert told["can"] == ["sink"] and told["kind"] == "provider" and told["version"] == "0.7", told
+    assert told["options"]["provider"][0] == {
+        "name": "how", "type": "choice", "default": "answer", "required": False, "secret": False,
+        "doc": "How it answers.", "choices": ["answer", "away", "hang", "crash"]}, told
+    assert told["options"]["provider"][1]["min"] == 1 and told["options"]["provider"][2]["secret"], told
+    assert riffle("plugin", "show", "mute", "-o", "jsonl")[0].count("\n") == 1
+    err = riffle("plugin", "show", "comand", status=1)[1]
+    assert "\"comand\"; did you mean 'command'? (looked in " in err, err
+    assert riffle("plugin", "show", "local", "--plugin-dir", "/empty", status=1)[1].endswith("(looked in /empty)\n")
+
+
+def a_broken_file_does_not_hide_the_plugins():
+    with Instance("[provider local]\ntype = localx\n") as i:
+        i.env["RIFFLE_CONFIG"] = i.file
+        done = subprocess.run([RIFFLE, "plugin", "show", "local"], env=i.env, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith("local "), done.stderr
+        assert done.stderr.startswith("riffle: %s has errors" % i.file), done.stderr
+        assert i.run("plugin", "show", "local").returncode == 78
+
+
+def a_file_is_tried_where_it_can_do_no_harm():
+    mute, early = os.path.join(HERE, "mute.so"), os.path.join(HERE, "early.so")
+    out = riffle("plugin", "check", mute)[0]
+    assert out.startswith("mute 0.7: says nothing\n"), out
+    assert riffle("plugin", "check", "mute.so", cwd=HERE)[0] == out
+    assert json.loads(riffle("plugin", "check", mute, "-o", "json")[0])["name"] == "mute"
+    for path, said, env in (
+            (early, r": while it was loaded: killed by signal 6 \(Aborted\) \[R03\]", {}),
+            (early, r": while it was loaded: ended with status 0 \[R03\]", {"RIFFLE_TEST_EARLY": "exit"}),
+            (os.path.join(BUILD, "tests/badplugins/wrong-magic.so"), r": .* \[R06\]", {}),
+            (os.path.join(HERE, "absent.so"), r": No such file or directory \[R01\]", {}),
+            ("/etc/passwd", r": .*invalid ELF header.* \[R03\]", {})):
+        out, err = riffle("plugin", "check", path, status=3, **env)
+        assert out == "" and re.fullmatch("plugin refused: " + re.escape(path) + said + "\n", err), (out, err)
+
+
+def a_bad_file_does_not_take_the_list_down():
+    out, err = riffle("plugin", "list", "-o", "json", status=3)
+    assert err.startswith("plugin refused: %s/early.so: while it was loaded" % HERE), err
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert {"local", "command", "mute", "rude"} <= set(rows), out
+    assert rows["mute"] == {"name": "mute", "kind": "provider", "version": "0.7", "summary": "says nothing",
+                            "file": os.path.join(HERE, "mute.so")}, rows["mute"]
+    assert out == json.dumps(json.loads(out), indent=2) + "\n"
+    lines = riffle("plugin", "list", "-o", "jsonl", status=3)[0].splitlines()
+    assert [json.loads(line)["name"] for line in lines] == list(rows)
+    table = riffle("plugin", "list", status=3)[0].splitlines()
+    assert table[0].split() == ["NAME", "KIND", "VERSION", "SUMMARY", "FILE"] and len(table) == len(rows) + 1
+    with Instance("[runtime]\nplugin-dir = plugins\n" + LOCAL) as i:
+        os.symlink(os.path.join(BUILD, "plugins/local/.libs"), os.path.join(i.dir, "plugins"))
+        assert [row["name"] for row in json.loads(i.cli("plugin", "list", "-o", "json"))] == ["local"]
+    with tempfile.TemporaryDirectory() as empty:
+        assert riffle("plugin", "list", "--plugin-dir", empty)[0] == "No plugins found.\n"
+        assert riffle("plugin", "list", "--plugin-dir", empty, "-o", "json")[0] == "[]\n"
+
+
+def lists_come_in_three_forms():
+    with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
+        row = {"name": "in", "provider": "local", "contentType": "text/plain", "status": "NotFound", "age": None}
+        assert json.loads(i.cli("stream", "list", "-o", "json"))[0] == row
+        assert json.loads(i.cli("stream", "list", "-o", "jsonl")) == row
+        assert i.cli("stream", "list").splitlines()[0].split()[:4] == ["NAME", "PROVIDER", "CONTENT-TYPE", "STATUS"]
+        i.start()
+        assert i.cli("processor", "list") == "No processors found.\n"
+        assert i.cli("processor", "list", "-o", "json") == "[]\n"
+        assert json.loads(i.cli("health", "-o", "json")) == {"ready": True, "reasons": []}
+        assert "provider local: stream in is " in i.cli("check", "--online")
+
+
+def on_a_terminal(*arguments, **env):
+    """stdout of the command, where that is a terminal."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen([RIFFLE, *arguments], stdout=slave, stderr=subprocess.DEVNULL,
+                             env={**os.environ, "TERM": "xterm", "RIFFLE_PLUGIN_DIR": PLUGINS, **env})
+    os.close(slave)
+    out = b""
+    try:
+        while True:
+            more = os.read(master, 65536)
+            if not more:
+                break
+            out += more
+    except OSError:  # a terminal that nobody holds any more
+        pass
+    os.close(master)
+    assert child.wait() == 0
+    return out
+
+
+def colours_are_for_terminals_that_want_them():
+    plain = {k: "" for k in ("NO_COLOR",)}
+    command = ["plugin", "list", "--plugin-dir", os.path.join(BUILD, "plugins/local/.libs")]
+    assert b"\x1b[" in on_a_terminal(*command, **plain)
+    assert b"\x1b[" not in on_a_terminal(*command, NO_COLOR="1")
+    assert b"\x1b[" not in on_a_terminal(*command, "--no-color", **plain)
+    assert "\x1b[" not in riffle(*command)[0]
+
+
+def online(text, *arguments, status=0):
+    with Instance(text, plugins=PLUGINS + ":" + HERE) as i:
+        done = i.run("check", "--online", *arguments)
+        assert done.returncode == status, (done.stdout, done.stderr)
+        assert done.stderr == "", done.stderr
+        return done.stdout.replace(i.file, "FILE")
+
+
+def a_clean_check_asks_who_answers():
+    text = (LOCAL + section("provider empty", {"type": "mute"}) + stream("in") + stream("out", provision="create") +
+            section("function f", {"invoker": "command", "command": "cat"}) +
+            section("function g", {"invoker": "passthrough"}))
+    assert online(text) == (
+        "FILE: fine: provider sections 2, stream 2, function 2, processor 0\n"
+        "provider local: stream in is not there, and is made at the start\n"
+        "provider local: stream out is not there, and is made at the start\n"
+        "provider empty: has no streams to be asked for\n"
+        "function f: is ready\n"
+        "function g: its plugin cannot be asked whether it is ready\n")
+    with Instance(LOCAL + stream("in"), plugins=PLUGINS) as i:
+        i.publish("in", ["a"])
+        assert i.cli("check", "--online").endswith("provider local: stream in is there, partitions: 1\n")
+        assert "online" not in json.loads(i.cli("check", "-o", "json"))
+        i.write(LOCAL + "[stream in]\nprovider = loca\n")
+        done = i.run("check", "--online")
+        assert done.returncode == 78 and done.stdout == "", done.stdout
+
+
+def each_that_does_not_answer_is_named():
+    text = LOCAL + stream("v", provision="verify")
+    for how in ("answer", "away", "hang", "crash"):
+        text += section("provider " + how, {"type": "mute", "how": how, "has": "2"}) + stream(how, provider=how)
+    out = online(text, "--wait-timeout", "1s", status=1)
+    assert out.splitlines()[1:] == [
+        "provider local: FAILS: stream v is not there, and provision = verify",
+        "provider answer: FAILS: stream answer has 2 partitions, the configuration says 1",
+        "provider away: FAILS: stream away cannot reach the broker: nobody is there",
+        "provider hang: FAILS: no answer within 1 s",
+        "provider crash: FAILS: its plugin was asked: killed by signal 6 (Aborted)"], out
+    rows = json.loads(online(text, "--wait-timeout", "1s", "-o", "json", status=1))["online"]
+    assert [row["ok"] for row in rows] == [False] * 5, rows
+    assert rows[1] == {"section": "provider answer", "stream": "answer", "ok": False,
+                       "says": "has 2 partitions, the configuration says 1"}, rows
+    text = LOCAL + stream("v", provision="verify") + section("provider empty", {"type": "mute"})
+    lines = [json.loads(line) for line in online(text, "-o", "jsonl", status=1).splitlines()]
+    assert [(line["section"], line["ok"]) for line in lines] == [("provider local", False), ("provider empty", None)], lines
+
+
+SHELL_CASES = (
+    ("riffle pub", ["publish"]),
+    ("riffle stream ", WORDS["stream"]),
+    ("riffle plugin sh", ["show"]),
+    ("riffle publish ", ["in", "out"]),
+    ("riffle subscribe o", ["out"]),
+    ("riffle publish -c other.ini ", ["elsewhere"]),
+    ("riffle processor status ", ["copy"]),
+    ("riffle stream create x --provider ", ["local"]),
+    ("riffle publish in --payl", ["--payload", "--payload-base64"]),
+    ("riffle subscribe in --payload-encoding ", ["auto", "raw", "base64"]),
+    ("riffle stream list -o j", ["json", "jsonl"]),
+    ("riffle plugin check FILE", ["FILE"]),
+    ("riffle manual riffle.", ["riffle.ini"]),
+    ("riffle plugin show lo", ["local"]),
+    ("riffle completion ba", ["bash"]),
+    ("riffle stream list ", []),
+)
+
+BASH = """
+. <(riffle completion bash)
+COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+case $1 in *' ') COMP_WORDS+=(''); COMP_CWORD=$((COMP_CWORD + 1)) ;; esac
+_riffle 2>/dev/null
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+# The parts of zsh's completion system that the script calls, as words on stdout.
+ZSH = """
+compdef() { }
+compset() { }
+compadd() { shift; local w; for w in "$@"; do [[ $w != $words[CURRENT]* ]] || print -r -- $w; done }
+_files() { print -rl -- $words[CURRENT]*(N) }
+. <(riffle completion zsh)
+words=(${=1}); [[ $1 != *' ' ]] || words+=('')
+CURRENT=$#words
+_riffle
+"""
+
+FISH = "riffle completion fish | source; complete -C $argv[1] | string split -f 1 \\t"
+
+
+def complete(shell, argv):
+    """Each case of the shell, in a directory with a configuration and a file of the case's name."""
+    text = (LOCAL + stream("in") + stream("out") + section("function echo", {"invoker": "passthrough"}) +
+            section("processor copy", {"function": "echo", "input": "in", "output": "out"}))
+    needed(shell)
+    with Instance(text) as i:
+        open(os.path.join(i.dir, "FILE-here"), "w").close()
+        with open(os.path.join(i.dir, "other.ini"), "w") as other:
+            other.write(LOCAL + stream("elsewhere"))
+        i.env.update(PATH=os.path.abspath(BUILD) + ":" + i.env["PATH"], HOME=i.dir)
+        for line, want in SHELL_CASES:
+            done = subprocess.run([*argv, line], cwd=i.dir, env=i.env, capture_output=True, text=True, timeout=60)
+            got = [word for word in done.stdout.splitlines() if word]
+            want = ["FILE-here"] if want == ["FILE"] else want
+            assert done.stderr == "" and sorted(got) == sorted(want), (shell, line, got, want, done.stderr)
+
+
+def bash_completes():
+    complete("bash", ["bash", "--norc", "-c", BASH, "bash"])
+
+
+def zsh_completes():
+    complete("zsh", ["zsh", "-f", "-c", ZSH, "zsh"])
+
+
+def fish_completes():
+    complete("fish", ["fish", "--no-config", "-c", FISH])
+
+
+def scripts_have_every_verb_word_and_option():
+    for shell in ("bash", "zsh", "fish"):
+        script = riffle("completion", shell)[0]
+        for verb in VERBS:
+            if shell == "fish":
+                assert re.search(r"use_subcommand -a %s -d" % verb, script), (shell, verb)
+            else:
+                assert verb in re.search("_riffle_verbs='(.*)'", script)[1].split(), (shell, verb)
+            for short, name, argument in options_of(verb):
+                if name in ("help", "usage"):
+                    continue
+                want = (r"'__riffle_verb %s'%s -l %s " % (verb, " -s " + short if short else "", name)
+                        if shell == "fish" else r"\t%s\) echo '.*%s--%s " % (verb, "-%s " % short if short else "", name))
+                assert re.search(want, script), (shell, verb, name)
+            for word in WORDS.get(verb, []):
+                assert re.search(r"-a %s -d" % word if shell == "fish" else r"'%s'\) echo '.*\b%s\b" % (verb, word),
+                                 script), (shell, word)
+
+
+def names_come_from_the_configuration_alone():
+    text = (LOCAL + stream("in") + section("function f", {"invoker": "passthrough"}) +
+            section("provider hang", {"type": "mute", "how": "hang"}) + stream("far", provider="hang") +
+            section("processor p", {"function": "f", "input": "in"}))
+    with Instance(text, plugins=PLUGINS + ":" + HERE) as i:
+        for what, names in (("streams", "in far"), ("processors", "p"), ("functions", "f"), ("providers", "local hang")):
+            assert i.cli("completion", what).split() == names.split(), what
+        assert {"local", "command", "mute", "early"} <= set(i.cli("completion", "plugins").split())
+        assert not os.path.exists(os.path.join(i.dir, "state"))
+
+
+if __name__ == "__main__":
+    main([help_lists_the_verbs_and_their_words, what_is_unknown_names_the_nearest, an_abbreviated_option_still_counts,
+          pages_are_roff_without_warnings, the_page_of_the_command_has_every_verb_and_option,
+          the_page_of_the_file_has_every_key, the_page_of_a_plugin_comes_from_its_tables,
+          built_pages_are_what_the_program_prints, sample_sections_are_accepted_once_filled, a_plugin_is_shown,
+          a_broken_file_does_not_hide_the_plugins, a_file_is_tried_where_it_can_do_no_harm,
+          a_bad_file_does_not_take_the_list_down, lists_come_in_three_forms, colours_are_for_terminals_that_want_them,
+          a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
+          fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone])

@@ -1,0 +1,318 @@
+"""Functions as programs: each skeleton in one test, each mode and format, and programs that misbehave."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from rig import LOCAL, SRC, Instance, Skip, main, section, stream
+
+TEXT = {"content_type": "text/plain"}
+EXAMPLES = os.path.join(SRC, "examples", "functions")
+RETRY = "retry 5 backoff 10ms..100ms then skip"
+
+
+def quoted(script):
+    return '"%s"' % script.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def program(text):
+    """A Python program for a test, in one argument."""
+    return "python3 -c " + quoted(text)
+
+
+def one(function, window="count 2", **processor):
+    return (LOCAL + stream("in", **TEXT) + stream("out", **TEXT) +
+            section("function f", {"invoker": "command", **function}) +
+            section("processor p", {"function": "f", "input": "in@earliest", "output": "out", "window": window,
+                                    "on-error": RETRY, **processor}))
+
+
+def two(function):
+    streams = "".join(stream(name, **TEXT) for name in ("left", "right", "doubled", "sums"))
+    return (LOCAL + streams + section("function f", {"invoker": "command", **function}) +
+            section("processor p", {"function": "f", "input": "left@earliest, right@earliest",
+                                    "output": "doubled, sums", "window": "count 4", "on-error": RETRY}))
+
+
+def payloads(records):
+    return [r["payload"] for r in records]
+
+
+def children(pid):
+    """The processes whose parent it is."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/stat" % name) as stat:
+                fields = stat.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == str(pid):
+            found.append((int(name), fields[0]))
+    return found
+
+
+def the_child(i):
+    """The one that runs; a child that was killed may not be reaped yet."""
+    def alive():
+        return [pid for pid, state in children(i.daemon.pid) if state not in "ZX"]
+    i.wait_for("there is one child", lambda: len(alive()) == 1)
+    return alive()[0]
+
+
+def calls_open(i):
+    tasks = i.status("p")["tasks"]
+    return tasks[0]["callsOpen"] if tasks else 0
+
+
+def window(i, left, right):
+    i.publish("left", left)
+    i.publish("right", right)
+
+
+def skeleton(command, form):
+    """Three windows of two inputs, two outputs, a window that is retried, one that is given up, and a
+    program that is killed in the middle of one."""
+    with Instance(two({"command": command, "mode": "coprocess", "format": form})) as i:
+        i.start()
+        window(i, ["1", "2"], ["3", "4"])
+        assert sorted(payloads(i.read("doubled", 4))) == ["2", "4", "6", "8"]
+        assert payloads(i.read("sums", 1)) == ["10"]
+        window(i, ["busy", "10"], ["20", "30"])
+        assert payloads(i.read("sums", 2))[1:] == ["60"]
+        assert i.status("p")["tasks"][0]["retries"] == 1
+        # It stands still with a window in its hands, and dies.
+        child = the_child(i)
+        os.kill(child, signal.SIGSTOP)
+        window(i, ["5", "6"], ["7", "8"])
+        i.wait_for("the window is with the program", lambda: calls_open(i) == 1)
+        os.kill(child, signal.SIGKILL)
+        assert payloads(i.read("sums", 3))[2:] == ["26"]
+        assert the_child(i) != child
+        assert i.status("p")["tasks"][0]["retries"] == 2
+        # Not a number: no retry helps, and the next window has nothing of it.
+        window(i, ["1", "x"], ["2", "3"])
+        window(i, ["1", "1"], ["1", "1"])
+        assert payloads(i.read("sums", 4))[3:] == ["4"]
+        i.wait_until_committed("p")
+        assert i.status("p")["tasks"][0]["retries"] == 2
+        child = the_child(i)
+        assert i.stop() == 0
+        assert not os.path.exists("/proc/%d" % child), "the program outlived the daemon"
+
+
+def needs(tool):
+    if shutil.which(tool) is None:
+        if os.environ.get("REQUIRE_" + tool.upper()):
+            raise AssertionError(tool + " is not installed")
+        raise Skip(tool + " is not installed")
+
+
+def the_python_skeleton():
+    skeleton("python3 " + os.path.join(EXAMPLES, "sums.py"), "frames")
+
+
+def the_c_skeleton():
+    with tempfile.TemporaryDirectory(prefix="riffle-e2e-") as top:
+        built = os.path.join(top, "sums")
+        subprocess.run(["cc", "-O2", "-o", built, os.path.join(EXAMPLES, "sums.c")], check=True)
+        skeleton(built, "frames")
+
+
+def the_shell_skeleton():
+    needs("jq")
+    skeleton("sh " + os.path.join(EXAMPLES, "sums.sh"), "json-lines")
+
+
+def the_node_skeleton():
+    needs("node")
+    skeleton("node " + os.path.join(EXAMPLES, "sums.js"), "json-lines")
+
+
+def the_go_skeleton():
+    needs("go")
+    with tempfile.TemporaryDirectory(prefix="riffle-e2e-") as top:
+        built = os.path.join(top, "sums")
+        subprocess.run(["go", "build", "-o", built, os.path.join(EXAMPLES, "sums.go")], check=True,
+                       env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off"))
+        skeleton(built, "json-lines")
+
+
+def every_skeleton_is_under_thirty_lines():
+    for name in os.listdir(EXAMPLES):
+        with open(os.path.join(EXAMPLES, name)) as source:
+            lines = len(source.readlines())
+        assert lines < 30, "%s has %d lines" % (name, lines)
+
+
+def per_window_with_json_lines_names_inputs_and_outputs():
+    # An object for each record on stdin, the end of stdin is the end of the window.
+    script = ('jq -c \'{output: (if .input == "left" then "doubled" else "sums" end), key, headers, '
+              'value: (.value + "!")}\'')
+    needs("jq")
+    with Instance(two({"command": quoted(script), "shell": "yes", "format": "json-lines"})) as i:
+        i.start()
+        i.cli("publish", "left", "-p", "a", "-k", "k1", "--header", "h:v")
+        window(i, ["b"], ["c", "d"])
+        assert payloads(i.read("sums", 2)) == ["c!", "d!"]
+        out = i.read("doubled", 2)
+        assert payloads(out) == ["a!", "b!"], out
+        assert out[0]["headers"] == {"h": "v"}, out
+
+
+def per_record_replies_in_order():
+    script = "read x; sleep 0.0$((9 - x)); printf '%s from %s' $x $RIFFLE_INPUT"
+    text = one({"command": quoted(script), "shell": "yes", "mode": "per-record", "processes": "4"}, "count 8")
+    with Instance(text) as i:
+        i.start()
+        i.publish("in", ["%d" % n for n in range(1, 9)])
+        assert payloads(i.read("out", 8)) == ["%d from in" % n for n in range(1, 9)]
+
+
+def templates_become_arguments():
+    with Instance(one({"command": "printf %s/%s %{attempt} %{pane}"})) as i:
+        i.start()
+        i.publish("in", ["a", "b"])
+        assert payloads(i.read("out", 1)) == ["1/final"]
+
+
+def a_pair_that_cannot_work_is_refused():
+    with Instance(one({"command": "cat", "mode": "coprocess", "format": "lines"})) as i:
+        done = i.run("check")
+        assert done.returncode == 78 and "a coprocess must be told where a window starts" in done.stderr, done
+    with Instance(one({"command": "cat", "mode": "per-record", "format": "frames"})) as i:
+        assert i.run("check").returncode == 78
+    with Instance(two({"command": "cat"})) as i:
+        done = i.run("run")
+        assert done.returncode != 0 and "cannot tell several inputs apart" in done.stderr, done
+
+
+def an_interpreter_for_each_window_is_a_warning():
+    with Instance(one({"command": "python3 x.py"})) as i:
+        done = i.run("check")
+        assert done.returncode == 0 and "an interpreter takes tens of milliseconds" in done.stderr, done
+
+
+HELLO = ("import sys, struct, time, os, signal\n"
+         "o, n = sys.stdout.buffer, sys.stdin.buffer\n"
+         "def send(b): o.write(struct.pack('>I', len(b)) + b); o.flush()\n"
+         "send(b'hRFLF' + struct.pack('>I', 1))\n"
+         "def frame(): return n.read(struct.unpack('>I', n.read(4))[0])\n"
+         "frame()\n"
+         "while True:\n"
+         "  f = frame()\n"
+         "  if f[:1] == b'S': w, bad = f[1:5], 0\n"
+         "  if f[:1] == b'R' and f.endswith(b'bad'): bad = 1\n"
+         "  if f[:1] == b'R' and not bad: send(b'o' + f[1:])\n"
+         "  if f[:1] == b'E' and not bad: send(b'd' + w + struct.pack('>II', 0, 0))\n"
+         "  if f[:1] == b'E' and bad:\n"
+         "    ")
+
+
+def survives(misdeed, says, retries=0, **function):
+    """The window that makes the program misbehave is given up, with the reason; those around it are not."""
+    with tempfile.TemporaryDirectory(prefix="riffle-e2e-") as top:
+        path = os.path.join(top, "hostile.py")
+        with open(path, "w") as out:
+            out.write(HELLO + misdeed + "\n")
+        text = one({"command": "python3 " + path, "format": "frames", "grace": "50ms", "timeout": "20s",
+                    "restart": "10ms", "restart-max": "50ms", **function}, **{"on-error": "retry 3 backoff 10ms..20ms then skip", "outputs": "at-status"})
+        text += (stream("in2", **TEXT) + stream("out2", **TEXT) + section("function g", {"invoker": "passthrough"}) +
+                 section("processor q", {"function": "g", "input": "in2@earliest", "output": "out2", "window": "count 1"}))
+        with Instance(text) as i:
+            i.start()
+            for number in range(3):
+                i.publish("in", ["a%d" % number, "b%d" % number])
+                i.publish("in", ["x", "bad"])
+            i.publish("in2", ["still", "here"])
+            assert payloads(i.read("out2", 2)) == ["still", "here"]
+            i.publish("in", ["last", "one"])
+
+            i.wait_until_committed("p")
+            # Windows overtake one that is tried again; each counts once all the same.
+            good = sorted(p for p in payloads(i.read_all("out")) if p != "x")
+            assert good == ["a0", "a1", "a2", "b0", "b1", "b2", "last", "one"], good
+            assert says in i.logged(), i.logged()[-3000:]
+            assert i.status("p")["tasks"][0]["retries"] == 3 * retries, i.logged()
+            assert [c for c in children(i.daemon.pid) if c[1] in "ZX"] == [], "a zombie"
+            assert i.stop() == 0
+
+
+def a_program_that_dies_on_a_window_twice_is_not_asked_a_third_time():
+    survives("os.kill(os.getpid(), signal.SIGKILL)", "on this window twice: 'python3' was killed by SIGKILL", retries=1)
+
+
+def a_program_that_writes_no_frame():
+    survives("o.write(b'Traceback'); o.flush()", "answers a frame of 1416782179 bytes, max-record is")
+
+
+def a_program_that_writes_half_a_frame_and_ends():
+    survives("o.write(b'\\0\\0\\0\\x40o'); o.flush(); sys.exit(0)", "on this window twice: 'python3' ended", retries=1)
+
+
+def a_program_that_answers_where_there_is_no_output():
+    survives("send(b'o' + struct.pack('>I', 7) + bytes(8) + b'\\xff' * 8 + bytes(4) + b'\\xff' * 4)",
+             "answers on output 7, the processor has 1")
+
+
+def a_program_that_never_answers():
+    survives("time.sleep(1000)", "did not end within timeout", retries=3, timeout="2s")
+
+
+def a_program_that_ignores_sigterm_and_floods():
+    survives("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+             "    while True: o.write(b'\\0\\0\\0\\x1do\\0\\0\\0\\0' + bytes(8) + b'\\xff' * 8 + bytes(8))",
+             "answers more than max-output = 1048576 bytes for one window", **{"max-output": "1MiB"})
+
+
+def a_program_that_closes_its_output():
+    survives("os.close(1); time.sleep(1000)", "closed its output, and goes on")
+
+
+def a_program_that_leaves_a_grandchild_with_its_pipes():
+    survives("os.fork() and os._exit(3); time.sleep(1000)", "exit status 3", retries=1)
+
+
+def children_die_with_a_daemon_that_is_killed():
+    with Instance(one({"command": program("import time; time.sleep(1000)"), "format": "frames"})) as i:
+        i.start(ready=False)
+        child = the_child(i)
+        i.stop(signal.SIGKILL)
+        i.wait_for("the child is gone", lambda: not os.path.exists("/proc/%d" % child) or
+                   open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] in "ZX")
+
+
+def the_status_says_why_a_program_is_not_ready():
+    with Instance(one({"command": program("import sys; sys.exit(4)"), "format": "frames", "restart": "10ms"})) as i:
+        i.start(ready=False)
+        i.wait_for("the status has the exit status", lambda: "ended with exit status 4" in i.run("health").stderr)
+        i.publish("in", ["a", "b"])
+        i.wait_for("the window waits", lambda: "before it said hello" in i.logged())
+        assert i.stop() == 0
+
+
+main([
+    the_python_skeleton,
+    the_c_skeleton,
+    the_shell_skeleton,
+    the_node_skeleton,
+    the_go_skeleton,
+    every_skeleton_is_under_thirty_lines,
+    per_window_with_json_lines_names_inputs_and_outputs,
+    per_record_replies_in_order,
+    templates_become_arguments,
+    a_pair_that_cannot_work_is_refused,
+    an_interpreter_for_each_window_is_a_warning,
+    a_program_that_dies_on_a_window_twice_is_not_asked_a_third_time,
+    a_program_that_writes_no_frame,
+    a_program_that_writes_half_a_frame_and_ends,
+    a_program_that_answers_where_there_is_no_output,
+    a_program_that_never_answers,
+    a_program_that_ignores_sigterm_and_floods,
+    a_program_that_closes_its_output,
+    a_program_that_leaves_a_grandchild_with_its_pipes,
+    children_die_with_a_daemon_that_is_killed,
+    the_status_says_why_a_program_is_not_ready,
+])

@@ -1,0 +1,855 @@
+/* Programs that live on, their formats, per-record, and what a program may do: with real programs. */
+#include "command_bed.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PER_WINDOW, PER_RECORD, COPROCESS };
+enum { LINES, JSON_LINES, FRAMES };
+
+/* What the programs for frames begin with: out, send, and a loop over frames that knows window and attempt. */
+#define FRAMES_PROGRAM                                                                             \
+	"import os, signal, struct, sys, time\n"                                                   \
+	"o, i = sys.stdout.buffer, sys.stdin.buffer\n"                                             \
+	"def put(b): o.write(b); o.flush()\n"                                                      \
+	"def send(b): put(struct.pack('>I', len(b)) + b)\n"                                        \
+	"def text(s): return struct.pack('>I', len(s)) + s\n"                                      \
+	"def say(s, n=0): send(b'o' + struct.pack('>Iq', n, -2**63) + b'\\xff' * 8 + bytes(4) + "  \
+	"text(s))\n"                                                                               \
+	"def done(status=0, why=b''): send(b'd' + w + struct.pack('>I', status) + text(why))\n"    \
+	"def frame():\n"                                                                           \
+	"  n = i.read(4)\n"                                                                        \
+	"  return i.read(struct.unpack('>I', n)[0]) if n else sys.exit(0)\n"                       \
+	"frame()\n"                                                                                \
+	"if not os.environ.get('MUTE'): send(b'hRFLF' + struct.pack('>I', 1))\n"                   \
+	"while True:\n"                                                                            \
+	"  f = frame()\n"                                                                          \
+	"  if f[:1] == b'S': w, attempt = f[1:5], struct.unpack('>I', f[5:9])[0]\n"
+
+#define ECHO                                                                                       \
+	FRAMES_PROGRAM                                                                             \
+	"  if f[:1] == b'R': send(b'o' + f[1:])\n"                                                 \
+	"  if f[:1] == b'E': done()\n"
+
+#define JSON_PROGRAM                                                                               \
+	"import base64, json, os, sys\n"                                                           \
+	"def put(s): sys.stdout.write(s + '\\n'); sys.stdout.flush()\n"                            \
+	"for line in sys.stdin:\n"                                                                 \
+	"  m = json.loads(line)\n"
+
+static void
+program(struct bed *b, int mode, int format, const char *text)
+{
+	script(b, "python3");
+	b->values[OPT_SHELL].u.i = 0;
+	b->words[1] = "-c";
+	b->words[2] = text;
+	b->values[OPT_MODE] = (struct riffle_value){.is_set = 1, .u.i = mode};
+	b->values[OPT_FORMAT] = (struct riffle_value){.is_set = 1, .u.i = format};
+}
+
+static void
+give(struct call *c, struct riffle_batch *batch, const struct riffle_record *r, uint32_t count,
+	const struct riffle_header *headers, const char *const *types)
+{
+	struct riffle_error err = {0};
+	*batch = (struct riffle_batch){.size = sizeof *batch,
+		.record_size = sizeof *r,
+		.record_count = count,
+		.header_count = headers ? 8 : 0,
+		.content_type_count = types ? 2 : 0,
+		.records = r,
+		.headers = headers,
+		.content_types = types,
+		.release = no_release,
+		.host = {1, 0}};
+	uint32_t pushed = 0;
+	while (pushed < count) {
+		int took = ops->call_push(c->call, batch, pushed, count - pushed, &err);
+		assert_true(took >= 0);
+		pushed += (uint32_t)took;
+		if (pushed < count)
+			assert_true(eventually(has_room, c));
+	}
+}
+
+static void
+give_text(struct call *c, struct riffle_batch *batch, struct riffle_record *r, const char *text)
+{
+	*r = (struct riffle_record){.value = bytes(text), .time_ms = RIFFLE_TIME_NONE};
+	give(c, batch, r, 1, NULL, NULL);
+}
+
+/* A window of one text, to its end. */
+static void
+window(struct bed *b, struct call *c, const char *text, const char *start, uint32_t attempt)
+{
+	static struct riffle_batch batch;
+	static struct riffle_record r;
+	struct riffle_error err = {0};
+	begin_window(b, c, 1, start, attempt);
+	ops->call_read(c->call, 1 << 30);
+	give_text(c, &batch, &r, text);
+	ops->call_end(c->call, &err);
+	assert_true(eventually(is_done, c));
+	assert_int_equal(batch.host[0], 1);
+}
+
+static const struct riffle_header headers[] = {{{"h", 1}, {"v", 1}}, {{"h", 1}, {"", 0}},
+	{{"bin", 3}, {"\xff\0", 2}}, {{"none", 4}, {NULL, 0}}};
+static const char *const types[] = {NULL, "text/html"};
+static const struct riffle_record rich[] = {
+	{.value = {"a\nb\0c", 5},
+		.key = {"k", 1},
+		.time_ms = 1700000000123,
+		.content_type = 1,
+		.header_first = 0,
+		.header_count = 4},
+	{.value = {"", 0}, .key = {"", 0}, .time_ms = RIFFLE_TIME_NONE},
+	{.value = {NULL, 0}, .key = {NULL, 0}, .time_ms = -5},
+	{.value = {"\xc3\xa9\"\\\x01 \xf0\x9f\x98\x80", 10}, .key = {"\xfe", 1}, .time_ms = 0},
+};
+
+static const char rich_echo[] =
+	"0 time 1700000000123 key 1'k type 9'text/html header 1'h = 1'v header 1'h = 0' "
+	"header 3'bin = 2'\\ff\\00 header 4'none = absent value 5'a\\0ab\\00c\n"
+	"0 no time key 0' type absent value 0'\n"
+	"0 time -5 key absent type absent value absent\n"
+	"0 time 0 key 1'\\fe type absent value 10'\\c3\\a9\"\\\\01 \\f0\\9f\\98\\80\n";
+
+static void
+run_rich(struct bed *b, struct call *c)
+{
+	static struct riffle_batch batch;
+	struct riffle_error err = {0};
+	begin(b, c, 1);
+	ops->call_read(c->call, 1 << 30);
+	give(c, &batch, rich, 4, headers, types);
+	ops->call_end(c->call, &err);
+	assert_true(eventually(is_done, c));
+	if (c->status != RIFFLE_OK)
+		fail_msg("%s", c->error.text);
+}
+
+static void
+test_frames_keep_all_of_a_record(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	program(&b, COPROCESS, FRAMES, ECHO);
+	start(&b);
+	for (int i = 0; i < 3; i++) {
+		run_rich(&b, &c);
+		assert_string_equal(c.full, rich_echo);
+		end(&c);
+	}
+	ops->destroy(b.self);
+	/* The same conversation with one window, and an end. */
+	program(&b, PER_WINDOW, FRAMES, ECHO);
+	start(&b);
+	run_rich(&b, &c);
+	assert_string_equal(c.full, rich_echo);
+	finish(&b, &c);
+}
+
+static void
+test_json_lines_keep_all_of_a_record(void **state)
+{
+	(void)state;
+	static const char text[] = JSON_PROGRAM
+		"  if m['type'] == 'end':\n"
+		"    put(json.dumps({'type': 'status', 'window': m['window'], 'status': 0}))\n"
+		"  elif m['type'] == 'record':\n"
+		"    del m['type'], m['input']\n"
+		"    if m['contentType'] == 'text/plain': m['contentType'] = None\n"
+		"    put(json.dumps(m))\n";
+	struct bed b;
+	struct call c;
+	program(&b, COPROCESS, JSON_LINES, text);
+	start(&b);
+	run_rich(&b, &c);
+	assert_string_equal(c.full, rich_echo);
+	finish(&b, &c);
+	program(&b, PER_WINDOW, JSON_LINES, text);
+	start(&b);
+	run_rich(&b, &c);
+	assert_string_equal(c.full, rich_echo);
+	finish(&b, &c);
+}
+
+/* What the program got, line by line: it says each back as the value of an answer. */
+static void
+test_json_lines_are_as_the_manual_says(void **state)
+{
+	(void)state;
+	static const char text[] = JSON_PROGRAM
+		"  put(json.dumps({'output': 'x', 'value': line[:-1]}))\n"
+		"  if m['type'] == 'end': put('{\"type\":\"status\",\"window\":1,\"status\":0}')\n";
+	static const struct riffle_record r[] = {
+		{.value = {"{\n \"n\": 0.10 }", 14}, .stream = 1, .time_ms = 7},
+		{.value = {"{not}", 5}, .stream = 1, .time_ms = RIFFLE_TIME_NONE},
+		{.value = {"null", 4}, .stream = 1, .time_ms = RIFFLE_TIME_NONE},
+		{.value = {"10", 2}, .key = {"\xff", 1}, .time_ms = RIFFLE_TIME_NONE},
+	};
+	struct riffle_batch batch;
+	struct riffle_error err = {0};
+	struct bed b;
+	struct call c;
+	program(&b, COPROCESS, JSON_LINES, text);
+	start(&b);
+	begin(&b, &c, 2);
+	ops->call_read(c.call, 1 << 30);
+	give(&c, &batch, r, 4, NULL, NULL);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_string_equal(c.out,
+		"{\"type\":\"start\",\"version\":1,\"window\":1,\"attempt\":2,"
+		"\"inputs\":[{\"name\":\"x\",\"contentType\":\"text/plain\"},"
+		"{\"name\":\"y\",\"contentType\":\"application/json\"}],"
+		"\"outputs\":[{\"name\":\"x\",\"contentType\":\"text/plain\"},"
+		"{\"name\":\"y\",\"contentType\":\"application/json\"}],"
+		"\"headers\":[{\"name\":\"riffle-window-start\",\"value\":\"1000\"},"
+		"{\"name\":\"riffle-attempt\",\"value\":\"2\"}]}|"
+		"{\"type\":\"record\",\"input\":\"y\",\"time\":7,\"contentType\":\"application/"
+		"json\","
+		"\"value\":{  \"n\": 0.10 }}|"
+		"{\"type\":\"record\",\"input\":\"y\",\"contentType\":\"application/json\","
+		"\"valueBase64\":\"e25vdH0=\"}|"
+		"{\"type\":\"record\",\"input\":\"y\",\"contentType\":\"application/"
+		"json\",\"value\":null}|"
+		"{\"type\":\"record\",\"input\":\"x\",\"keyBase64\":\"/"
+		"w==\",\"contentType\":\"text/plain\","
+		"\"value\":\"10\"}|"
+		"{\"type\":\"end\",\"window\":1}|");
+	finish(&b, &c);
+}
+
+/* A window whose program says this at its end. */
+static void
+expect_end(int format, const char *answer, const char *out, int status, uint32_t flags,
+	const char *why)
+{
+	static const char frames[] = FRAMES_PROGRAM "  if f[:1] == b'E': ";
+	static const char json[] =
+		JSON_PROGRAM "  if m['type'] == 'end':\n    ok = "
+			     "'{\"type\":\"status\",\"window\":1,\"status\":0}'\n    ";
+	char text[4096];
+	struct bed b;
+	struct call c;
+	snprintf(text, sizeof text, "%s%s\n", format == FRAMES ? frames : json, answer);
+	program(&b, COPROCESS, format, text);
+	b.values[OPT_MAX_RECORD].u.i = 1000;
+	b.values[OPT_MAX_LINE].u.i = 1000;
+	start(&b);
+	window(&b, &c, "a", "1", 1);
+	if (c.status != status || (status < 0 && c.error.flags != flags) ||
+		strcmp(c.out ? c.out : "", out) != 0 || strstr(c.error.text, why) == NULL)
+		fail_msg("%s: %d, \"%s\", %x \"%s\"", answer, c.status, c.out ? c.out : "",
+			c.error.flags, c.error.text);
+	finish(&b, &c);
+}
+
+static void
+test_a_status_decides(void **state)
+{
+	(void)state;
+	expect_end(FRAMES, "say(b'x'); done()", "x|", RIFFLE_OK, 0, "");
+	expect_end(FRAMES, "done(75, b'busy')", "", RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE,
+		"ended the window with status 75: busy");
+	expect_end(FRAMES, "done(3, b'no\\n')", "", RIFFLE_E_DATA, 0, "with status 3: no\\x0a");
+	expect_end(JSON_LINES, "put('{\"value\":\"x\"}'); put(ok)", "x|", RIFFLE_OK, 0, "");
+	expect_end(JSON_LINES,
+		"put('{\"type\":\"status\",\"window\":1,\"status\":75,\"message\":\"b\"}')", "",
+		RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "with status 75: b");
+	expect_end(FRAMES, "sys.exit(3)", "", RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE,
+		"ended with exit status 3");
+}
+
+static void
+test_frames_that_are_none(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *answer, *why;
+	} cases[] = {
+		{"put(b'\\0\\0\\0\\0')", "a frame of 0 bytes"},
+		{"put(b'Hello, world')", "a frame of 1214606444 bytes, max-record is 1000"},
+		{"put(b'\\0\\0\\3\\xe9')", "a frame of 1001 bytes"},
+		{"send(b'x')", "a frame of an unknown kind: \"x\""},
+		{"send(b'h')", "a hello frame that is too short"},
+		{"send(b'hRFLF\\0\\0\\0\\1')", "says hello twice"},
+		{"send(b'hRFLF\\0\\0\\0\\2')", "version 2, expected 52464c46 and 1"},
+		{"send(b'o')", "an output frame that is too short"},
+		{"say(b'x', 1)", "answers on output 1, the processor has 1"},
+		{"send(b'o' + bytes(12) + b'\\xff' * 8 + b'\\x7f\\xff\\xff\\xff' + text(b''))",
+			"an output frame that is too short"},
+		{"send(b'o' + bytes(12) + b'\\xff' * 8 + b'\\0\\0\\0\\1' + b'\\xff' * 8 + "
+		 "text(b''))",
+			"an output frame that is too short"},
+		{"send(b'o' + bytes(12) + b'\\xff' * 8 + bytes(4) + text(b'a') + b'b')",
+			"an output frame that is too long"},
+		{"send(b'o' + bytes(12) + b'\\xff\\xff\\xff\\xf0' + bytes(12))",
+			"an output frame that is too short"},
+		{"send(b'o' + bytes(12) + b'\\xff' * 4 + text(b'a\\0b') + bytes(4) + text(b''))",
+			"a content type with a NUL byte"},
+		{"w = b'\\0\\0\\0\\7'; done()", "ends window 7, which is not the 1"},
+		{"send(b'd' + w + bytes(4))", "a status frame that is too short"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		expect_end(FRAMES, cases[i].answer, "", RIFFLE_E_DATA, 0, cases[i].why);
+	expect_end(FRAMES, "put(b'\\0\\0\\0\\x40o'); sys.exit(0)", "", RIFFLE_E_DATA,
+		RIFFLE_ERR_RETRIABLE, "'python3' ended");
+}
+
+static void
+test_json_lines_that_are_none(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line, *why;
+	} cases[] = {
+		{"x", "a line is one object"},
+		{"[]", "a line is one object"},
+		{"{}{}", "something behind the object"},
+		{"{\"value\":\"a\"", "an object without an end"},
+		{"{\"value\" \"a\"}", "no ':' behind a name"},
+		{"{\"valu\":\"a\"}", "a member that answers do not have"},
+		{"{\"value\":\"a\",\"value\":\"b\"}", "a member twice"},
+		{"{\"value\":\"a\",\"valueBase64\":\"YQ==\"}", "a \\\"value\\\" and a"},
+		{"{\"value\":10}", "a \\\"value\\\" that is no string"},
+		{"{\"value\":01,\"contentType\":\"a/json\"}", "a malformed number"},
+		{"{\"value\":\"a\\tb\"}", "a control character in a string"},
+		{"{\"value\":\"\\\\x\"}", "a malformed escape"},
+		{"{\"value\":\"\\\\ud800\"}", "a malformed escape"},
+		{"{\"value\":\"\\\\udc00\\\\ud800\"}", "a malformed escape"},
+		{"{\"valueBase64\":\"a\"}", "malformed base64"},
+		{"{\"valueBase64\":\"YR==\"}", "malformed base64"},
+		{"{\"value\":\"a\",\"time\":1.5}", "an object without an end"},
+		{"{\"value\":\"a\",\"time\":99999999999999999999}", "a whole number is expected"},
+		{"{\"value\":\"a\",\"output\":\"z\"}",
+			"an output that the processor does not have"},
+		{"{\"value\":\"a\",\"headers\":{}}", "headers are an array"},
+		{"{\"value\":\"a\",\"headers\":[{\"value\":\"v\"}]}", "a header without a name"},
+		{"{\"value\":\"a\",\"contentType\":\"a\\\\u0000b\"}",
+			"a content type with a NUL byte"},
+		{"{\"value\":\"a\",\"status\":0}", "an output with"},
+		{"{\"type\":\"status\",\"status\":0}", "a status without"},
+		{"{\"type\":\"status\",\"window\":2,\"status\":0}",
+			"ends window 2, which is not the 1"},
+		{"{\"type\":\"record\",\"value\":\"a\"}", "neither output nor status"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char answer[400];
+		const char *why = cases[i].why;
+		char plain[200];
+		size_t n = 0;
+		for (; *why != '\0'; why++)
+			if (*why != '\\')
+				plain[n++] = *why;
+		plain[n] = '\0';
+		snprintf(answer, sizeof answer, "put('%s'); put(ok)", cases[i].line);
+		expect_end(JSON_LINES, answer, "", RIFFLE_E_DATA, 0, plain);
+	}
+	expect_end(JSON_LINES, "put('{\"value\":' + '[' * 100)", "", RIFFLE_E_DATA, 0,
+		"nested too deeply");
+	expect_end(
+		JSON_LINES, "put('x' * 1001)", "", RIFFLE_E_DATA, 0, "more than max-line = 1000");
+	expect_end(JSON_LINES, "sys.stdout.write('x' * 5000); sys.stdout.flush(); sys.stdin.read()",
+		"", RIFFLE_E_DATA, 0, "more than max-line = 1000");
+	expect_end(JSON_LINES, "sys.stdout.buffer.write(b'{\"value\":\"\\xff\"}\\n'); put(ok)", "",
+		RIFFLE_E_DATA, 0, "a string that is not UTF-8");
+}
+
+static int
+one_is_out(void *ctx)
+{
+	struct call *c = ctx;
+	pthread_mutex_lock(&c->lock);
+	size_t n = c->records;
+	pthread_mutex_unlock(&c->lock);
+	return n >= 1;
+}
+
+static void
+test_an_answer_comes_while_the_window_is_open(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, next;
+	struct riffle_error err = {0};
+	struct riffle_batch batch, other;
+	struct riffle_record r, two[2] = {{.value = {"b", 1}}, {.value = {"c", 1}}};
+	program(&b, COPROCESS, FRAMES, ECHO);
+	start(&b);
+	assert_true(ops->capabilities(b.self) & RIFFLE_CAN_STREAM);
+	begin_window(&b, &c, 1, "1", 1);
+	ops->call_read(c.call, 1 << 30);
+	give_text(&c, &batch, &r, "a");
+	assert_true(eventually(one_is_out, &c));
+	assert_false(is_done(&c));
+	/* Behind an open window another one waits, and its end with it. */
+	begin_window(&b, &next, 1, "2", 1);
+	ops->call_read(next.call, 1 << 30);
+	other = (struct riffle_batch){.size = sizeof other,
+		.record_size = sizeof two[0],
+		.record_count = 2,
+		.records = two,
+		.release = no_release,
+		.host = {1, 0}};
+	assert_int_equal(ops->call_push(next.call, &other, 0, 2, &err), 1);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	assert_true(eventually(has_room, &next));
+	assert_int_equal(ops->call_push(next.call, &other, 1, 1, &err), 1);
+	ops->call_end(next.call, &err);
+	assert_true(eventually(is_done, &next));
+	assert_string_equal(next.out, "b|c|");
+	end(&c);
+	finish(&b, &next);
+}
+
+static int
+is_ready(void *ctx)
+{
+	struct riffle_error err;
+	return ops->ready(((struct bed *)ctx)->self, &err) == RIFFLE_OK;
+}
+
+static void
+test_ready_waits_for_hello(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES, ECHO);
+	start(&b);
+	assert_true(eventually(is_ready, &b));
+	ops->destroy(b.self);
+	static const char *const mute[] = {"MUTE=1", NULL};
+	program(&b, COPROCESS, FRAMES, ECHO);
+	b.values[OPT_ENV].u.list = mute;
+	start(&b);
+	assert_int_equal(ops->ready(b.self, &err), RIFFLE_E_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "has not said hello yet"));
+	ops->destroy(b.self);
+	program(&b, COPROCESS, FRAMES, ECHO);
+	b.words[0] = "/no/such/program";
+	start(&b);
+	struct call c;
+	begin_window(&b, &c, 1, "1", 1);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
+	finish(&b, &c);
+}
+
+#define MANY 40
+
+/* All at once; each answers the pid of its program. Returns how many programs there were. */
+static int
+pids_of(uint32_t processes)
+{
+	static struct call calls[MANY];
+	static struct riffle_batch batches[MANY];
+	struct riffle_record r = {.value = {"x", 1}};
+	struct riffle_error err = {0};
+	struct bed b;
+	int pids = 0;
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM
+		"  if f[:1] == b'E': time.sleep(0.01); say(b'%d' % os.getpid()); done()\n");
+	b.values[OPT_PROCESSES].u.i = processes;
+	start(&b);
+	for (int i = 0; i < MANY; i++) {
+		char at[16];
+		snprintf(at, sizeof at, "%d", i);
+		begin_window(&b, &calls[i], 1, at, 1);
+		ops->call_read(calls[i].call, 1 << 30);
+	}
+	int ended[MANY] = {0}, left = MANY;
+	int64_t limit = now_ns(NULL) + INT64_C(20000000000);
+	while (left > 0 && now_ns(NULL) < limit)
+		for (int i = 0; i < MANY; i++) {
+			if (ended[i])
+				continue;
+			batches[i].host[0] = batches[i].host[0] ? batches[i].host[0] : 1;
+			batches[i].size = sizeof batches[i];
+			batches[i].record_size = sizeof r;
+			batches[i].record_count = 1;
+			batches[i].records = &r;
+			batches[i].release = no_release;
+			if (ops->call_push(calls[i].call, &batches[i], 0, 1, &err) < 1)
+				continue;
+			ops->call_end(calls[i].call, &err);
+			ended[i] = 1;
+			left--;
+		}
+	assert_int_equal(left, 0);
+	for (int i = 0; i < MANY; i++) {
+		int is_new = 1;
+		assert_true(eventually(is_done, &calls[i]));
+		assert_int_equal(calls[i].status, RIFFLE_OK);
+		for (int k = 0; k < i; k++)
+			is_new &= strcmp(calls[k].full, calls[i].full) != 0;
+		pids += is_new;
+	}
+	for (int i = 0; i < MANY; i++)
+		end(&calls[i]);
+	ops->destroy(b.self);
+	return pids;
+}
+
+static void
+test_a_pool_has_so_many_programs(void **state)
+{
+	(void)state;
+	assert_int_equal(pids_of(1), 1);
+	assert_int_equal(pids_of(3), 3);
+}
+
+static void
+test_a_window_that_kills_is_found(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, behind;
+	struct riffle_batch batch, other;
+	struct riffle_record r, two[2] = {{.value = {"b", 1}}, {.value = {"c", 1}}};
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM
+		"  if f[:1] == b'R' and f.endswith(b'die'): os.kill(os.getpid(), 9)\n"
+		"  if f[:1] == b'R': send(b'o' + f[1:])\n"
+		"  if f[:1] == b'E': done()\n");
+	start(&b);
+	window(&b, &c, "die", "1", 1);
+	assert_int_equal(c.error.flags, RIFFLE_ERR_RETRIABLE);
+	assert_non_null(strstr(c.error.text, "was killed by SIGKILL"));
+	end(&c);
+	window(&b, &c, "fine", "2", 1);
+	assert_string_equal(c.out, "fine|");
+	end(&c);
+	/* The second time is the last; a window that waits behind it hears nothing of it. */
+	begin_window(&b, &c, 1, "1", 2);
+	begin_window(&b, &behind, 1, "3", 1);
+	ops->call_read(behind.call, 1 << 30);
+	other = (struct riffle_batch){.size = sizeof other,
+		.record_size = sizeof two[0],
+		.record_count = 2,
+		.records = two,
+		.release = no_release,
+		.host = {1, 0}};
+	assert_int_equal(ops->call_push(behind.call, &other, 0, 2, &err), 1);
+	give_text(&c, &batch, &r, "die");
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_non_null(strstr(c.error.text, "on this window twice"));
+	assert_int_equal(c.error.flags, 0);
+	assert_true(eventually(has_room, &behind));
+	assert_int_equal(ops->call_push(behind.call, &other, 1, 1, &err), 1);
+	ops->call_end(behind.call, &err);
+	assert_true(eventually(is_done, &behind));
+	assert_int_equal(behind.status, RIFFLE_OK);
+	assert_string_equal(behind.out, "b|c|");
+	end(&c);
+	finish(&b, &behind);
+}
+
+/* The window in hand is stopped while the next is in the pipe already. */
+static void
+test_cancel_costs_the_program_and_no_other_window(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, behind;
+	struct riffle_batch batch, other;
+	struct riffle_record r, two[2] = {{.value = {"b", 1}}, {.value = {"c", 1}}};
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM
+		"  if f[:1] == b'R' and f.endswith(b'hang'): say(b'in'); time.sleep(1000)\n"
+		"  if f[:1] == b'R': send(b'o' + f[1:])\n"
+		"  if f[:1] == b'E': done()\n");
+	start(&b);
+	begin_window(&b, &c, 1, "1", 1);
+	ops->call_read(c.call, 1 << 30);
+	give_text(&c, &batch, &r, "hang");
+	ops->call_end(c.call, &err);
+	begin_window(&b, &behind, 1, "2", 1);
+	ops->call_read(behind.call, 1 << 30);
+	other = (struct riffle_batch){.size = sizeof other,
+		.record_size = sizeof two[0],
+		.record_count = 2,
+		.records = two,
+		.release = no_release,
+		.host = {1, 0}};
+	assert_int_equal(ops->call_push(behind.call, &other, 0, 2, &err), 1);
+	assert_true(eventually(one_is_out, &c));
+	ops->call_cancel(c.call, RIFFLE_E_TIMEOUT);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_TIMEOUT);
+	assert_int_equal(batch.host[0], 1);
+	assert_true(eventually(has_room, &behind));
+	assert_int_equal(ops->call_push(behind.call, &other, 1, 1, &err), 1);
+	ops->call_end(behind.call, &err);
+	assert_true(eventually(is_done, &behind));
+	assert_string_equal(behind.out, "b|c|");
+	end(&c);
+	finish(&b, &behind);
+}
+
+static void
+test_large_values_both_ways_at_once(void **state)
+{
+	(void)state;
+	static char big[3000000];
+	static struct riffle_record r[8];
+	struct riffle_batch batch;
+	struct riffle_error err = {0};
+	struct bed b;
+	struct call c;
+	memset(big, 'x', sizeof big);
+	for (int i = 0; i < 8; i++)
+		r[i] = (struct riffle_record){.value = {big, sizeof big}};
+	/* It writes eight megabytes before it reads the rest. */
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM "  if f[:1] == b'S': [say(b'y' * 1000000) for _ in range(8)]\n"
+			       "  if f[:1] == b'R': send(b'o' + f[1:])\n"
+			       "  if f[:1] == b'E': done()\n");
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 1 << 30);
+	give(&c, &batch, r, 8, NULL, NULL);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	assert_int_equal(c.records, 16);
+	assert_int_equal(c.len, 16 + 8 * 1000000 + 8 * sizeof big);
+	finish(&b, &c);
+}
+
+static void
+test_a_program_waits_for_credit(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM
+		"  if f[:1] == b'E': [say(b'x' * 100) for _ in range(100000)]; done()\n");
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_end(c.call, &err);
+	ops->call_read(c.call, 1);
+	assert_true(eventually(one_is_out, &c));
+	poll(NULL, 0, 100);
+	assert_int_equal(c.records, 1);
+	ops->call_read(c.call, 1 << 30);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.records, 100000);
+	finish(&b, &c);
+}
+
+static size_t
+count_in(const char *path)
+{
+	size_t n = 0;
+	DIR *d = opendir(path);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void
+test_nothing_is_left_behind(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	size_t fds = count_in("/proc/self/fd"), threads = count_in("/proc/self/task");
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM "  if f[:1] == b'E' and attempt == 1: done()\n"
+			       "  if f[:1] == b'E' and os.fork() == 0: time.sleep(1000)\n"
+			       "  if f[:1] == b'E' and attempt == 2: sys.exit(1)\n");
+	b.values[OPT_RESTART].u.i = b.values[OPT_RESTART_MAX].u.i = 1;
+	start(&b);
+	for (uint32_t i = 0; i < 30; i++) {
+		char at[16];
+		snprintf(at, sizeof at, "%u", i);
+		window(&b, &c, "x", at, 1 + i % 2);
+		end(&c);
+	}
+	ops->destroy(b.self);
+	assert_int_equal(count_in("/proc/self/fd"), fds);
+	assert_int_equal(count_in("/proc/self/task"), threads);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void
+per_record(struct bed *b, const char *text)
+{
+	script(b, text);
+	b->values[OPT_MODE] = (struct riffle_value){.is_set = 1, .u.i = PER_RECORD};
+	b->values[OPT_PROCESSES].u.i = 4;
+}
+
+static void
+run_records(struct bed *b, struct call *c, const char *const *values)
+{
+	static struct riffle_record r[8];
+	static struct riffle_batch batch;
+	struct riffle_error err = {0};
+	uint32_t n = 0;
+	for (; values[n] != NULL; n++)
+		r[n] = (struct riffle_record){.value = bytes(values[n]),
+			.offset = 10 + n,
+			.key = bytes("k"),
+			.time_ms = 5};
+	start(b);
+	begin(b, c, 1);
+	ops->call_read(c->call, 1 << 30);
+	give(c, &batch, r, n, NULL, NULL);
+	ops->call_end(c->call, &err);
+	assert_true(eventually(is_done, c));
+	assert_int_equal(batch.host[0], 1);
+}
+
+static const char *const numbers[] = {"4", "3", "2\n", "1", "0", NULL};
+
+static void
+test_per_record_replies_in_the_order_of_the_records(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	per_record(&b, "x=$(cat; echo .); sleep 0.0${x%%[!0-9]*}; printf %s \"${x%.} $RIFFLE_KEY "
+		       "$RIFFLE_INPUT $RIFFLE_TIME $RIFFLE_ATTEMPT\"");
+	run_records(&b, &c, numbers);
+	assert_string_equal(c.out, "4 k x 5 2|3 k x 5 2|2\n k x 5 2|1 k x 5 2|0 k x 5 2|");
+	assert_int_equal(c.replied, 5);
+	finish(&b, &c);
+	per_record(&b, "true");
+	run_records(&b, &c, numbers);
+	assert_string_equal(c.out, "|||||");
+	finish(&b, &c);
+	per_record(&b, "cat; echo");
+	b.values[OPT_FORMAT] = (struct riffle_value){.is_set = 1, .u.i = JSON_LINES};
+	b.words[0] = "sed 's/\"type\":\"record\",\"input\":\"x\",//'; echo '{\"value\":\"and\"}'";
+	run_records(&b, &c, numbers);
+	assert_string_equal(c.out, "4|and|3|and|2\n|and|1|and|0|and|");
+	assert_int_equal(c.status, RIFFLE_OK);
+	finish(&b, &c);
+}
+
+static void
+test_per_record_names_the_record_that_failed(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	per_record(&b, "read x; [ $x != 1 ] || exit 75; printf $x");
+	run_records(&b, &c, numbers);
+	assert_int_equal(c.status, RIFFLE_E_DATA);
+	assert_int_equal(c.error.flags, RIFFLE_ERR_RETRIABLE);
+	assert_non_null(strstr(c.error.text, "record at offset 13 of partition 0 of input 0: "));
+	assert_int_equal(c.replied, 3);
+	finish(&b, &c);
+}
+
+static void
+test_what_a_program_may_do(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	script(&b, "ulimit -c; ulimit -n; ulimit -f; ulimit -t; ulimit -v; grep NoNewPrivs "
+		   "/proc/self/status "
+		   "| tr -dc 0-9; echo; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -dc 1-9a-f; "
+		   "echo; "
+		   "[ $(ps -o pgid= -p $$) = $$ ] && echo leads");
+	b.values[OPT_LIMIT_FILES].u.i = 17;
+	b.values[OPT_LIMIT_FILE_SIZE].u.i = 512 * 1024;
+	b.values[OPT_LIMIT_CPU].u.i = 9500;
+	b.values[OPT_LIMIT_MEMORY].u.i = 512 << 20;
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 1 << 30);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_string_equal(c.out, "0|17|1024|10|524288|1||leads|");
+	finish(&b, &c);
+	if (geteuid() != 0)
+		return;
+	script(&b, "id -un; id -G; ls / >/dev/null && echo fine");
+	b.values[OPT_USER].u.s = "nobody";
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 1 << 30);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_string_equal(c.out, "nobody|65534|fine|");
+	finish(&b, &c);
+	script(&b, "true");
+	b.values[OPT_USER].u.s = "nobody-of-this-name";
+	assert_int_equal(ops->create(&host, &b.config, &b.self, &err), RIFFLE_E_CONFIG);
+	assert_non_null(strstr(err.text, "user 'nobody-of-this-name': there is none"));
+}
+
+static void
+test_templates_and_their_dangers(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_error err = {0};
+	script(&b, "printf");
+	b.values[OPT_SHELL].u.i = 0;
+	b.words[1] = "%s\\n";
+	b.words[2] = "<%{window-start}>";
+	b.words[3] = "%{attempt}%{window-key}";
+	start(&b);
+	begin_window(&b, &c, 1, "-1; $(id) x", 3);
+	ops->call_read(c.call, 1 << 30);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_string_equal(c.out, "<-1; $(id) x>|3|");
+	end(&c);
+	begin_window(&b, &c, 1, "a\nb", 3);
+	assert_true(eventually(is_done, &c));
+	assert_non_null(strstr(
+		c.error.text, "cannot hand riffle-window-start to the program: it has a newline"));
+	finish(&b, &c);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frames_keep_all_of_a_record),
+		cmocka_unit_test(test_json_lines_keep_all_of_a_record),
+		cmocka_unit_test(test_json_lines_are_as_the_manual_says),
+		cmocka_unit_test(test_a_status_decides),
+		cmocka_unit_test(test_frames_that_are_none),
+		cmocka_unit_test(test_json_lines_that_are_none),
+		cmocka_unit_test(test_an_answer_comes_while_the_window_is_open),
+		cmocka_unit_test(test_ready_waits_for_hello),
+		cmocka_unit_test(test_a_pool_has_so_many_programs),
+		cmocka_unit_test(test_a_window_that_kills_is_found),
+		cmocka_unit_test(test_cancel_costs_the_program_and_no_other_window),
+		cmocka_unit_test(test_large_values_both_ways_at_once),
+		cmocka_unit_test(test_a_program_waits_for_credit),
+		cmocka_unit_test(test_nothing_is_left_behind),
+		cmocka_unit_test(test_per_record_replies_in_the_order_of_the_records),
+		cmocka_unit_test(test_per_record_names_the_record_that_failed),
+		cmocka_unit_test(test_what_a_program_may_do),
+		cmocka_unit_test(test_templates_and_their_dangers),
+	};
+	ops = load_plugin("plugins/invoker-command/.libs/invoker-command.so")->ops;
+	return RUN("coprocess", tests);
+}

@@ -1,0 +1,1125 @@
+/* The blocking adaptor: an author's functions that a test can turn by hand, through the border alone. */
+#include <riffle/simple.h>
+
+#include "test.h"
+
+#include "plugin_host.h"
+
+#include <ftw.h>
+
+/* What the author's side is told by the tests. One lock for all of it. */
+static pthread_mutex_t hand = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	int64_t end;              /* records 0, 2, 4 ... below it exist */
+	int64_t bad_at;           /* -1 = none */
+	int fail_next, fail_open; /* a code, until it is taken away */
+	int goes_back;            /* gives an old offset once */
+	int blocks;               /* next does not come back while it is set */
+	int is_blocked;
+	int opened, closed;
+	/* writing */
+	char written[4096];
+	size_t written_len, flushed_len;
+	int fail_send_at, fail_flush;
+	int sends, flushes;
+} world;
+
+static int
+get(const int *what)
+{
+	pthread_mutex_lock(&hand);
+	int value = *what;
+	pthread_mutex_unlock(&hand);
+	return value;
+}
+
+static void
+set(int *what, int value)
+{
+	pthread_mutex_lock(&hand);
+	*what = value;
+	pthread_mutex_unlock(&hand);
+}
+
+struct reader {
+	int64_t at;
+	char text[32];
+	struct riffle_header header;
+};
+
+static int
+open_reader(const struct riffle_simple *self, const struct riffle_stream *stream, int64_t from,
+	void *reader, struct riffle_error *err)
+{
+	struct reader *r = reader;
+	(void)self;
+	pthread_mutex_lock(&hand);
+	int code = strcmp(stream->topic, "missing") == 0 ? RIFFLE_E_NOTFOUND : world.fail_open;
+	world.opened += code == 0;
+	pthread_mutex_unlock(&hand);
+	if (code != 0)
+		return riffle_simple_fail(err, code, "cannot open %s", stream->topic);
+	/* A little early, as an author may. */
+	r->at = from > 2 ? (from - 2) & ~INT64_C(1) : 0;
+	return RIFFLE_OK;
+}
+
+static void
+close_reader(void *reader)
+{
+	(void)reader;
+	pthread_mutex_lock(&hand);
+	world.closed++;
+	pthread_mutex_unlock(&hand);
+}
+
+static void
+wait_while_blocked(void)
+{
+	set(&world.is_blocked, 1);
+	while (get(&world.blocks))
+		poll(NULL, 0, 1);
+	set(&world.is_blocked, 0);
+}
+
+/* Every third value is null, every fifth empty; a header and a type on what is divisible by eight. */
+static void
+make(struct reader *r, struct riffle_simple_message *m)
+{
+	int n = snprintf(r->text, sizeof r->text, "%lld", (long long)r->at);
+	m->value = (struct riffle_bytes){r->text, (size_t)n};
+	m->key = m->value;
+	if (r->at % 3 == 0)
+		m->value = (struct riffle_bytes){NULL, 0};
+	else if (r->at % 5 == 0)
+		m->value.len = 0;
+	m->offset = r->at;
+	m->time_ms = 1000 + r->at;
+	if (r->at % 8 == 0) {
+		r->header = (struct riffle_header){bytes("h"), {r->text, (size_t)n}};
+		m->headers = &r->header;
+		m->header_count = 1;
+		m->content_type = "text/plain";
+	}
+}
+
+static int
+next_record(void *reader, int timeout_ms, struct riffle_simple_message *m, struct riffle_error *err)
+{
+	struct reader *r = reader;
+	(void)timeout_ms;
+	if (get(&world.blocks))
+		wait_while_blocked();
+	pthread_mutex_lock(&hand);
+	int has = r->at < world.end, code = world.fail_next;
+	int is_bad = r->at == world.bad_at, back = world.goes_back && r->at > 4;
+	pthread_mutex_unlock(&hand);
+	if (code != 0)
+		return riffle_simple_fail(err, code, "next failed on purpose");
+	if (!has)
+		return 0;
+	make(r, m);
+	if (is_bad) {
+		r->at += 2;
+		return riffle_simple_fail(err, RIFFLE_E_DATA, "bad on purpose");
+	}
+	if (back)
+		m->offset = 0;
+	r->at += 2;
+	return 1;
+}
+
+static int
+range(void *reader, int64_t *ret_start, int64_t *ret_end, struct riffle_error *err)
+{
+	(void)reader, (void)ret_start, (void)err;
+	pthread_mutex_lock(&hand);
+	*ret_end = world.end;
+	pthread_mutex_unlock(&hand);
+	return RIFFLE_OK;
+}
+
+static int
+find_time(void *reader, int64_t time_ms, int64_t *ret_offset, struct riffle_error *err)
+{
+	(void)reader, (void)err;
+	*ret_offset = time_ms - 1000;
+	return RIFFLE_OK;
+}
+
+static int
+open_writer(const struct riffle_simple *self, const struct riffle_stream *stream, void *writer,
+	struct riffle_error *err)
+{
+	(void)self, (void)stream, (void)writer;
+	int code = get(&world.fail_open);
+	return code ? riffle_simple_fail(err, code, "cannot open for writing") : RIFFLE_OK;
+}
+
+static int
+send_one(void *writer, const struct riffle_simple_message *m, struct riffle_error *err)
+{
+	(void)writer;
+	if (get(&world.blocks))
+		wait_while_blocked();
+	if (m->value.len > 0 && memchr(m->value.ptr, '!', m->value.len) != NULL)
+		return riffle_simple_fail(err, RIFFLE_E_DATA, "not this one");
+	pthread_mutex_lock(&hand);
+	int fails = ++world.sends == world.fail_send_at;
+	if (!fails && world.written_len + m->value.len < sizeof world.written) {
+		memcpy(world.written + world.written_len, m->value.ptr, m->value.len);
+		world.written_len += m->value.len;
+	}
+	pthread_mutex_unlock(&hand);
+	return fails ? riffle_simple_fail(err, RIFFLE_E_UNAVAILABLE, "away") : RIFFLE_OK;
+}
+
+static int
+flush_all(void *writer, struct riffle_error *err)
+{
+	(void)writer;
+	pthread_mutex_lock(&hand);
+	int fails = world.fail_flush;
+	world.flushes++;
+	if (!fails)
+		world.flushed_len = world.written_len;
+	pthread_mutex_unlock(&hand);
+	return fails ? riffle_simple_fail(err, fails, "disk full") : RIFFLE_OK;
+}
+
+static void
+close_writer(void *writer)
+{
+	(void)writer;
+}
+
+static const struct riffle_option options[] = {
+	{.name = "unused", .type = RIFFLE_OPT_STRING, .doc = "Nothing."}};
+static const struct riffle_simple_source source = {
+	sizeof(struct reader), open_reader, next_record, close_reader, range, find_time};
+static const struct riffle_simple_sink sink = {1, open_writer, send_one, flush_all, close_writer};
+RIFFLE_SIMPLE_PROVIDER("tested", "turned by hand", "1", "none",
+	RIFFLE_CAN_KEYS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_SEEK_TIME, options, source, sink);
+
+static const struct riffle_provider_ops *const ops = &rfs_ops;
+static char dir[64];
+static struct riffle_value values[1];
+static const struct riffle_config config = {.size = sizeof config,
+	.section = RIFFLE_SECTION_PROVIDER,
+	.value_size = sizeof values[0],
+	.value_count = 1,
+	.name = "by hand",
+	.dir = dir,
+	.values = values};
+
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st, (void)kind, (void)at;
+	return remove(path);
+}
+
+static int
+fresh(void **state)
+{
+	(void)state;
+	memset(&world, 0, sizeof world);
+	world.bad_at = -1;
+	strcpy(dir, "/tmp/riffle-simple-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int
+clean(void **state)
+{
+	(void)state;
+	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct riffle_stream
+stream_of(const char *topic)
+{
+	return (struct riffle_stream){.size = sizeof(struct riffle_stream),
+		.partitions = 1,
+		.name = topic,
+		.topic = topic,
+		.content_type = "text/plain"};
+}
+
+struct bed {
+	struct riffle_stream stream;
+	void *self, *source, *sink;
+	struct riffle_event ev;
+};
+
+static void
+make_bed(struct bed *b, const char *topic)
+{
+	struct riffle_error err = {0};
+	*b = (struct bed){.stream = stream_of(topic)};
+	assert_int_equal(ops->create(&host, &config, &b->self, &err), RIFFLE_OK);
+}
+
+struct wanted {
+	int (*poll)(void *object, struct riffle_event *ev);
+	void *object;
+	uint32_t type;
+	struct riffle_event *ev;
+};
+
+static int
+came(void *ctx)
+{
+	struct wanted *w = ctx;
+	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
+	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
+}
+
+static void
+await_source(struct bed *b, uint32_t type)
+{
+	struct wanted w = {ops->source_poll, b->source, type, &b->ev};
+	assert_true(eventually(came, &w));
+}
+
+static void
+await_sink(struct bed *b, uint32_t type)
+{
+	struct wanted w = {ops->sink_poll, b->sink, type, &b->ev};
+	assert_true(eventually(came, &w));
+}
+
+static int
+try_source(
+	struct bed *b, const char *group, uint32_t start, int64_t value, struct riffle_error *err)
+{
+	const struct riffle_source_stream in = {
+		.size = sizeof in, .stream = &b->stream, .start = start, .start_value = value};
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof in,
+		.stream_count = 1,
+		.streams = &in,
+		.group = group};
+	return ops->source_open(b->self, &spec, &b->source, err);
+}
+
+static void
+start_at(struct bed *b, int64_t offset)
+{
+	struct riffle_error err = {0};
+	const uint32_t lane = 0;
+	const struct riffle_position from = {.offset = offset};
+	assert_int_equal(ops->source_start(b->source, &lane, &from, 1, &err), RIFFLE_OK);
+}
+
+/* Opens, and starts where the group stands, which it returns. */
+static int64_t
+open_source(struct bed *b, const char *group, uint32_t start, int64_t value)
+{
+	struct riffle_error err = {0};
+	assert_int_equal(try_source(b, group, start, value, &err), RIFFLE_OK);
+	await_source(b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(b->ev.lane_count, 1);
+	int64_t offset = b->ev.lanes[0].committed.offset;
+	start_at(b, offset);
+	return offset;
+}
+
+static void
+close_source(struct bed *b)
+{
+	ops->source_close(b->source);
+	await_source(b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b->source);
+	b->source = NULL;
+}
+
+static void
+end_bed(struct bed *b)
+{
+	if (b->source != NULL)
+		close_source(b);
+	if (b->sink != NULL) {
+		ops->sink_close(b->sink);
+		await_sink(b, RIFFLE_EV_CLOSED);
+		ops->sink_destroy(b->sink);
+	}
+	ops->destroy(b->self);
+	assert_int_equal(world.opened, world.closed);
+}
+
+struct pull {
+	struct bed *b;
+	uint32_t lane, max_records;
+	size_t max_bytes;
+	struct riffle_batch *batch;
+	struct riffle_error err;
+	int rc;
+};
+
+static int
+pulled(void *ctx)
+{
+	struct pull *p = ctx;
+	p->rc = ops->lane_poll(
+		p->b->source, p->lane, p->max_records, p->max_bytes, &p->batch, &p->err);
+	return p->rc != 0;
+}
+
+static struct riffle_batch *
+pull(struct bed *b, uint32_t max_records, size_t max_bytes)
+{
+	struct pull p = {b, 0, max_records, max_bytes, NULL, {0}, 0};
+	assert_true(eventually(pulled, &p));
+	assert_int_equal(p.rc, 1);
+	p.batch->host[0] = 1;
+	return p.batch;
+}
+
+static void
+drop(struct riffle_batch *batch)
+{
+	batch_unref(&host, batch);
+}
+
+/* Reads until the offset is reached, all in order and none twice. */
+static void
+read_up_to(struct bed *b, int64_t from, int64_t end)
+{
+	while (from < end) {
+		struct riffle_batch *batch =
+			pull(b, end - from < 14 ? (uint32_t)(end - from) / 2 : 7, 1000);
+		assert_in_range(batch->record_count, 1, 7);
+		for (uint32_t i = 0; i < batch->record_count; i++, from += 2)
+			assert_int_equal(riffle_batch_at(batch, i)->offset, from);
+		drop(batch);
+	}
+	assert_int_equal(from, end);
+}
+
+static void
+test_records_arrive_in_order_as_they_are(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 200;
+	make_bed(&b, "t");
+	assert_int_equal(open_source(&b, "g", RIFFLE_START_EARLIEST, 0), 0);
+	for (int64_t at = 0; at < 200;) {
+		struct riffle_batch *batch = pull(&b, 16, 40);
+		for (uint32_t i = 0; i < batch->record_count; i++, at += 2) {
+			const struct riffle_record *r = riffle_batch_at(batch, i);
+			char text[32];
+			snprintf(text, sizeof text, "%lld", (long long)at);
+			assert_int_equal(r->offset, at);
+			assert_int_equal(r->time_ms, 1000 + at);
+			assert_int_equal(r->key.len, strlen(text));
+			assert_memory_equal(r->key.ptr, text, r->key.len);
+			assert_int_equal(r->value.ptr == NULL, at % 3 == 0);
+			if (at % 3 != 0)
+				assert_int_equal(r->value.len, at % 5 == 0 ? 0 : strlen(text));
+			assert_int_equal(r->header_count, at % 8 == 0);
+			if (at % 8 != 0) {
+				assert_int_equal(r->content_type, 0);
+				continue;
+			}
+			const struct riffle_header *h = &batch->headers[r->header_first];
+			assert_memory_equal(h->name.ptr, "h", 1);
+			assert_memory_equal(h->value.ptr, text, h->value.len);
+			assert_string_equal(batch->content_types[r->content_type], "text/plain");
+		}
+		drop(batch);
+	}
+	end_bed(&b);
+}
+
+static void
+test_max_records_and_bytes(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 20000;
+	make_bed(&b, "t");
+	open_source(&b, NULL, RIFFLE_START_OFFSET, 10001);
+	struct riffle_batch *batch = pull(&b, 1, 1 << 20);
+	assert_int_equal(batch->record_count, 1);
+	assert_int_equal(batch->records[0].offset, 10002);
+	drop(batch);
+	batch = pull(&b, 100, 1); /* the first alone is larger */
+	assert_int_equal(batch->record_count, 1);
+	drop(batch);
+	end_bed(&b);
+}
+
+static int
+is_caught_up(void *ctx)
+{
+	struct bed *b = ctx;
+	struct riffle_lane_state state = {.size = sizeof state};
+	assert_int_equal(ops->lane_state(b->source, 0, &state), RIFFLE_OK);
+	return state.as_of_ns != 0 && state.position >= state.log_end;
+}
+
+static void
+test_caught_up_and_awakened(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	struct riffle_batch *batch = pull(&b, 3, 1000);
+	assert_false(is_caught_up(&b));
+	read_up_to(&b, 2 * (int64_t)batch->record_count, 100);
+	drop(batch);
+	assert_true(eventually(is_caught_up, &b));
+	came(&(struct wanted){ops->source_poll, b.source, 0, &b.ev});
+	struct pollfd fd = {.fd = ops->source_fd(b.source), .events = POLLIN};
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	pthread_mutex_lock(&hand);
+	world.end = 102;
+	pthread_mutex_unlock(&hand);
+	assert_int_equal(poll(&fd, 1, 10000), 1);
+	read_up_to(&b, 100, 102);
+	end_bed(&b);
+}
+
+static void
+commit(struct bed *b, int64_t offset, const char *metadata, uint64_t tag)
+{
+	struct riffle_error err = {0};
+	const struct riffle_position at = {
+		.offset = offset, .leader_epoch = 7, .metadata = bytes(metadata)};
+	assert_int_equal(ops->source_commit(b->source, &at, 1, tag, &err), RIFFLE_OK);
+}
+
+static void
+test_a_group_goes_on_where_it_committed(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "odd name/of\ta topic");
+	assert_int_equal(open_source(&b, "ns/p", RIFFLE_START_LATEST, 0), 100);
+	close_source(&b);
+	world.end = 200;
+	/* The start of a new group does not move with the end. */
+	assert_int_equal(open_source(&b, "ns/p", RIFFLE_START_LATEST, 0), 100);
+	assert_null(b.ev.lanes[0].committed.metadata.ptr);
+	commit(&b, 142, "two\nlines 1 2 3", 1);
+	commit(&b, 150, "the last word", 2);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 1);
+	assert_int_equal(b.ev.status, RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 2);
+	close_source(&b);
+	assert_int_equal(open_source(&b, "ns/p", RIFFLE_START_EARLIEST, 0), 150);
+	const struct riffle_position *at = &b.ev.lanes[0].committed;
+	assert_int_equal(at->leader_epoch, 7);
+	assert_int_equal(at->metadata.len, strlen("the last word"));
+	assert_memory_equal(at->metadata.ptr, "the last word", at->metadata.len);
+	assert_int_equal(b.ev.lanes[0].log_start, 0);
+	assert_int_equal(b.ev.lanes[0].log_end, 200);
+	read_up_to(&b, 150, 200);
+	close_source(&b);
+	assert_int_equal(open_source(&b, "other", RIFFLE_START_TIME, 1060), 60);
+	end_bed(&b);
+}
+
+static void
+test_a_commit_before_the_close_counts(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 10;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	commit(&b, 4, NULL, 9);
+	ops->source_close(b.source);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 9);
+	close_source(&b);
+	assert_int_equal(open_source(&b, "g", RIFFLE_START_EARLIEST, 0), 4);
+	end_bed(&b);
+}
+
+static void
+test_damaged_positions_are_refused(void **state)
+{
+	static const char *const damage[] = {"", "riffle positions 2\nend\n",
+		"riffle positions 1\n", "riffle positions 1\n5 0 1 -1\nt\n",
+		"riffle positions 1\n-5 0 1 -1\nt\nend\n",
+		"riffle positions 1\n5 0 1 4000\nt\nend\n", "riffle positions 1\n5 0 0 -1\n\nend\n",
+		"riffle positions 1\n5 0 1 -1\ntt\nend\n"};
+	struct bed b;
+	char path[256];
+	(void)state;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	close_source(&b);
+	snprintf(path, sizeof path, "%s/simple/by%%20hand/g.positions", dir);
+	for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+		struct riffle_error err = {0};
+		FILE *f = fopen(path, "r+e");
+		assert_non_null(f);
+		assert_int_equal(ftruncate(fileno(f), 0), 0);
+		fputs(damage[i], f);
+		fclose(f);
+		assert_int_equal(try_source(&b, "g", RIFFLE_START_EARLIEST, 0, &err), RIFFLE_OK);
+		await_source(&b, RIFFLE_EV_ERROR);
+		assert_int_equal(b.ev.status, RIFFLE_E_FATAL);
+		assert_non_null(strstr(b.ev.error.text, "g.positions is damaged"));
+		close_source(&b);
+	}
+	end_bed(&b);
+}
+
+static void
+test_a_group_has_one_member(void **state)
+{
+	struct bed a, b;
+	struct riffle_error err = {0};
+	(void)state;
+	world.end = 10;
+	make_bed(&a, "t");
+	make_bed(&b, "t");
+	open_source(&a, "g", RIFFLE_START_EARLIEST, 0);
+	assert_int_equal(try_source(&b, "g", RIFFLE_START_EARLIEST, 0, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_UNAVAILABLE);
+	commit(&a, 6, "m", 1);
+	await_source(&a, RIFFLE_EV_COMMITTED);
+	close_source(&a);
+	await_source(&b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(b.ev.lanes[0].committed.offset, 6);
+	close_source(&b);
+	ops->destroy(a.self);
+	end_bed(&b);
+}
+
+static void
+test_rewind_yields_nothing_older(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const uint32_t lane = 0;
+	(void)state;
+	world.end = 4000;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	for (int64_t to = 3800; to > 0; to -= 190) {
+		struct riffle_position from = {.offset = to};
+		drop(pull(&b, 5, 1000));
+		assert_int_equal(ops->source_rewind(b.source, &lane, &from, 1, &err), RIFFLE_OK);
+		read_up_to(&b, to, to + 10);
+	}
+	end_bed(&b);
+}
+
+static void
+test_released_when_the_last_batch_is_back(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const uint32_t lane = 0;
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	struct riffle_batch *batch = pull(&b, 5, 1000), *none = NULL;
+	assert_int_equal(ops->source_release(b.source, &lane, 1, &err), RIFFLE_OK);
+	assert_int_equal(ops->lane_poll(b.source, 0, 5, 1000, &none, &err), 0);
+	b.ev = (struct riffle_event){.size = sizeof b.ev};
+	assert_int_equal(ops->source_poll(b.source, &b.ev), 0);
+	drop(batch);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	assert_int_equal(b.ev.lane_count, 1);
+	end_bed(&b);
+}
+
+/* Batches go back on another thread than the host's. */
+static void *
+drop_there(void *batch)
+{
+	drop(batch);
+	return NULL;
+}
+
+static void
+test_closed_when_the_last_batch_is_back_from_another_thread(void **state)
+{
+	struct bed b;
+	pthread_t other;
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	struct riffle_batch *batch = pull(&b, 5, 1000);
+	ops->source_close(b.source);
+	b.ev = (struct riffle_event){.size = sizeof b.ev};
+	assert_int_equal(ops->source_poll(b.source, &b.ev), 0);
+	assert_int_equal(pthread_create(&other, NULL, drop_there, batch), 0);
+	await_source(&b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b.source);
+	b.source = NULL;
+	pthread_join(other, NULL);
+	end_bed(&b);
+}
+
+static int
+queue_is_full(void *ctx)
+{
+	struct bed *b = ctx;
+	struct riffle_lane_state state = {.size = sizeof state};
+	assert_int_equal(ops->lane_state(b->source, 0, &state), RIFFLE_OK);
+	struct rfs_source *s = b->source;
+	pthread_mutex_lock(&s->base.lock);
+	uint32_t queued = s->lanes[0].queued;
+	pthread_mutex_unlock(&s->base.lock);
+	assert_in_range(queued, 0, RFS_QUEUE_RECORDS);
+	return queued == RFS_QUEUE_RECORDS;
+}
+
+static void
+test_a_slow_host_is_waited_for(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 10000;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	assert_true(eventually(queue_is_full, &b));
+	read_up_to(&b, 0, 10000);
+	end_bed(&b);
+}
+
+static int
+is_failing(void *ctx)
+{
+	struct bed *b = ctx;
+	struct riffle_lane_state state = {.size = sizeof state};
+	assert_int_equal(ops->lane_state(b->source, 0, &state), RIFFLE_OK);
+	return (state.flags & RIFFLE_LANE_FAILING) != 0;
+}
+
+static void
+test_a_failure_that_passes_loses_nothing(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 20;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	read_up_to(&b, 0, 20);
+	set(&world.fail_next, RIFFLE_E_UNAVAILABLE);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_UNAVAILABLE);
+	assert_string_equal(b.ev.error.text, "next failed on purpose");
+	assert_true(is_failing(&b));
+	pthread_mutex_lock(&hand);
+	world.fail_next = 0;
+	world.end = 40;
+	pthread_mutex_unlock(&hand);
+	read_up_to(&b, 20, 40);
+	assert_false(is_failing(&b));
+	end_bed(&b);
+}
+
+static void
+test_what_does_not_pass_ends_the_source(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 20;
+	world.goes_back = 1;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_FATAL);
+	assert_non_null(strstr(b.ev.error.text, "gave offset 0 of t where 5 or more"));
+	close_source(&b);
+	world.goes_back = 0;
+	world.fail_next = RIFFLE_E_AUTH;
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_FATAL);
+	assert_int_equal(b.ev.error.code, RIFFLE_E_AUTH);
+	end_bed(&b);
+}
+
+static void
+test_a_bad_record_is_passed_by_a_rewind(void **state)
+{
+	struct bed b;
+	struct riffle_lane_state at = {.size = sizeof at};
+	const uint32_t lane = 0;
+	const struct riffle_position behind = {.offset = 11};
+	(void)state;
+	world.end = 20;
+	world.bad_at = 10;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	read_up_to(&b, 0, 10);
+	struct pull p = {&b, 0, 7, 1000, NULL, {0}, 0};
+	for (int i = 0; i < 3; i++) {
+		assert_true(eventually(pulled, &p));
+		assert_int_equal(p.rc, RIFFLE_E_DATA);
+		assert_string_equal(p.err.text, "bad on purpose");
+	}
+	assert_int_equal(ops->lane_state(b.source, 0, &at), RIFFLE_OK);
+	assert_int_equal(at.position, 10);
+	assert_int_equal(ops->source_rewind(b.source, &lane, &behind, 1, &p.err), RIFFLE_OK);
+	read_up_to(&b, 12, 20);
+	end_bed(&b);
+}
+
+static int
+is_blocked(void *ctx)
+{
+	(void)ctx;
+	return get(&world.is_blocked);
+}
+
+static void
+test_close_does_not_wait_for_a_blocked_reader(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 20;
+	world.blocks = 1;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	assert_true(eventually(is_blocked, NULL));
+	ops->source_close(b.source); /* or the test would never get to the next line */
+	b.ev = (struct riffle_event){.size = sizeof b.ev};
+	assert_int_equal(ops->source_poll(b.source, &b.ev), 0);
+	set(&world.blocks, 0);
+	end_bed(&b);
+}
+
+/* What was being read while the host went elsewhere belongs nowhere. */
+static void
+test_rewind_while_the_reader_is_blocked(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const uint32_t lane = 0;
+	const struct riffle_position from = {.offset = 100};
+	(void)state;
+	world.end = 200;
+	world.blocks = 1;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_EARLIEST, 0);
+	assert_true(eventually(is_blocked, NULL));
+	assert_int_equal(ops->source_rewind(b.source, &lane, &from, 1, &err), RIFFLE_OK);
+	set(&world.blocks, 0);
+	read_up_to(&b, 100, 200);
+	end_bed(&b);
+}
+
+static void
+test_what_is_not_offered_is_refused(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	make_bed(&b, "missing");
+	struct riffle_stream_info info = {.size = sizeof info};
+	assert_int_equal(ops->describe(b.self, &b.stream, &info, &err), RIFFLE_OK);
+	assert_int_equal(info.flags & RIFFLE_STREAM_EXISTS, 0);
+	assert_int_equal(try_source(&b, NULL, RIFFLE_START_EARLIEST, 0, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_FATAL);
+	assert_string_equal(b.ev.error.text, "cannot open missing");
+	const struct riffle_position at = {.offset = 1};
+	assert_int_equal(ops->source_commit(b.source, &at, 1, 1, &err), RIFFLE_E_INVAL);
+	close_source(&b);
+	b.stream = stream_of("t");
+	assert_int_equal(ops->describe(b.self, &b.stream, &info, &err), RIFFLE_OK);
+	assert_int_equal(info.flags, RIFFLE_STREAM_EXISTS);
+	b.stream.partitions = 2;
+	assert_int_equal(try_source(&b, NULL, RIFFLE_START_EARLIEST, 0, &err), RIFFLE_E_CONFIG);
+	assert_string_equal(err.text, "topic \"t\" has one partition, not 2");
+	assert_int_equal(ops->capabilities(b.self) & RIFFLE_CAN_TRANSACTIONS, 0);
+	end_bed(&b);
+}
+
+/* One source, one thread, two streams: neither starves, and each has a position of its own. */
+static void
+open_two(struct bed *b, const struct riffle_stream *other)
+{
+	struct riffle_error err = {0};
+	const struct riffle_source_stream in[] = {
+		{.size = sizeof in[0], .stream = &b->stream, .start = RIFFLE_START_EARLIEST},
+		{.size = sizeof in[0], .stream = other, .start = RIFFLE_START_LATEST}};
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof in[0],
+		.stream_count = 2,
+		.streams = in,
+		.group = "g"};
+	assert_int_equal(ops->source_open(b->self, &spec, &b->source, &err), RIFFLE_OK);
+	await_source(b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(b->ev.lane_count, 2);
+}
+
+static void
+test_two_streams_of_one_source(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const struct riffle_stream other = stream_of("u");
+	const uint32_t lanes[] = {0, 1};
+	const struct riffle_position from[] = {{.offset = 0}, {.stream = 1, .offset = 40}};
+	struct riffle_position at[] = {{.offset = 6}, {.stream = 1, .offset = 44}};
+	(void)state;
+	world.end = 100;
+	make_bed(&b, "t");
+	open_two(&b, &other);
+	assert_int_equal(b.ev.lanes[0].committed.offset, 0);
+	assert_int_equal(b.ev.lanes[1].committed.offset, 100);
+	assert_int_equal(b.ev.lanes[1].committed.stream, 1);
+	assert_int_equal(ops->source_start(b.source, lanes, from, 2, &err), RIFFLE_OK);
+	for (uint32_t lane = 0; lane < 2; lane++) {
+		struct pull p = {&b, lane, 1, 1000, NULL, {0}, 0};
+		assert_true(eventually(pulled, &p));
+		assert_int_equal(p.batch->records[0].offset, 40 * lane);
+		assert_int_equal(p.batch->records[0].stream, lane);
+		p.batch->host[0] = 1;
+		drop(p.batch);
+	}
+	assert_int_equal(ops->source_commit(b.source, at, 2, 1, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(ops->source_release(b.source, lanes, 2, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	assert_int_equal(b.ev.lane_count, 2);
+	close_source(&b);
+	open_two(&b, &other);
+	assert_int_equal(b.ev.lanes[0].committed.offset, 6);
+	assert_int_equal(b.ev.lanes[1].committed.offset, 44);
+	end_bed(&b);
+}
+
+static void
+test_no_start_at_a_time_without_the_author(void **state)
+{
+	static const struct riffle_simple_source without = {
+		sizeof(struct reader), open_reader, next_record, close_reader, range, NULL};
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	make_bed(&b, "t");
+	assert_true(ops->capabilities(b.self) & RIFFLE_CAN_SEEK_TIME);
+	ops->destroy(b.self);
+	rfs_create(&without, NULL, RFS_CAN_READ | RIFFLE_CAN_SEEK_TIME, &host, &config, &b.self);
+	assert_false(ops->capabilities(b.self) & RIFFLE_CAN_SEEK_TIME);
+	assert_int_equal(try_source(&b, "g", RIFFLE_START_TIME, 5, &err), RIFFLE_E_UNSUPPORTED);
+	assert_string_equal(err.text, "topic \"t\" cannot be read from a time on");
+	const struct riffle_source_spec spec = {.size = sizeof spec, .txn = &b};
+	assert_int_equal(ops->source_open(b.self, &spec, &b.source, &err), RIFFLE_E_UNSUPPORTED);
+	end_bed(&b);
+}
+
+/* Writing. */
+
+struct block {
+	struct riffle_batch batch;
+	struct riffle_record records[4];
+};
+
+static unsigned released;
+
+static void
+block_release(struct riffle_batch *batch)
+{
+	__atomic_add_fetch(&released, 1, __ATOMIC_RELAXED);
+	free(batch->owner);
+}
+
+static struct riffle_batch *
+block(const char *const *texts, uint32_t count)
+{
+	struct block *k = calloc(1, sizeof *k);
+	for (uint32_t i = 0; i < count; i++)
+		k->records[i] = (struct riffle_record){.value = bytes(texts[i]),
+			.partition = RIFFLE_PARTITION_NONE,
+			.time_ms = RIFFLE_TIME_NONE};
+	k->batch = (struct riffle_batch){.size = sizeof k->batch,
+		.record_size = sizeof k->records[0],
+		.record_count = count,
+		.records = k->records,
+		.pinned_bytes = sizeof *k,
+		.owner = k,
+		.release = block_release,
+		.host = {1, 0}};
+	return &k->batch;
+}
+
+static void
+open_sink(struct bed *b)
+{
+	struct riffle_error err = {0};
+	const struct riffle_stream *streams[] = {&b->stream};
+	const struct riffle_sink_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof streams[0],
+		.stream_count = 1,
+		.streams = streams};
+	assert_int_equal(ops->sink_open(b->self, &spec, &b->sink, &err), RIFFLE_OK);
+}
+
+static int
+send_texts(struct bed *b, const char *const *texts, uint32_t count, uint64_t tag)
+{
+	struct riffle_error err = {0};
+	struct riffle_batch *batch = block(texts, count);
+	int n = ops->sink_send(b->sink, batch, 0, count, tag, &err);
+	drop(batch);
+	return n;
+}
+
+static void
+test_sent_means_flushed(void **state)
+{
+	static const char *const one[] = {"a", "b", "c"}, *const two[] = {"d"};
+	struct bed b;
+	(void)state;
+	make_bed(&b, "t");
+	open_sink(&b);
+	released = 0;
+	assert_int_equal(send_texts(&b, one, 3, 5), 3);
+	assert_int_equal(send_texts(&b, two, 1, 6), 1);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.tag, 5);
+	assert_int_equal(b.ev.first, 0);
+	assert_int_equal(b.ev.count, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(b.ev.sent[i].status, RIFFLE_OK);
+	pthread_mutex_lock(&hand);
+	assert_true(world.flushed_len >= 3);
+	pthread_mutex_unlock(&hand);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.tag, 6);
+	assert_int_equal(world.flushed_len, 4);
+	assert_memory_equal(world.written, "abcd", 4);
+	assert_int_equal(released, 2);
+	end_bed(&b);
+}
+
+static void
+test_a_refused_record_is_alone(void **state)
+{
+	static const char *const texts[] = {"a", "no!", "c"};
+	struct bed b;
+	(void)state;
+	make_bed(&b, "t");
+	open_sink(&b);
+	assert_int_equal(send_texts(&b, texts, 3, 1), 3);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.sent[0].status, RIFFLE_OK);
+	assert_int_equal(b.ev.sent[1].status, RIFFLE_E_DATA);
+	assert_int_equal(b.ev.sent[2].status, RIFFLE_OK);
+	assert_string_equal(b.ev.error.text, "not this one");
+	assert_memory_equal(world.written, "ac", 2);
+	end_bed(&b);
+}
+
+static void
+test_after_a_failure_nothing_overtakes(void **state)
+{
+	static const char *const texts[] = {"a", "b", "c"};
+	struct bed b;
+	(void)state;
+	world.fail_send_at = 2;
+	make_bed(&b, "t");
+	open_sink(&b);
+	assert_int_equal(send_texts(&b, texts, 3, 1), 3);
+	await_sink(&b, RIFFLE_EV_SENT);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(b.ev.sent[i].status, RIFFLE_E_UNAVAILABLE);
+	assert_string_equal(b.ev.error.text, "away");
+	assert_int_equal(world.sends, 2);
+	assert_int_equal(send_texts(&b, texts + 1, 2, 2), 2);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.sent[1].status, RIFFLE_OK);
+	set(&world.fail_flush, RIFFLE_E_FATAL);
+	assert_int_equal(send_texts(&b, texts, 1, 3), 1);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.sent[0].status, RIFFLE_E_FATAL);
+	assert_string_equal(b.ev.error.text, "disk full");
+	end_bed(&b);
+}
+
+static void
+test_a_sink_is_full_and_is_closed_when_all_is_written(void **state)
+{
+	static const char *const texts[] = {"a", "b", "c", "d"};
+	struct bed b;
+	uint32_t taken = 0, answered = 0;
+	(void)state;
+	world.blocks = 1;
+	make_bed(&b, "t");
+	open_sink(&b);
+	for (int n = 4; n == 4; taken += (uint32_t)n)
+		n = send_texts(&b, texts, 4, 1);
+	assert_int_equal(taken, RFS_STAGED_RECORDS);
+	ops->sink_close(b.sink);
+	b.ev = (struct riffle_event){.size = sizeof b.ev};
+	assert_int_equal(ops->sink_poll(b.sink, &b.ev), 0);
+	set(&world.blocks, 0);
+	for (; answered < taken; answered += b.ev.count)
+		await_sink(&b, RIFFLE_EV_SENT);
+	end_bed(&b);
+	assert_int_equal(world.sends, taken);
+}
+
+static void
+test_a_sink_that_cannot_open_says_so(void **state)
+{
+	static const char *const texts[] = {"a"};
+	struct bed b;
+	(void)state;
+	world.fail_open = RIFFLE_E_UNAVAILABLE;
+	make_bed(&b, "t");
+	open_sink(&b);
+	await_sink(&b, RIFFLE_EV_ERROR);
+	assert_int_equal(b.ev.status, RIFFLE_E_UNAVAILABLE);
+	assert_string_equal(b.ev.error.text, "cannot open for writing");
+	set(&world.fail_open, 0);
+	assert_int_equal(send_texts(&b, texts, 1, 1), 1);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.sent[0].status, RIFFLE_OK);
+	end_bed(&b);
+}
+
+int
+main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fresh, clean)
+	const struct CMUnitTest tests[] = {
+		CASE(test_records_arrive_in_order_as_they_are),
+		CASE(test_max_records_and_bytes),
+		CASE(test_caught_up_and_awakened),
+		CASE(test_a_group_goes_on_where_it_committed),
+		CASE(test_a_commit_before_the_close_counts),
+		CASE(test_damaged_positions_are_refused),
+		CASE(test_a_group_has_one_member),
+		CASE(test_rewind_yields_nothing_older),
+		CASE(test_released_when_the_last_batch_is_back),
+		CASE(test_closed_when_the_last_batch_is_back_from_another_thread),
+		CASE(test_a_slow_host_is_waited_for),
+		CASE(test_a_failure_that_passes_loses_nothing),
+		CASE(test_what_does_not_pass_ends_the_source),
+		CASE(test_a_bad_record_is_passed_by_a_rewind),
+		CASE(test_close_does_not_wait_for_a_blocked_reader),
+		CASE(test_rewind_while_the_reader_is_blocked),
+		CASE(test_what_is_not_offered_is_refused),
+		CASE(test_two_streams_of_one_source),
+		CASE(test_no_start_at_a_time_without_the_author),
+		CASE(test_sent_means_flushed),
+		CASE(test_a_refused_record_is_alone),
+		CASE(test_after_a_failure_nothing_overtakes),
+		CASE(test_a_sink_is_full_and_is_closed_when_all_is_written),
+		CASE(test_a_sink_that_cannot_open_says_so),
+	};
+	return RUN("simple", tests);
+}
