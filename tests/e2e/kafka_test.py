@@ -177,7 +177,7 @@ def keys_go_where_kafkas_own_client_puts_them():
 
 def a_restart_goes_on_where_it_was():
     space = broker.name()
-    with instance(broker, space, streams(partitions=2) + copy(window="count 3")) as i:
+    with instance(broker, space, streams(partitions=2) + copy(window="count 3", delivery="at-close")) as i:
         i.start()
         for p in ("0", "1"):
             i.publish("in", ["a" + p, "b" + p, "c" + p, "d" + p], "--partition", p)
