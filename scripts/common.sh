@@ -9,7 +9,7 @@ packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config 
 # The tests beside that.
 packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 groff-base mandoc zsh fish tzdata librdkafka-dev"
 # A Kafka broker for them, and a client of it that is not ours.
-packages_kafka="default-jre-headless maven kcat python3-pip"
+packages_kafka="default-jre-headless maven kcat python3-pip openssl"
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"

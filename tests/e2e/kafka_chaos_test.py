@@ -16,11 +16,8 @@ SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
 PARTITIONS = 8
 KEYS = {"rdkafka.session.timeout.ms": "2000", "rdkafka.heartbeat.interval.ms": "300", "request-timeout": "3s",
         "rdkafka.socket.timeout.ms": "5000"}
-WINDOWS = {
-    "at-least-once": {"window": "tumbling 500ms", "time": "record", "by": "key", "max-disorder": "2s",
-                      "idle-after": "1s", "close-after-idle": "1s", "delivery": "at-close", "late": "stop"},
-    "exactly-once": {"window": "none", "max-records": "100"},
-}
+WINDOW = {"window": "tumbling 500ms", "time": "record", "by": "key", "max-disorder": "2s", "idle-after": "1s",
+          "close-after-idle": "1s", "delivery": "at-close", "late": "stop"}
 broker = None
 
 
@@ -29,7 +26,7 @@ def config(guarantee):
     return (stream("in", **text) + stream("out", **text) + section("function echo", {"invoker": "passthrough"}) +
             section("processor copy", {"function": "echo", "input": "in@earliest", "output": "out",
                                        "commit-interval": "200ms", "guarantee": guarantee,
-                                       "on-error": "retry 1000 backoff 100ms..1s then stop", **WINDOWS[guarantee]}))
+                                       "on-error": "retry 1000 backoff 100ms..1s then stop", **WINDOW}))
 
 
 class Load(threading.Thread):

@@ -3,11 +3,12 @@ import collections
 import http.server
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 
-from kafka_rig import TOOL, Broker, instance, provider, runtime
+from kafka_rig import TOOL, Broker, instance, run, runtime
 from rig import LOCAL, Instance, main, section, stream
 
 TEXT = {"content_type": "text/plain", "provider": "franz"}
@@ -243,6 +244,84 @@ def a20_somebody_elses_hanging_transaction():
         i.wait_for("what lay behind it is out", lambda: len(broker.consume(space + "_out")) == 2)
 
 
+def openssl(*words):
+    run("openssl", *words)
+
+
+def certificates(where):
+    """An authority, a certificate of it for this host, and one that expired; the keys stand before them."""
+    def path(name):
+        return os.path.join(where, name)
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=riffle tests",
+            "-keyout", path("ca.key"), "-out", path("ca.pem"))
+    with open(path("names"), "w") as names:
+        names.write("subjectAltName=IP:127.0.0.1\n")
+    for name, days in (("good", "30"), ("expired", "-1")):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", path(name + ".key"),
+                "-out", path(name + ".csr"))
+        openssl("x509", "-req", "-in", path(name + ".csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
+                "-CAcreateserial", "-days", days, "-extfile", path("names"), "-out", path(name + ".crt"))
+        with open(path(name + ".pem"), "w") as both:
+            for part in (".key", ".crt"):
+                with open(path(name + part)) as one:
+                    both.write(one.read())
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=somebody else",
+            "-keyout", path("other.key"), "-out", path("other.pem"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+SECURED = """
+listeners=PLAINTEXT://127.0.0.1:@PORT@,CONTROLLER://127.0.0.1:@CPORT@,GOOD://127.0.0.1:{good},EXPIRED://127.0.0.1:{expired}
+advertised.listeners=PLAINTEXT://127.0.0.1:@PORT@,GOOD://127.0.0.1:{good},EXPIRED://127.0.0.1:{expired}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GOOD:SASL_SSL,EXPIRED:SSL
+ssl.keystore.type=PEM
+listener.name.good.ssl.keystore.location=@DIR@/good.pem
+listener.name.expired.ssl.keystore.location=@DIR@/expired.pem
+sasl.enabled.mechanisms=PLAIN
+listener.name.good.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_riffle="s3cr3t" user_nobody="s3cr3t";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:riffle
+"""
+
+
+def a15_certificates_and_passwords_that_do_not_do():
+    ports = {"good": free_port(), "expired": free_port()}
+
+    def extra(where):
+        certificates(where)
+        with open(os.path.join(where, "extra.properties"), "w") as out:
+            out.write(SECURED.format(**ports))
+
+    with Broker(extra=extra) as secured:
+        def publish(port, **keys):
+            keys = {"ssl.ca.location": os.path.join(secured.dir, "ca.pem"), "security.protocol": "SASL_SSL",
+                    "sasl.mechanism": "PLAIN", "sasl.username": "riffle", "sasl.password": "s3cr3t", **keys}
+            with Instance(runtime(space) + section("provider franz", {
+                    "type": "kafka", "bootstrap-servers": "127.0.0.1:%d" % ports[port], "request-timeout": "3s",
+                    **{"rdkafka." + k: v for k, v in keys.items()}}) + stream("in", **TEXT)) as i:
+                done = i.run("publish", "in", "-p", "x")
+                assert "s3cr3t" not in done.stderr, done.stderr
+                return done
+        space = broker.name()
+        done = publish("good")
+        assert done.returncode == 0, done
+        for words, port, keys in (
+                ("certificate verify failed", "good",
+                 {"ssl.ca.location": os.path.join(secured.dir, "other.pem")}),
+                ("certificate", "expired", {"security.protocol": "SSL"}),
+                ("Authentication failed", "good", {"sasl.password": "wrong"}),
+                ("SCRAM-SHA-256", "good", {"sasl.mechanism": "SCRAM-SHA-256"}),
+                # A16: the broker knows who it is, and that it may not.
+                ("authorization failed", "good", {"sasl.username": "nobody"})):
+            done = publish(port, **keys)
+            assert done.returncode == 1 and words in done.stderr, (words, done.stderr)
+
+
 with Broker() as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [a1_a_broker_that_is_down_at_the_start, a2_a_name_that_leads_nowhere_and_a_port_that_speaks_http,
@@ -250,5 +329,5 @@ with Broker() as broker:
              a10_a_topic_that_is_removed_and_made_anew, a10_a_log_that_is_shorter_than_what_is_committed,
              a11_partitions_that_are_added,
              a12_records_that_are_needed_and_gone, a13_positions_that_expired, a17_a_record_that_is_too_large,
-             a20_somebody_elses_hanging_transaction]
+             a20_somebody_elses_hanging_transaction, a15_certificates_and_passwords_that_do_not_do]
     main([case for case in cases if not only or case.__name__ in only])

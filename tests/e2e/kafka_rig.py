@@ -24,11 +24,13 @@ def run(*words, **options):
 class Broker:
     """A broker that may be killed and come back; without a directory of its own it is somebody else's."""
 
-    def __init__(self, given=None):
+    def __init__(self, given=None, extra=None):
         self.dir = None
         self.servers = given
         if given is None:
             self.dir = tempfile.mkdtemp(prefix="riffle-kafka-")
+            if extra is not None:
+                extra(self.dir)
             run(BROKER, "start", self.dir)
             with open(os.path.join(self.dir, "bootstrap")) as address:
                 self.servers = address.read().strip()
