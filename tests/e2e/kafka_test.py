@@ -7,7 +7,7 @@ import sys
 import time
 
 from kafka_rig import TOOL, Broker, instance, provider, run, runtime
-from rig import BUILD, LOCAL, Instance, main, section, stream
+from rig import BUILD, LOCAL, SRC, Instance, main, section, stream
 
 broker = None
 TEXT = {"content_type": "text/plain", "provider": "franz"}
@@ -158,6 +158,27 @@ def kcat_reads_what_we_write():
         first, second = broker.consume(space + "_in")
         assert first[2:] == ("key", "käse", [("a", "1"), ("a", "2")], 1767323045000), first
         assert second[2:5] == (None, "", []), second
+
+
+def kafkas_own_console_tools_agree():
+    home = os.environ.get("RIFFLE_KAFKA", os.path.join(SRC, "build/kafka"))
+    java = ["java", "-Xmx128m", "-Dlog4j.configuration=file:" + os.path.join(SRC, "tests/kafka/log4j.properties"),
+            "-Dkafka.logs.dir=" + home, "-cp", os.path.join(home, "libs/*")]
+    space = broker.name()
+    with instance(broker, space, streams() + copy()) as i:
+        i.start()
+        run(*java, "kafka.tools.ConsoleProducer", "--bootstrap-server", broker.servers, "--topic", space + "_in",
+            "--property", "parse.headers=true", "--property", "parse.key=true", "--property", "null.marker=NULL",
+            input="content-type:text/plain,mine:m\tkey\thello\nmine:n\tkey\tNULL\nmine:o\tNULL\tno key\n")
+        i.wait_until_committed("copy")
+        out = run(*java, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.servers,
+                  "--topic", space + "_out", "--from-beginning", "--max-messages", "3", "--timeout-ms", "20000",
+                  "--property", "print.headers=true", "--property", "print.key=true")
+        lines = [line.split("\t") for line in out.splitlines()]
+        assert [line[1:] for line in lines] == [["key", "hello"], ["key", "null"], ["null", "no key"]], out
+        headers = [dict(h.split(":", 1) for h in line[0].split(",")) for line in lines]
+        assert [h["mine"] for h in headers] == ["m", "n", "o"], headers
+        assert all(h["content-type"] == "text/plain" and h["ce_type"] == "riffle-event" for h in headers), headers
 
 
 def keys_go_where_kafkas_own_client_puts_them():
@@ -410,7 +431,8 @@ def up(i):
 def cases():
     return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
             events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees,
-            kcat_reads_what_we_write, keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
+            kcat_reads_what_we_write, kafkas_own_console_tools_agree,
+            keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing, exactly_once_survives_kill_9_without_doubles,
             a_transaction_that_cannot_be_committed_leaves_nothing,
             a_static_member_reads_on_at_once_after_kill_9, existing_topics_are_adopted_and_others_refused,
