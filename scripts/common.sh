@@ -7,7 +7,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config libinih-dev
 	libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libsmartcols-dev liblmdb-dev nettle-dev"
 # The tests beside that.
-packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 groff-base mandoc zsh fish tzdata librdkafka-dev"
+packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq groff-base mandoc zsh fish tzdata librdkafka-dev"
 # A Kafka broker for them, and a client of it that is not ours.
 packages_kafka="default-jre-headless maven kcat python3-pip openssl"
 

@@ -2,6 +2,7 @@
 #include "task/task_private.h"
 
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
@@ -29,12 +30,29 @@ rfl_task_bytes(const struct rfl_task *t)
 	return sum;
 }
 
+/* Windows that are over wait for a call, and all of those that may be open are of windows that are not. */
+static int
+waits_for_open_windows(const struct rfl_task *t)
+{
+	const struct rfl_pane *p = rfl_list_first(&t->panes, struct rfl_pane, link);
+	if (p->state != RFL_PANE_WAITING || t->calls_open < t->spec->conf->calls)
+		return 0;
+	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
+		if (!p->is_open)
+			return 0;
+	}
+	return 1;
+}
+
 /* Something that is under way will give memory back without another record. */
 static int
 will_be_less(const struct rfl_task *t)
 {
-	return !rfl_list_empty(&t->panes) || !rfl_list_empty(&t->sides) || t->fires_more ||
-	       t->committing;
+	if (!rfl_list_empty(&t->sides) || t->committing)
+		return 1;
+	if (rfl_list_empty(&t->panes))
+		return t->fires_more;
+	return !waits_for_open_windows(t);
 }
 
 static void
@@ -56,15 +74,17 @@ stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
  * 1 = lanes may be read, which is then in their is_withheld.
  */
 static int
-memory_allows(struct rfl_task *t)
+memory_allows(struct rfl_task *t, int64_t now_ns)
 {
 	size_t bytes = rfl_task_bytes(t), limit = t->spec->memory_bytes;
 	struct riffle_error err = {0};
 	int over = bytes >= limit;
+	/* Of a lane that is read to its end there is nothing to hold back: it may be idle. */
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].is_withheld = over && !t->is_replaying && t->lane_count > 1 &&
 					  rfl_task_has_event_time(t) && t->held_by >= 0 &&
-					  (int32_t)i != t->held_by;
+					  (int32_t)i != t->held_by &&
+					  !rfl_watermark_is_at_end(&t->lanes[i], now_ns);
 	if (!over)
 		return 1;
 	if (t->window == NULL || will_be_less(t))
@@ -219,27 +239,43 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 	*count = 0;
 }
 
+/* May a window end between these times? On a grid ends lie a slide apart; with a zone, or sessions, anywhere. */
+static int
+ends_between(const struct rfl_task *t, int64_t from_ms, int64_t to_ms)
+{
+	const struct rfl_window_spec *s = &t->spec->window;
+	if (from_ms == to_ms)
+		return 0;
+	if (from_ms == RFL_BEFORE_MS || s->zone != NULL || s->shape == RFL_SHAPE_SESSION)
+		return 1;
+	int64_t slide_ms = s->shape == RFL_SHAPE_HOPPING ? s->slide_ms : s->size_ms;
+	int64_t phase_ms = s->offset_ms + s->size_ms;
+	return rfl_floor_div(to_ms - phase_ms, slide_ms) !=
+	       rfl_floor_div(from_ms - phase_ms, slide_ms);
+}
+
 /*
- * What is over must be out before a record that misses it comes (hopping), and a count window that is
- * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
+ * A window is out before the next record once it is over, or full: what is committed of it then says where
+ * the lanes were at that moment. 0 = it is not all out: the rest waits.
  */
 static int
 may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
 {
-	enum rfl_window_kind kind = t->spec->conf->window.kind;
-	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
 		if (*count < rfl_window_room(t->window))
 			return 1;
-		flush(t, lane, count);
-	} else if (kind == RFL_WINDOW_HOPPING) {
-		if (t->is_replaying || rfl_window_next_ms(t->window) > closed_ms)
+	} else if (rfl_task_has_frontier(t) && !t->is_replaying) {
+		/* What is on its way in may be over by now, which the engine cannot know yet. */
+		if (*count > 0 && ends_between(t, t->adds[*count - 1].closed_ms, closed_ms))
+			flush(t, lane, count);
+		if (rfl_window_next_ms(t->window) > closed_ms)
 			return 1;
-		flush(t, lane, count);
 	} else {
 		return 1;
 	}
+	flush(t, lane, count);
 	rfl_task_fire(t);
-	return !t->fires_more;
+	return !t->fires_more && t->reading;
 }
 
 static void
@@ -261,13 +297,27 @@ until_ms(const struct rfl_task *t, const struct rfl_lane *lane)
 	int64_t until = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		const struct rfl_lane *l = &t->lanes[i];
-		if (l == lane || l->chunk == NULL)
+		if (l == lane || l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		if (a->verdict == RFL_ENTERS && a->time_ms < until)
 			until = a->time_ms;
 	}
 	return until;
+}
+
+/*
+ * The first new record of a lane is judged when all lanes are through, by the watermark as it was: nobody
+ * could tell then that the task was away.
+ */
+static int
+must_wait(struct rfl_task *t, struct rfl_lane *lane, const struct riffle_record *r, size_t *count)
+{
+	if (!t->is_replaying || r->offset < lane->replay_to)
+		return 0;
+	flush(t, lane, count);
+	rfl_watermark_through(t, lane);
+	return t->is_replaying;
 }
 
 /* Takes records of the lane in hand as long as it is its turn. 0 = windows have to go out first. */
@@ -281,6 +331,8 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 		uint32_t i = lane->at_record;
 		const struct rfl_admission *a = &lane->admissions[i];
 		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (must_wait(t, lane, r, &count))
+			break;
 		if (a->verdict == RFL_ENTERS) {
 			if (a->time_ms > until)
 				break;
@@ -334,7 +386,7 @@ oldest(struct rfl_task *t)
 	int64_t least = INT64_MAX;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[(t->next_lane + i) % t->lane_count];
-		if (l->chunk == NULL)
+		if (l->chunk == NULL || rfl_lane_waits(t, l))
 			continue;
 		const struct rfl_admission *a = &l->admissions[l->at_record];
 		int64_t time_ms = a->verdict == RFL_ENTERS ? a->time_ms : INT64_MIN;
@@ -387,12 +439,21 @@ admit_batches(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 	return sum;
 }
 
+/* With ever more records on the side way the moment for a commit would never come. */
+static int
+waits_to_commit(const struct rfl_task *t, int64_t now_ns)
+{
+	int64_t interval_ns = t->spec->conf->commit_interval_ms * 1000000;
+	return rfl_side_holds_commit(t) && now_ns - t->commit_begun_ns >= interval_ns;
+}
+
 uint32_t
 rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || !memory_allows(t))
+	if (!t->reading || !rfl_task_has_room(t) || waits_to_commit(t, now_ns) ||
+		!memory_allows(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)
@@ -403,7 +464,8 @@ rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 		if (lane->chunk == NULL && fill_hand(t, lane, now_ns, now_ms))
 			sum += lane->chunk->count;
 		/* On the clock each batch goes in at once, so that a window that it fills is cut behind it. */
-		if (!merges && lane->chunk != NULL && !consume(t, lane, INT64_MAX, now_ms))
+		if (!merges && lane->chunk != NULL && !rfl_lane_waits(t, lane) &&
+			!consume(t, lane, INT64_MAX, now_ms))
 			return sum;
 	}
 	/* As long as all lanes that had something still have: then the order of time is known. */

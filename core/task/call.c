@@ -227,7 +227,9 @@ gathered_piece(struct rfl_call *c, struct riffle_error *reterr)
 		}
 		for (; c->taken < rfl_item_count(item) && n < GATHER_MAX; c->taken++)
 			at[n++] = (struct rfl_record_at){batch, rfl_item_index(item) + c->taken};
-		if (c->taken < rfl_item_count(item))
+		/* The last run of an open pane may still grow. */
+		if (c->taken < rfl_item_count(item) ||
+			(c->pane->is_open && c->item + 1 == all->count))
 			break;
 	}
 	if (rc == RIFFLE_OK) {

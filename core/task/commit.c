@@ -5,20 +5,53 @@
 
 #include <string.h>
 
-/*
- * W: all windows that end at or before it were handed out and need nothing any more. The first group that
- * is not done holds it.
- */
-int64_t
-rfl_task_frontier(const struct rfl_task *t)
+/* The first group that needs something still; NULL = none does. */
+static const struct rfl_group *
+first_open(const struct rfl_task *t)
 {
 	const struct rfl_group *g;
-	int64_t w = rfl_window_frontier(t->window);
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
 		if (!g->is_staged)
-			return g->end_ms - 1 < w ? g->end_ms - 1 : w;
+			return g;
 	}
-	return w;
+	return NULL;
+}
+
+/*
+ * W: all windows that end at or before it were handed out and need nothing any more. The first group that
+ * is not done holds it. Sessions that were put together again may end before the W that was committed,
+ * which they do not move back.
+ */
+static int64_t
+frontier_of(const struct rfl_task *t)
+{
+	const struct rfl_group *g = first_open(t);
+	int64_t w = rfl_window_frontier(t->window);
+	/* Never behind what was committed before, by us or by whoever had the lanes then. */
+	if (g != NULL && g->end_ms - 1 < w)
+		w = g->end_ms - 1;
+	return w > t->committed_frontier_ms ? w : t->committed_frontier_ms;
+}
+
+/*
+ * hw: up to where records were handed to windows, as of W: of what was read since the first open group was
+ * over some may have been late for it, and would not be when it is read again as if it had been in time.
+ */
+int64_t
+rfl_task_hw(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = rfl_task_has_frontier(t) ? first_open(t) : NULL;
+	if (rfl_task_is_at_most_once(t) || g == NULL)
+		return t->lanes[lane].next;
+	return g->cut[lane].next;
+}
+
+static int64_t
+time_of(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = first_open(t);
+	return g == NULL || rfl_task_is_at_most_once(t) ? t->lanes[lane].time_ms
+							: g->cut[lane].time_ms;
 }
 
 /* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */
@@ -28,33 +61,37 @@ low_of(const struct rfl_task *t, uint32_t lane)
 	const struct rfl_lane *l = &t->lanes[lane];
 	if (rfl_task_is_at_most_once(t))
 		return l->next;
-	if (!rfl_task_has_cut(t))
-		return rfl_store_low(t->store, lane, l->next);
-	return rfl_side_low(t, lane, l->settled);
+	if (rfl_task_has_cut(t))
+		return rfl_side_low(t, lane, l->settled);
+	int64_t hw = rfl_task_hw(t, lane), low = rfl_store_low(t->store, lane, l->next);
+	return low < hw ? low : hw;
 }
 
-/* A broker keeps a position only where there is one: before the first record it is where we began. */
 static int64_t
 hw_of(const struct rfl_task *t, uint32_t lane)
 {
-	if (rfl_task_has_frontier(t) || !rfl_task_has_cut(t))
-		return t->lanes[lane].next;
-	return low_of(t, lane);
+	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
+}
+
+/* The open transaction holds outputs of this task, and may not end without its positions. */
+static int
+has_staged(const struct rfl_task *t)
+{
+	const struct rfl_group *g = rfl_list_first(&t->groups, struct rfl_group, link);
+	return (g != NULL && g->is_staged) || rfl_side_has_staged(t);
 }
 
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying)
+	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
 		return 0;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	if (has_staged(t))
+		return 1;
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-		if (rfl_task_has_frontier(t) && t->lanes[i].next > t->lanes[i].committed_hw &&
-			rfl_task_frontier(t) > t->asked_frontier_ms)
-			return 1;
-	}
-	return 0;
+	return rfl_task_has_frontier(t) && frontier_of(t) > t->asked_frontier_ms;
 }
 
 size_t
@@ -77,8 +114,8 @@ rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 			.seq = t->seq + 1,
 			.settings = t->spec->settings,
 			.hw = hw_of(t, i),
-			.frontier_ms = frontier ? rfl_task_frontier(t) : RFL_TUPLE_UNSET,
-			.time_ms = frontier ? lane->time_ms : RFL_TUPLE_UNSET,
+			.frontier_ms = frontier ? frontier_of(t) : RFL_TUPLE_UNSET,
+			.time_ms = frontier ? time_of(t, i) : RFL_TUPLE_UNSET,
 		};
 		rfl_tuple_encode(&tuple, texts[n].text);
 		positions[n] = (struct riffle_position){
@@ -105,12 +142,11 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
-	for (uint32_t i = 0; i < t->lane_count; i++) {
+	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
+	for (uint32_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].asked = low_of(t, i);
-		t->lanes[i].asked_hw = hw_of(t, i);
-	}
 	if (rfl_task_has_frontier(t))
-		t->asked_frontier_ms = rfl_task_frontier(t);
+		t->asked_frontier_ms = frontier_of(t);
 }
 
 /* Under exactly-once the windows of the transaction were kept until now. */
@@ -129,10 +165,9 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++) {
+	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
-		t->lanes[i].committed_hw = t->lanes[i].asked_hw;
-	}
+	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }
@@ -159,8 +194,11 @@ void
 rfl_task_commit_undone(struct rfl_task *t)
 {
 	struct rfl_group *g;
+	/* The number is used by the next one: those that are committed have no gaps. */
+	if (t->committing)
+		t->seq--;
 	t->committing = 0;
-	t->asked_frontier_ms = RFL_BEFORE_MS;
+	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link)

@@ -106,9 +106,7 @@ init_lane(struct rfl_task *t, struct rfl_lane *l, const struct rfl_task_lane *at
 		.next = at->low,
 		.settled = at->low,
 		.asked = at->low,
-		.asked_hw = at->low,
 		.committed = at->low,
-		.committed_hw = at->low,
 		.replay_to = at->low,
 		.frontier_ms = RFL_BEFORE_MS,
 		.is_through = 1,
@@ -358,7 +356,7 @@ may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
 	if (!rfl_task_is_at_most_once(t) || p->group == NULL)
 		return p->sends_open == 0;
 	for (size_t i = 0; i < t->lane_count; i++)
-		if (t->lanes[i].committed < p->group->cut[i])
+		if (t->lanes[i].committed < p->group->cut[i].next)
 			return 0;
 	return 1;
 }

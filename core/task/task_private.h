@@ -37,12 +37,10 @@ struct rfl_admission {
 
 struct rfl_lane {
 	struct rfl_task_lane at;
-	int64_t next;    /* next offset to admit; also hw */
-	int64_t settled; /* low of what is settled, where that is a cut */
-	int64_t asked;   /* low of the commit under way, or of the last one */
-	int64_t asked_hw;
+	int64_t next;      /* next offset to admit; also hw */
+	int64_t settled;   /* low of what is settled, where that is a cut */
+	int64_t asked;     /* low of the commit under way, or of the last one */
 	int64_t committed; /* low that is committed for sure */
-	int64_t committed_hw;
 
 	/* What was committed by whoever had the lane before. */
 	int64_t replay_to;   /* hw: records below were handed to windows before */
@@ -68,7 +66,6 @@ struct rfl_side {
 	struct rfl_list link; /* in the task's sides, in the order of arrival */
 	uint32_t lane;
 	int64_t offset;
-	int64_t missed_end_ms; /* late: of the window it missed; RFL_BEFORE_MS = nothing is waited for */
 	struct rfl_chunk *chunk;
 	struct riffle_batch *batch; /* as the sink gets it */
 	const struct rfl_route *route;
@@ -104,7 +101,7 @@ struct rfl_task {
 	int fires_more; /* the engine has more windows that are over */
 
 	uint32_t seq; /* of the last commit */
-	int64_t asked_frontier_ms;
+	int64_t asked_frontier_ms, committed_frontier_ms, commit_begun_ns;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */
@@ -135,6 +132,13 @@ int rfl_task_is_at_most_once(const struct rfl_task *t);
 /* Outputs wait for the call's status. */
 int rfl_task_holds_outputs(const struct rfl_task *t);
 
+/* It has read again what there was to, and waits at the first new record for the other lanes. */
+static inline int
+rfl_lane_waits(const struct rfl_task *t, const struct rfl_lane *l)
+{
+	return t->is_replaying && l->is_through && l->chunk != NULL;
+}
+
 /* door.c: judges all records of the batch in hand; refused ones are dealt with when their turn comes. */
 void rfl_door_judge(
 	struct rfl_task *t, struct rfl_lane *lane, const struct riffle_batch *b, int64_t now_ms);
@@ -145,8 +149,12 @@ char *rfl_door_reason(const struct rfl_task *t, const struct rfl_lane *lane,
 /* watermark.c */
 void rfl_watermark_init(struct rfl_task *t);
 void rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms);
+/* The lane has read again what its predecessor had; the last one to get there ends the replay. */
+void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 /* For this record, windows that end at or before it are over. */
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
+/* Nothing more is there, as the provider said just now. */
+int rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns);
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 
@@ -176,7 +184,7 @@ int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_b
 void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
 
 /* side.c */
-void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t end_ms);
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms);
 void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
 /* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
 int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
@@ -184,18 +192,21 @@ int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct r
 void rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 int rfl_side_is(const void *detail);
 void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error *err);
-/* Exactly-once: into the open transaction go those that W, or the cut, has come past. Bytes. */
+/* Exactly-once: into the open transaction go those that its hw, or its cut, has come past. Bytes. */
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
+int rfl_side_has_staged(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
+/* At least once: a position says that the records before it are done, late ones too. */
+int rfl_side_holds_commit(const struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
 void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
 /* The first offset of the lane that a side record still holds; next = none. */
 int64_t rfl_side_low(const struct rfl_task *t, uint32_t lane, int64_t next);
 
-/* commit.c: the W that may be committed now. */
-int64_t rfl_task_frontier(const struct rfl_task *t);
+/* commit.c: the hw that may be committed now. */
+int64_t rfl_task_hw(const struct rfl_task *t, uint32_t lane);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);

@@ -58,6 +58,9 @@ rfl_watermark_init(struct rfl_task *t)
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
+	t->asked_frontier_ms = t->committed_frontier_ms = t->watermark_ms;
+	if (rfl_task_has_frontier(t))
+		rfl_window_restore(t->window, t->watermark_ms);
 	if (rfl_task_has_event_time(t))
 		advance(t);
 }
@@ -78,7 +81,10 @@ rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int6
 {
 	if (!rfl_task_has_event_time(t))
 		return RFL_BEFORE_MS;
-	return offset < lane->replay_to ? lane->frontier_ms : t->watermark_ms;
+	if (offset >= lane->replay_to)
+		return t->watermark_ms;
+	/* The first record of an open session may lie further back than W less the gap. */
+	return t->spec->conf->window.kind == RFL_WINDOW_SESSION ? RFL_BEFORE_MS : lane->frontier_ms;
 }
 
 /* Where the provider stands with a lane of which we have everything it gave. 1 = it said so just now. */
@@ -92,26 +98,38 @@ lane_state(const struct rfl_lane *l, int64_t now_ns, struct riffle_lane_state *r
 	return ret->as_of_ns > 0 && now_ns - ret->as_of_ns <= FRESH_NS;
 }
 
+void
+rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane)
+{
+	lane->is_through = 1;
+	for (size_t i = 0; i < t->lane_count; i++)
+		if (!t->lanes[i].is_through)
+			return;
+	t->is_replaying = 0;
+	advance(t);
+}
+
+int
+rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns)
+{
+	struct riffle_lane_state state;
+	return l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) && state.flags == 0 &&
+	       state.position >= state.log_end;
+}
+
+/* Offsets have gaps: the last ones before replay_to may not be records, so none comes that shows it. */
 static void
 look_through(struct rfl_task *t, int64_t now_ns)
 {
-	int left = 0;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[i];
 		struct riffle_lane_state state;
-		if (!l->is_through && l->next >= l->replay_to)
-			l->is_through = 1;
-		/* Offsets have gaps: the last ones before replay_to may not be records. */
-		if (!l->is_through && l->is_dry && l->chunk == NULL &&
-			lane_state(l, now_ns, &state))
-			l->is_through = state.position >= l->replay_to;
-		left |= !l->is_through;
+		int ends = l->next >= l->replay_to ||
+			   (l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) &&
+				   state.position >= l->replay_to);
+		if (!l->is_through && ends)
+			rfl_watermark_through(t, l);
 	}
-	if (left)
-		return;
-	t->is_replaying = 0;
-	if (rfl_task_has_event_time(t))
-		advance(t);
 }
 
 /*
@@ -121,23 +139,19 @@ look_through(struct rfl_task *t, int64_t now_ns)
 static void
 look_idle(struct rfl_task *t, struct rfl_lane *l, int64_t now_ns, int64_t *next_ns)
 {
-	struct riffle_lane_state state;
 	int64_t due_ns = l->last_record_ns + t->spec->conf->idle_after_ms * NS_PER_MS;
 	if (!l->is_dry || l->is_withheld || l->chunk != NULL) {
 		l->is_idle = 0;
 		return;
 	}
-	if (l->is_idle)
-		return;
 	if (now_ns < due_ns) {
 		rfl_task_note_next(next_ns, due_ns);
 		return;
 	}
-	if (!lane_state(l, now_ns, &state) || state.flags != 0 || state.position < state.log_end) {
+	/* Also of one that was idle: it may have begun to fail, or have something that it does not give. */
+	l->is_idle = rfl_watermark_is_at_end(l, now_ns);
+	if (!l->is_idle)
 		rfl_task_note_next(next_ns, now_ns + 1000 * NS_PER_MS);
-		return;
-	}
-	l->is_idle = 1;
 }
 
 /* Nothing comes any more: what is open is closed by the wall, after a while. */

@@ -43,6 +43,17 @@ rfl_window_destroy(struct rfl_window *w)
 	free(w);
 }
 
+void
+rfl_window_restore(struct rfl_window *w, int64_t closed_ms)
+{
+	RFL_CHECK(w, RFL_WINDOW_MAGIC);
+	if (closed_ms <= -RFL_WINDOW_TIME_LIMIT || closed_ms >= RFL_WINDOW_TIME_LIMIT)
+		return;
+	w->frontier_ms = closed_ms;
+	if (w->spec.shape == RFL_SHAPE_TUMBLING || w->spec.shape == RFL_SHAPE_HOPPING)
+		rfl_panes_restore(w, closed_ms);
+}
+
 /* Eight bytes at a time through a multiplication whose both halves are used; keys are short. */
 uint32_t
 rfl_window_hash(const void *key, size_t len)

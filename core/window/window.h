@@ -97,6 +97,12 @@ struct rfl_window *rfl_window_create(
 	const struct rfl_window_spec *spec, rfl_window_drop_fn *drop, void *ctx);
 void rfl_window_destroy(struct rfl_window *w); /* drops what it holds; NULL is a no-op */
 
+/*
+ * Windows that end at or before closed_ms were handed out by a predecessor: they are never handed out
+ * here. Before the first add.
+ */
+void rfl_window_restore(struct rfl_window *w, int64_t closed_ms);
+
 uint32_t rfl_window_hash(const void *key, size_t len);
 
 /*

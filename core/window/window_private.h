@@ -43,6 +43,7 @@ struct rfl_window {
 
 /* panes.c, sessions.c, counts.c */
 void rfl_panes_init(struct rfl_window *w);
+void rfl_panes_restore(struct rfl_window *w, int64_t closed_ms);
 void rfl_panes_begin(struct rfl_window *w, int64_t t_ms);
 void rfl_sessions_init(struct rfl_window *w);
 void rfl_counts_init(struct rfl_window *w);
