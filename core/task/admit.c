@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
@@ -169,6 +170,10 @@ fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now
 	if (rc <= 0)
 		return 0;
 	rfl_batch_take(b);
+	struct riffle_batch *opened =
+		rfl_envelope_open(t->spec->conf->inputs[lane->at.input].stream, b);
+	rfl_batch_unref(b);
+	b = opened;
 	lane->last_record_ns = now_ns;
 	lane->is_idle = 0;
 	uint32_t id = (uint32_t)(lane - t->lanes);

@@ -3,6 +3,7 @@
 
 #include "admin/admin.h"
 #include "admin/render.h"
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/child.h"
@@ -120,14 +121,14 @@ test_base64(void **state)
 		struct rfl_buf to = RFL_BUF_INIT, back = RFL_BUF_INIT;
 		rfl_base64_encode(pairs[i][0], strlen(pairs[i][0]), &to);
 		assert_string_equal(rfl_buf_str(&to), pairs[i][1]);
-		assert_int_equal(rfl_base64_decode(pairs[i][1], &back), 0);
+		assert_int_equal(rfl_base64_decode(pairs[i][1], strlen(pairs[i][1]), &back), 0);
 		assert_string_equal(rfl_buf_str(&back), pairs[i][0]);
 		rfl_buf_fini(&to);
 		rfl_buf_fini(&back);
 	}
 	struct rfl_buf bad = RFL_BUF_INIT;
-	assert_int_equal(rfl_base64_decode("Zg=", &bad), -1);
-	assert_int_equal(rfl_base64_decode("Z*==", &bad), -1);
+	assert_int_equal(rfl_base64_decode("Zg=", 3, &bad), -1);
+	assert_int_equal(rfl_base64_decode("Z*==", 4, &bad), -1);
 	rfl_buf_fini(&bad);
 }
 
