@@ -202,6 +202,9 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (r->missed == 0)
 		return;
 	int replays = riffle_batch_at(lane->chunk->batch, record)->offset < lane->replay_to;
+#ifdef RFL_SABOTAGE_NO_HW
+	replays = 0;
+#endif
 	if (r->accepted > 0) {
 		t->late_in_part += !replays;
 		return;

@@ -158,6 +158,9 @@ void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
 /* Nothing more is there, as the provider said just now. */
 int rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns);
+#ifdef RFL_SABOTAGE_ONE_W
+extern int64_t rfl_sabotage_w_ms;
+#endif
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 

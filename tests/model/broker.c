@@ -244,12 +244,12 @@ apply(struct m_instance *at, const struct riffle_position *p)
 	if (p->offset < l->committed || (tuple.hw < l->committed_hw && !is_new) ||
 		tuple.hw < p->offset ||
 		tuple.frontier_ms < l->committed_frontier || tuple.time_ms < l->committed_time)
-		m_fail(w, "a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
+		m_object(w, "a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
 			  ", hw %" PRId64 " after %" PRId64 ", W %" PRId64 " after %" PRId64,
 			input, p->partition, p->offset, l->committed, tuple.hw, l->committed_hw,
 			tuple.frontier_ms, l->committed_frontier);
 	if (tuple.seq != l->committed_seq + 1)
-		m_fail(w, "commit %u of lane %d/%d follows on %u", tuple.seq, input, p->partition,
+		m_object(w, "commit %u of lane %d/%d follows on %u", tuple.seq, input, p->partition,
 			l->committed_seq);
 	make_final(w, &at->tasks[p->partition], input, l->committed_hw, tuple.hw);
 	l->committed = p->offset;

@@ -178,7 +178,7 @@ call_end(void *call, struct riffle_error *reterr)
 	const char *why = ref_check_call(&c->at->tasks[c->partition].ref, c->start_ms, c->end_ms,
 		c->key, c->lanes, c->records, c->count);
 	if (why != NULL)
-		m_fail(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
+		m_object(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
 			c->start_ms, c->end_ms, c->key, why);
 	if (!c->w->answers_late || c->w->is_ending)
 		finish(c);

@@ -8,6 +8,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#ifdef RFL_SABOTAGE_ONE_W
+#include "task/task_private.h"
+#endif
+
 /* The model follows what enters windows, and in which order. */
 static struct world *world;
 void __real_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
@@ -60,7 +64,7 @@ follow(struct m_task *t, const struct rfl_window_record *r)
 	m_trace(w, "    %d/%d/%d enters, time %" PRId64 ", W %" PRId64 "%s", input, t->partition,
 		(int)id->record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
 	if (r->time_ms != time_ms || r->closed_ms != (e->closed_ms == REF_NEVER ? RFL_BEFORE_MS : e->closed_ms))
-		m_fail(w,
+		m_object(w,
 			"record %d/%d/%d is judged by time %" PRId64 " and watermark %" PRId64
 			", should be %" PRId64 " and %" PRId64,
 			input, t->partition, (int)id->record, r->time_ms, r->closed_ms, time_ms,
@@ -79,7 +83,7 @@ __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, s
 	for (size_t i = 0; i < count; i++) {
 		const struct ref_entry *e = &t->ref.list[first + (int)i];
 		if ((records[i].accepted == 0) != e->is_late)
-			m_fail(world, "record %d/%d/%d is %s", e->lane, t->partition, e->record,
+			m_object(world, "record %d/%d/%d is %s", e->lane, t->partition, e->record,
 				e->is_late ? "late, and no one says so" : "called late, and is not");
 	}
 }
@@ -235,6 +239,14 @@ m_task_close(struct m_task *t)
 	t->task = NULL;
 }
 
+static void
+forget_process(void)
+{
+#ifdef RFL_SABOTAGE_ONE_W
+	rfl_sabotage_w_ms = INT64_MIN;
+#endif
+}
+
 void
 m_instance_close(struct m_instance *at)
 {
@@ -243,6 +255,7 @@ m_instance_close(struct m_instance *at)
 			m_task_close(&at->tasks[p]);
 	rfl_outlet_fini(&at->outlet);
 	m_drop_all(&at->pending);
+	forget_process();
 }
 
 /* Idle is who has no more, as the provider says. */
@@ -254,7 +267,7 @@ check_idle(struct m_task *t)
 		const struct m_lane *l = m_lane(w, i, t->partition);
 		if (rfl_task_lane_view(t->task, (size_t)i).is_idle &&
 			(t->next[i] < l->available || l->flags != 0))
-			m_fail(w, "lane %d/%d counts as idle, and is not read to its end", i,
+			m_object(w, "lane %d/%d counts as idle, and is not read to its end", i,
 				t->partition);
 	}
 }
@@ -269,7 +282,7 @@ check_barrier(struct m_task *t, const struct rfl_task_view *v)
 		int64_t position = t->next[i] < l->available ? l->list[t->next[i]].offset
 							     : m_log_end(l);
 		if (t->ref.lanes[i].hw > position)
-			m_fail(w, "the task goes on, and lane %d/%d has not come past what was read before",
+			m_object(w, "the task goes on, and lane %d/%d has not come past what was read before",
 				i, t->partition);
 	}
 }
@@ -298,10 +311,10 @@ run_task(struct m_task *t)
 	check_barrier(t, &v);
 	look(t, &v);
 	if (v.watermark_ms != t->ref.watermark_ms)
-		m_fail(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64, t->partition,
+		m_object(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64, t->partition,
 			v.watermark_ms, t->ref.watermark_ms);
 	if (v.watermark_ms < t->watermark_ms)
-		m_fail(w, "the watermark goes back");
+		m_object(w, "the watermark goes back");
 	t->watermark_ms = v.watermark_ms;
 }
 
@@ -560,6 +573,7 @@ m_crash(struct m_instance *at)
 	w->crashes++;
 	leave_commit(at);
 	leave_sends(at);
+	forget_process();
 	for (int p = 0; p < w->partition_count; p++) {
 		had[p] = at->tasks[p].task != NULL;
 		if (had[p])

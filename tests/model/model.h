@@ -104,7 +104,7 @@ struct m_instance {
 struct world {
 	uint64_t seed, random; /* random: of the steps */
 	int step, step_limit, record_limit;
-	int is_traced, is_ending;
+	int is_traced, is_blind, is_ending;
 	const char *why; /* it failed; text is in `text` */
 	char text[512];
 
@@ -137,6 +137,10 @@ int m_chance(struct world *w, int n);
 
 void m_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The life is wrong, and over. */
+/*
+ * The same of what only a look inside shows. A blind life goes on: then what came out must tell.
+ */
+void m_object(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void m_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* setup.c: what the seed says of shapes, policies and logs. */
