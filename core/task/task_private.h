@@ -85,7 +85,7 @@ struct rfl_task {
 	struct rfl_store *store;
 	struct rfl_window_record *adds; /* on their way into the engine */
 	uint32_t *add_records;          /* their places in the batch in hand */
-	int64_t adds_due_ms;            /* hopping: the first end of a window that they will be in */
+	int64_t adds_due_ms; /* hopping: the first end of a window that they will be in */
 
 	int64_t watermark_ms; /* of the window's clock; RFL_BEFORE_MS = not known yet */
 	int is_replaying;     /* until all lanes are through: no window fires, nothing commits */

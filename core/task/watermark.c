@@ -125,8 +125,8 @@ int
 rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns)
 {
 	struct riffle_lane_state state;
-	return l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) &&
-	       state.flags == 0 && state.position >= state.log_end;
+	return l->is_dry && l->chunk == NULL && lane_state(l, now_ns, &state) && state.flags == 0 &&
+	       state.position >= state.log_end;
 }
 
 /* Offsets have gaps: the last ones before replay_to may not be records, so none comes that shows it. */

@@ -68,8 +68,9 @@ lane_poll(void *source, uint32_t number, uint32_t max_records, size_t max_bytes,
 		.content_types = types,
 		.pinned_bytes = (size_t)n * sizeof(struct riffle_record),
 		.release = free_batch};
-	m_trace(w, "    reads lane %d/%d: %d..%d", t->partition >= 0 ? (int)number / M_PARTITIONS : 0,
-		t->partition, *next, *next + n - 1);
+	m_trace(w, "    reads lane %d/%d: %d..%d",
+		t->partition >= 0 ? (int)number / M_PARTITIONS : 0, t->partition, *next,
+		*next + n - 1);
 	*next += n;
 	*ret_batch = b;
 	return 1;
@@ -121,8 +122,9 @@ window_of(struct world *w, const struct m_record *m, const struct m_sent *s)
 	for (int i = 0; i < n; i++)
 		if (starts[i] == s->start_ms)
 			return i;
-	m_fail(w, "record %u/%u/%u is in an output of the window %" PRId64 "..%" PRId64
-		  ", in which its time does not lie",
+	m_fail(w,
+		"record %u/%u/%u is in an output of the window %" PRId64 "..%" PRId64
+		", in which its time does not lie",
 		m->id.lane / M_PARTITIONS, m->id.lane % M_PARTITIONS, m->id.record, s->start_ms,
 		s->end_ms);
 }
@@ -139,9 +141,9 @@ m_count(struct world *w, const struct m_sent *s)
 			m->late++;
 		else
 			m->dead++;
-		m_trace(w, "      written: %s %d/%d/%u, window %" PRId64 "..%" PRId64, names[s->where],
-			(int)m->id.lane / M_PARTITIONS, (int)m->id.lane % M_PARTITIONS,
-			m->id.record, s->start_ms, s->end_ms);
+		m_trace(w, "      written: %s %d/%d/%u, window %" PRId64 "..%" PRId64,
+			names[s->where], (int)m->id.lane / M_PARTITIONS,
+			(int)m->id.lane % M_PARTITIONS, m->id.record, s->start_ms, s->end_ms);
 	}
 }
 
@@ -217,8 +219,8 @@ make_final(struct world *w, const struct m_task *t, int input, int64_t from, int
 			continue;
 		if (e == NULL && (m->kind == M_PLAIN || m->kind == M_POISON) &&
 			w->settings.shape != REF_NONE)
-			m_fail(w, "a position passes record %d/%d/%d, which was not admitted", input,
-				t->partition, i);
+			m_fail(w, "a position passes record %d/%d/%d, which was not admitted",
+				input, t->partition, i);
 		m->is_final = 1;
 		if (e != NULL) {
 			m->is_late = e->is_late;
@@ -237,15 +239,19 @@ apply(struct m_instance *at, const struct riffle_position *p)
 	struct m_lane *l = m_lane(w, input, p->partition);
 	if (rfl_tuple_decode(p->metadata, &tuple, &err) < 0)
 		m_fail(w, "a position's metadata cannot be read: %s", err.text);
-	m_trace(w, "      position %d/%d: low %" PRId64 " hw %" PRId64 " W %" PRId64 " T %" PRId64 " seq %u",
-		input, p->partition, p->offset, tuple.hw, tuple.frontier_ms, tuple.time_ms, tuple.seq);
+	m_trace(w,
+		"      position %d/%d: low %" PRId64 " hw %" PRId64 " W %" PRId64 " T %" PRId64
+		" seq %u",
+		input, p->partition, p->offset, tuple.hw, tuple.frontier_ms, tuple.time_ms,
+		tuple.seq);
 	/* Without W, nor a cut, what lies between is read again as if for the first time. */
 	int is_new = at->w->settings.shape == REF_COUNT || !at->w->settings.has_event_time;
 	if (p->offset < l->committed || (tuple.hw < l->committed_hw && !is_new) ||
-		tuple.hw < p->offset ||
-		tuple.frontier_ms < l->committed_frontier || tuple.time_ms < l->committed_time)
-		m_object(w, "a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
-			  ", hw %" PRId64 " after %" PRId64 ", W %" PRId64 " after %" PRId64,
+		tuple.hw < p->offset || tuple.frontier_ms < l->committed_frontier ||
+		tuple.time_ms < l->committed_time)
+		m_object(w,
+			"a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
+			", hw %" PRId64 " after %" PRId64 ", W %" PRId64 " after %" PRId64,
 			input, p->partition, p->offset, l->committed, tuple.hw, l->committed_hw,
 			tuple.frontier_ms, l->committed_frontier);
 	if (tuple.seq != l->committed_seq + 1)

@@ -108,8 +108,9 @@ take(struct m_call *c, const struct riffle_record *r)
 	if (c->count == M_CALL_RECORDS)
 		m_fail(w, "a call gets more records than there are");
 	if (r->value.len != sizeof *id || (int)id->lane / M_PARTITIONS != (int)r->stream)
-		m_fail(w, "a call gets record %d/%d/%d as of input %u", (int)id->lane / M_PARTITIONS,
-			(int)id->lane % M_PARTITIONS, (int)id->record, r->stream);
+		m_fail(w, "a call gets record %d/%d/%d as of input %u",
+			(int)id->lane / M_PARTITIONS, (int)id->lane % M_PARTITIONS, (int)id->record,
+			r->stream);
 	if (c->partition >= 0 && c->partition != (int)id->lane % M_PARTITIONS)
 		m_fail(w, "a call gets records of two tasks");
 	c->partition = (int)id->lane % M_PARTITIONS;
@@ -172,8 +173,8 @@ call_end(void *call, struct riffle_error *reterr)
 	c->is_ended = 1;
 	if (c->partition < 0)
 		m_fail(c->w, "a window without records is called");
-	m_trace(c->w, "    call %" PRId64 "..%" PRId64 " has its end, %d records", c->start_ms, c->end_ms,
-		c->count);
+	m_trace(c->w, "    call %" PRId64 "..%" PRId64 " has its end, %d records", c->start_ms,
+		c->end_ms, c->count);
 	m_look(&c->at->tasks[c->partition]);
 	const char *why = ref_check_call(&c->at->tasks[c->partition].ref, c->start_ms, c->end_ms,
 		c->key, c->lanes, c->records, c->count);

@@ -63,7 +63,8 @@ follow(struct m_task *t, const struct rfl_window_record *r)
 		ref_admit(&t->ref, input, (int)id->record, at->offset, time_ms, m->key);
 	m_trace(w, "    %d/%d/%d enters, time %" PRId64 ", W %" PRId64 "%s", input, t->partition,
 		(int)id->record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
-	if (r->time_ms != time_ms || r->closed_ms != (e->closed_ms == REF_NEVER ? RFL_BEFORE_MS : e->closed_ms))
+	if (r->time_ms != time_ms ||
+		r->closed_ms != (e->closed_ms == REF_NEVER ? RFL_BEFORE_MS : e->closed_ms))
 		m_object(w,
 			"record %d/%d/%d is judged by time %" PRId64 " and watermark %" PRId64
 			", should be %" PRId64 " and %" PRId64,
@@ -84,7 +85,8 @@ __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, s
 		const struct ref_entry *e = &t->ref.list[first + (int)i];
 		if ((records[i].accepted == 0) != e->is_late)
 			m_object(world, "record %d/%d/%d is %s", e->lane, t->partition, e->record,
-				e->is_late ? "late, and no one says so" : "called late, and is not");
+				e->is_late ? "late, and no one says so"
+					   : "called late, and is not");
 	}
 }
 
@@ -114,7 +116,9 @@ m_instance_open(struct world *w, int which)
 		.settings = 42,
 		.routes = &at->route,
 		.late = {.outlet = &at->outlet, .sink_stream = 1, .content_type = "text/plain"},
-		.dead_letter = {.outlet = &at->outlet, .sink_stream = 2, .content_type = "text/plain"},
+		.dead_letter = {.outlet = &at->outlet,
+			.sink_stream = 2,
+			.content_type = "text/plain"},
 		.memory_bytes = w->memory_bytes,
 		.spill_bytes = w->spill_bytes,
 		.state_dir = "/tmp",
@@ -141,8 +145,9 @@ judge_again(struct world *w, struct m_lane *l)
 		if (s->shape == REF_SESSION)
 			m->is_late = 0;
 		else
-			m->is_late = m->is_late && starts[ref_windows(s, m->time_ms, starts) - 1] +
-							s->size_ms <= m->closed_ms;
+			m->is_late = m->is_late &&
+				     starts[ref_windows(s, m->time_ms, starts) - 1] + s->size_ms <=
+					     m->closed_ms;
 	}
 }
 
@@ -211,11 +216,13 @@ m_explain(struct m_instance *at)
 			"  task %d: %" PRIu64 " open, %" PRIu64 " waiting, %" PRIu64
 			" calls, %zu bytes, %" PRId64 " in the file, W %" PRId64 "%s, held by %d",
 			p, v.windows_open, v.windows_waiting, v.calls_open, v.memory_bytes,
-			v.spilled_bytes, v.watermark_ms, v.is_replaying ? ", replaying" : "", v.held_by);
+			v.spilled_bytes, v.watermark_ms, v.is_replaying ? ", replaying" : "",
+			v.held_by);
 		for (size_t i = 0; i < v.lane_count; i++) {
 			struct rfl_lane_view l = rfl_task_lane_view(t, i);
-			m_trace(at->w, "    lane %zu: next %" PRId64 ", time %" PRId64 "%s%s", i, l.next,
-				l.time_ms, l.is_idle ? ", idle" : "", l.is_withheld ? ", withheld" : "");
+			m_trace(at->w, "    lane %zu: next %" PRId64 ", time %" PRId64 "%s%s", i,
+				l.next, l.time_ms, l.is_idle ? ", idle" : "",
+				l.is_withheld ? ", withheld" : "");
 		}
 	}
 }
@@ -279,10 +286,12 @@ check_barrier(struct m_task *t, const struct rfl_task_view *v)
 	struct world *w = t->at->w;
 	for (int i = 0; i < w->input_count && !v->is_replaying; i++) {
 		const struct m_lane *l = m_lane(w, i, t->partition);
-		int64_t position = t->next[i] < l->available ? l->list[t->next[i]].offset
-							     : m_log_end(l);
+		int64_t position =
+			t->next[i] < l->available ? l->list[t->next[i]].offset : m_log_end(l);
 		if (t->ref.lanes[i].hw > position)
-			m_object(w, "the task goes on, and lane %d/%d has not come past what was read before",
+			m_object(w,
+				"the task goes on, and lane %d/%d has not come past what was read "
+				"before",
 				i, t->partition);
 	}
 }
@@ -298,8 +307,7 @@ run_task(struct m_task *t)
 	w->running = NULL;
 	rfl_task_view(t->task, &v);
 	if (v.stopped) {
-		if (w->conf.on_error.then != RFL_ON_ERROR_STOP &&
-			w->conf.delivery != RFL_STREAMING)
+		if (w->conf.on_error.then != RFL_ON_ERROR_STOP && w->conf.delivery != RFL_STREAMING)
 			m_fail(w, "the task stopped: %s", v.why);
 		return;
 	}
@@ -311,8 +319,8 @@ run_task(struct m_task *t)
 	check_barrier(t, &v);
 	look(t, &v);
 	if (v.watermark_ms != t->ref.watermark_ms)
-		m_object(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64, t->partition,
-			v.watermark_ms, t->ref.watermark_ms);
+		m_object(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64,
+			t->partition, v.watermark_ms, t->ref.watermark_ms);
 	if (v.watermark_ms < t->watermark_ms)
 		m_object(w, "the watermark goes back");
 	t->watermark_ms = v.watermark_ms;

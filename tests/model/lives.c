@@ -312,10 +312,11 @@ static int
 say_wrong(uint64_t seed, uint64_t lives, const char *text)
 {
 	if (IS_BLIND) {
-		printf("ok 1 - %s is found in life %" PRIu64 ": %s\n", SABOTAGE, lives, text);
+		printf("# in life %" PRIu64 ": %s\nok 1 - %s is found\n", lives, text, SABOTAGE);
 		return 0;
 	}
-	printf("not ok 1 - life %" PRIu64 ": %s\n", seed, text);
+	printf("# life %" PRIu64 ": %s\nnot ok 1 - what comes out is what was promised\n", seed,
+		text);
 	return 1;
 }
 
@@ -323,10 +324,11 @@ static int
 say_right(uint64_t lives)
 {
 	if (IS_BLIND) {
-		printf("not ok 1 - %s is not found in %" PRIu64 " lives\n", SABOTAGE, lives);
+		printf("# not in %" PRIu64 " lives\nnot ok 1 - %s is found\n", lives, SABOTAGE);
 		return 1;
 	}
-	printf("# %.1f s of CPU\nok 1 - %" PRIu64 " lives\n",
+	printf("# %.1f s of CPU for %" PRIu64
+	       " lives\nok 1 - what comes out is what was promised\n",
 		(double)clock() / (double)CLOCKS_PER_SEC, lives);
 	return 0;
 }

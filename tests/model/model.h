@@ -25,7 +25,7 @@
 /* Records that are not like the others. */
 enum m_kind {
 	M_PLAIN,
-	M_POISON, /* the function never stands it */
+	M_POISON,  /* the function never stands it */
 	M_FOREIGN, /* of another content type */
 	M_FUTURE   /* refused by the clock */
 };
@@ -151,7 +151,7 @@ void m_describe(struct world *w); /* traced */
 extern const struct riffle_provider_ops m_provider_ops;
 struct m_lane *m_lane(struct world *w, int input, int partition);
 int64_t m_log_end(const struct m_lane *l);
-int m_place(const struct m_lane *l, int64_t offset); /* of the first record at or behind it */
+int m_place(const struct m_lane *l, int64_t offset);   /* of the first record at or behind it */
 void m_count(struct world *w, const struct m_sent *s); /* it is there for good */
 void m_count_all(struct world *w, struct m_batch *b);
 void m_write(struct world *w, const struct riffle_record *r); /* the same, as a sink gets it */
@@ -171,7 +171,7 @@ void m_task_close(struct m_task *t);
 void m_look(struct m_task *t); /* the reference comes to where the task is */
 void m_run(struct m_instance *at);
 int m_is_quiet(const struct m_instance *at); /* no window is open, but those that count on */
-void m_explain(struct m_instance *at); /* traced: what its tasks wait for */
+void m_explain(struct m_instance *at);       /* traced: what its tasks wait for */
 int m_deliver(struct world *w);
 int m_acknowledge(struct m_instance *at);
 /* One step of committing, in which the broker may refuse; 1 = there was something to do. */

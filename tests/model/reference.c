@@ -77,8 +77,8 @@ ref_follow(struct ref *r, int64_t watermark_ms)
 		return;
 	for (int i = 0; i < r->lane_count; i++) {
 		const struct ref_lane *l = &r->lanes[i];
-		int is_behind = l->time_ms == REF_NEVER ||
-				l->time_ms - r->is->disorder_ms < watermark_ms;
+		int is_behind =
+			l->time_ms == REF_NEVER || l->time_ms - r->is->disorder_ms < watermark_ms;
 		if (is_behind && !l->is_idle)
 			return;
 		is_reached |= !is_behind;
@@ -273,7 +273,8 @@ check_count(struct ref *r, int64_t end_ms, const int *lanes, const int *records,
 	for (int i = 0; i < count; i++, at++) {
 		while (at < r->count && r->list[at].key != e->key)
 			at++;
-		if (at == r->count || r->list[at].lane != lanes[i] || r->list[at].record != records[i])
+		if (at == r->count || r->list[at].lane != lanes[i] ||
+			r->list[at].record != records[i])
 			return "its records do not follow each other";
 		if (r->list[at].pane != -1 && r->list[at].pane != first)
 			return "one of its records is in another window already";

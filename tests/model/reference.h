@@ -66,15 +66,15 @@ void ref_look(struct ref *r, const int *is_idle, int is_replaying, int64_t now_m
  */
 void ref_follow(struct ref *r, int64_t watermark_ms);
 /* Records now: the entry. */
-struct ref_entry *ref_admit(struct ref *r, int lane, int record, int64_t offset, int64_t time_ms,
-	int key);
+struct ref_entry *ref_admit(
+	struct ref *r, int lane, int record, int64_t offset, int64_t time_ms, int key);
 
 /* The starts of the windows that a time lies in, oldest first; tumbling and hopping. */
 int ref_windows(const struct ref_settings *is, int64_t time_ms, int64_t *starts);
 int64_t ref_last_end_ms(const struct ref *r); /* of the open windows; REF_NEVER = none is */
 /* Is the entry in that window, as it is known now? */
-int ref_holds(const struct ref *r, const struct ref_entry *e, int64_t start_ms, int64_t end_ms,
-	int key);
+int ref_holds(
+	const struct ref *r, const struct ref_entry *e, int64_t start_ms, int64_t end_ms, int key);
 /*
  * NULL, or what is wrong with a call for that window that was given these records, as many as it was: lanes[i],
  * records[i].

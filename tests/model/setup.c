@@ -55,8 +55,9 @@ has_exactly_once(const struct ref_settings *s)
 static void
 set_shape(struct world *w, uint64_t *r)
 {
-	static const enum ref_shape shapes[] = {REF_TUMBLING, REF_TUMBLING, REF_TUMBLING, REF_HOPPING,
-		REF_HOPPING, REF_HOPPING, REF_SESSION, REF_SESSION, REF_COUNT, REF_NONE};
+	static const enum ref_shape shapes[] = {REF_TUMBLING, REF_TUMBLING, REF_TUMBLING,
+		REF_HOPPING, REF_HOPPING, REF_HOPPING, REF_SESSION, REF_SESSION, REF_COUNT,
+		REF_NONE};
 	static const int64_t slides[] = {100, 200, 300, 400};
 	struct ref_settings *s = &w->settings;
 	s->shape = shapes[below(r, 10)];
@@ -241,17 +242,17 @@ m_describe(struct world *w)
 		"%s, %s, retries %u then %s, late %s, outputs %s, calls %u, max-records %u, memory "
 		"%zu; %d inputs, %d partitions, %d instances",
 		guarantees[w->conf.guarantee],
-		w->conf.delivery == RFL_STREAMING ? "stream" : "at-close",
-		w->conf.on_error.retries, thens[w->conf.on_error.then],
-		w->conf.late == RFL_LATE_STREAM ? "stream" : "drop",
+		w->conf.delivery == RFL_STREAMING ? "stream" : "at-close", w->conf.on_error.retries,
+		thens[w->conf.on_error.then], w->conf.late == RFL_LATE_STREAM ? "stream" : "drop",
 		w->conf.outputs_at_status ? "at-status" : "as they come", w->conf.calls,
 		w->conf.max_records, w->memory_bytes, w->input_count, w->partition_count,
 		w->instance_count);
 	for (int n = 0; n < M_LANES; n++)
 		for (int i = 0; i < w->lanes[n].count; i++) {
 			const struct m_record *m = &w->lanes[n].list[i];
-			m_trace(w, "lane %d/%d: %d at offset %" PRId64 ", key %d, time %" PRId64 "%s",
-				n / M_PARTITIONS, n % M_PARTITIONS, i, m->offset, m->key, m->time_ms,
-				kinds[m->kind]);
+			m_trace(w,
+				"lane %d/%d: %d at offset %" PRId64 ", key %d, time %" PRId64 "%s",
+				n / M_PARTITIONS, n % M_PARTITIONS, i, m->offset, m->key,
+				m->time_ms, kinds[m->kind]);
 		}
 }

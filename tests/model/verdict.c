@@ -42,7 +42,9 @@ check(struct world *w, const struct m_record *m, const char *what, int count, in
 		least = 0;
 	if (count >= least && count <= most)
 		return;
-	m_fail(w, "record %d/%d/%d (offset %" PRId64 ", time %" PRId64 ") is %d times %s, should be %d",
+	m_fail(w,
+		"record %d/%d/%d (offset %" PRId64 ", time %" PRId64
+		") is %d times %s, should be %d",
 		(int)m->id.lane / M_PARTITIONS, (int)m->id.lane % M_PARTITIONS, (int)m->id.record,
 		m->offset, m->time_ms, count, what, expected);
 }
@@ -88,8 +90,8 @@ judge_any(struct world *w, const struct m_record *m, int expected)
 		return;
 	}
 	/* At most once the last ones are committed before there are enough of them. */
-	int is_open = s->shape == REF_COUNT && s->size_ms == 0 &&
-		      w->conf.guarantee == RFL_AT_MOST_ONCE;
+	int is_open =
+		s->shape == REF_COUNT && s->size_ms == 0 && w->conf.guarantee == RFL_AT_MOST_ONCE;
 	check(w, m, "in an output or dead", sum, expected,
 		is_open || (poisoned && w->conf.on_error.then == RFL_ON_ERROR_SKIP));
 }
