@@ -7,7 +7,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config libinih-dev
 	libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libsmartcols-dev liblmdb-dev nettle-dev"
 # The tests beside that.
-packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 groff-base mandoc zsh fish tzdata"
+packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq groff-base mandoc zsh fish tzdata"
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"

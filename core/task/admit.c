@@ -2,6 +2,7 @@
 #include "task/task_private.h"
 
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
@@ -213,7 +214,7 @@ note_missed(struct rfl_task *t, struct rfl_lane *lane, const struct rfl_window_r
 	if (replays)
 		return;
 	t->late++;
-	rfl_side_late(t, lane, record, r->closed_ms, r->last_ms);
+	rfl_side_late(t, lane, record, r->closed_ms);
 }
 
 static void
@@ -234,45 +235,43 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 		rfl_task_feed_streams(t);
 	t->records_in += *count;
 	*count = 0;
-	t->adds_due_ms = RFL_NEVER_MS;
 }
 
-static int64_t
-next_due_ms(const struct rfl_task *t, size_t count)
+/* May a window end between these times? On a grid ends lie a slide apart; with a zone, or sessions, anywhere. */
+static int
+ends_between(const struct rfl_task *t, int64_t from_ms, int64_t to_ms)
 {
-	int64_t next_ms = rfl_window_next_ms(t->window);
-	return count > 0 && t->adds_due_ms < next_ms ? t->adds_due_ms : next_ms;
-}
-
-static void
-note_due(struct rfl_task *t, const struct rfl_window_record *r, size_t count)
-{
-	if (t->spec->conf->window.kind != RFL_WINDOW_HOPPING || t->is_replaying)
-		return;
-	int64_t due_ms = rfl_window_due_ms(t->window, r->time_ms, r->closed_ms);
-	if (count == 0 || due_ms < t->adds_due_ms)
-		t->adds_due_ms = due_ms;
+	const struct rfl_window_spec *s = &t->spec->window;
+	if (from_ms == to_ms)
+		return 0;
+	if (from_ms == RFL_BEFORE_MS || s->zone != NULL || s->shape == RFL_SHAPE_SESSION)
+		return 1;
+	int64_t slide_ms = s->shape == RFL_SHAPE_HOPPING ? s->slide_ms : s->size_ms;
+	int64_t phase_ms = s->offset_ms + s->size_ms;
+	return rfl_floor_div(to_ms - phase_ms, slide_ms) !=
+	       rfl_floor_div(from_ms - phase_ms, slide_ms);
 }
 
 /*
- * What is over must be out before a record that misses it comes (hopping), and a count window that is
- * full before the next record (its position is a cut). 0 = it is not all out: the rest waits.
+ * A window is out before the next record once it is over, or full: what is committed of it then says where
+ * the lanes were at that moment. 0 = it is not all out: the rest waits.
  */
 static int
 may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
 {
-	enum rfl_window_kind kind = t->spec->conf->window.kind;
-	if (kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
+	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
 		if (*count < rfl_window_room(t->window))
 			return 1;
-		flush(t, lane, count);
-	} else if (kind == RFL_WINDOW_HOPPING) {
-		if (t->is_replaying || next_due_ms(t, *count) > closed_ms)
+	} else if (rfl_task_has_frontier(t) && !t->is_replaying) {
+		/* What is on its way in may be over by now, which the engine cannot know yet. */
+		if (*count > 0 && ends_between(t, t->adds[*count - 1].closed_ms, closed_ms))
+			flush(t, lane, count);
+		if (rfl_window_next_ms(t->window) > closed_ms)
 			return 1;
-		flush(t, lane, count);
 	} else {
 		return 1;
 	}
+	flush(t, lane, count);
 	rfl_task_fire(t);
 	return !t->fires_more && t->reading;
 }
@@ -350,7 +349,6 @@ consume(struct rfl_task *t, struct rfl_lane *lane, int64_t until, int64_t now_ms
 				.hash = a->hash,
 				.item = rfl_item_of(lane->chunk, i, 1),
 			};
-			note_due(t, &t->adds[count], count);
 			t->add_records[count++] = i;
 			if (t->spec->conf->emit_empty)
 				rfl_window_begin(t->window, a->time_ms);
@@ -439,12 +437,21 @@ admit_batches(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 	return sum;
 }
 
+/* With ever more records on the side way the moment for a commit would never come. */
+static int
+waits_to_commit(const struct rfl_task *t, int64_t now_ns)
+{
+	int64_t interval_ns = t->spec->conf->commit_interval_ms * 1000000;
+	return rfl_side_holds_commit(t) && now_ns - t->commit_begun_ns >= interval_ns;
+}
+
 uint32_t
 rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms)
 {
 	uint32_t sum = 0;
 	struct rfl_lane *lane;
-	if (!t->reading || !rfl_task_has_room(t) || rfl_side_holds(t) || !memory_allows(t, now_ns))
+	if (!t->reading || !rfl_task_has_room(t) || waits_to_commit(t, now_ns) ||
+		!memory_allows(t, now_ns))
 		return 0;
 	t->next_lane = (t->next_lane + 1) % t->lane_count;
 	if (t->window == NULL)

@@ -5,26 +5,56 @@
 
 #include <string.h>
 
+/* The first group that needs something still; NULL = none does. */
+static const struct rfl_group *
+first_open(const struct rfl_task *t)
+{
+	const struct rfl_group *g;
+	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
+#ifdef RFL_SABOTAGE_NO_ORDER
+		break;
+#endif
+		if (!g->is_staged)
+			return g;
+	}
+	return NULL;
+}
+
 /*
  * W: all windows that end at or before it were handed out and need nothing any more. The first group that
  * is not done holds it. Sessions that were put together again may end before the W that was committed,
  * which they do not move back.
  */
-int64_t
-rfl_task_frontier(const struct rfl_task *t)
+static int64_t
+frontier_of(const struct rfl_task *t)
 {
-	const struct rfl_group *g;
+	const struct rfl_group *g = first_open(t);
 	int64_t w = rfl_window_frontier(t->window);
-	rfl_list_foreach (g, &t->groups, struct rfl_group, link) {
-#ifdef RFL_SABOTAGE_NO_ORDER
-		break;
-#endif
-		if (g->is_staged)
-			continue;
-		w = g->end_ms - 1 < w ? g->end_ms - 1 : w;
-		break;
-	}
-	return w > t->restored_ms ? w : t->restored_ms;
+	/* Never behind what was committed before, by us or by whoever had the lanes then. */
+	if (g != NULL && g->end_ms - 1 < w)
+		w = g->end_ms - 1;
+	return w > t->committed_frontier_ms ? w : t->committed_frontier_ms;
+}
+
+/*
+ * hw: up to where records were handed to windows, as of W: of what was read since the first open group was
+ * over some may have been late for it, and would not be when it is read again as if it had been in time.
+ */
+int64_t
+rfl_task_hw(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = rfl_task_has_frontier(t) ? first_open(t) : NULL;
+	if (rfl_task_is_at_most_once(t) || g == NULL)
+		return t->lanes[lane].next;
+	return g->cut[lane].next;
+}
+
+static int64_t
+time_of(const struct rfl_task *t, uint32_t lane)
+{
+	const struct rfl_group *g = first_open(t);
+	return g == NULL || rfl_task_is_at_most_once(t) ? t->lanes[lane].time_ms
+							: g->cut[lane].time_ms;
 }
 
 /* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */
@@ -34,20 +64,16 @@ low_of(const struct rfl_task *t, uint32_t lane)
 	const struct rfl_lane *l = &t->lanes[lane];
 	if (rfl_task_is_at_most_once(t))
 		return l->next;
-	if (!rfl_task_has_cut(t))
-		return rfl_store_low(t->store, lane, l->next);
-	return rfl_side_low(t, lane, l->settled);
+	if (rfl_task_has_cut(t))
+		return rfl_side_low(t, lane, l->settled);
+	int64_t hw = rfl_task_hw(t, lane), low = rfl_store_low(t->store, lane, l->next);
+	return low < hw ? low : hw;
 }
 
-/* A broker keeps a position only where there is one: before the first record it is where we began. */
 static int64_t
 hw_of(const struct rfl_task *t, uint32_t lane)
 {
-	int64_t low = low_of(t, lane), next = t->lanes[lane].next;
-	if (!rfl_task_has_frontier(t) && rfl_task_has_cut(t))
-		return low;
-	/* The batch in hand may begin behind a gap. */
-	return next > low ? next : low;
+	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
 }
 
 /* The open transaction holds outputs of this task, and may not end without its positions. */
@@ -61,14 +87,14 @@ has_staged(const struct rfl_task *t)
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds(t))
+	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
 		return 0;
+	if (has_staged(t))
+		return 1;
 	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (low_of(t, i) > t->lanes[i].committed)
 			return 1;
-	if (rfl_task_has_frontier(t) && rfl_task_frontier(t) > t->asked_frontier_ms)
-		return 1;
-	return has_staged(t);
+	return rfl_task_has_frontier(t) && frontier_of(t) > t->asked_frontier_ms;
 }
 
 size_t
@@ -91,8 +117,8 @@ rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 			.seq = t->seq + 1,
 			.settings = t->spec->settings,
 			.hw = hw_of(t, i),
-			.frontier_ms = frontier ? rfl_task_frontier(t) : RFL_TUPLE_UNSET,
-			.time_ms = frontier ? lane->time_ms : RFL_TUPLE_UNSET,
+			.frontier_ms = frontier ? frontier_of(t) : RFL_TUPLE_UNSET,
+			.time_ms = frontier ? time_of(t, i) : RFL_TUPLE_UNSET,
 		};
 		rfl_tuple_encode(&tuple, texts[n].text);
 		positions[n] = (struct riffle_position){
@@ -119,10 +145,11 @@ rfl_task_commit_begin(struct rfl_task *t)
 	rfl_assert(!t->committing);
 	t->committing = 1;
 	t->seq++;
+	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
 	for (uint32_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].asked = low_of(t, i);
 	if (rfl_task_has_frontier(t))
-		t->asked_frontier_ms = rfl_task_frontier(t);
+		t->asked_frontier_ms = frontier_of(t);
 }
 
 /* Under exactly-once the windows of the transaction were kept until now. */
@@ -143,6 +170,7 @@ rfl_task_commit_done(struct rfl_task *t)
 	t->commits++;
 	for (size_t i = 0; i < t->lane_count; i++)
 		t->lanes[i].committed = t->lanes[i].asked;
+	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);
 }
@@ -173,7 +201,7 @@ rfl_task_commit_undone(struct rfl_task *t)
 	if (t->committing)
 		t->seq--;
 	t->committing = 0;
-	t->asked_frontier_ms = RFL_BEFORE_MS;
+	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link)

@@ -57,7 +57,7 @@ group_for(struct rfl_task *t, int64_t end_ms)
 	g->end_ms = end_ms;
 	g->is_complete = alone;
 	for (size_t i = 0; i < t->lane_count; i++)
-		g->cut[i] = t->lanes[i].next;
+		g->cut[i] = (struct rfl_cut){t->lanes[i].next, t->lanes[i].time_ms};
 	rfl_list_append(&t->groups, &g->link);
 	return g;
 }
@@ -72,7 +72,7 @@ enqueue(struct rfl_task *t, struct rfl_pane *p)
 	rfl_list_append(&t->panes, &p->link);
 #ifdef RFL_SABOTAGE_COMMIT_FIRST
 	for (size_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].settled = p->group->cut[i];
+		t->lanes[i].settled = p->group->cut[i].next;
 #endif
 }
 

@@ -33,7 +33,13 @@ struct rfl_group {
 	int64_t end_ms;
 	uint32_t panes, done, settled;
 	int is_complete, is_staged;
-	int64_t cut[]; /* by lane: the next offset once this is done, where that is a prefix */
+	/*
+	 * How things stood when it was over: where the lanes were, and their times. A successor that goes on
+	 * from there sees it become over again, and judges what comes then as it was judged.
+	 */
+	struct rfl_cut {
+		int64_t next, time_ms;
+	} cut[]; /* by lane */
 };
 
 /* A run of records of one chunk, as an item: a is the chunk, b its first index and how many. */

@@ -287,8 +287,8 @@ rfl_task_settle(struct rfl_task *t)
 	while ((g = rfl_list_first(&t->groups, struct rfl_group, link)) != NULL && g->is_complete &&
 		g->settled == g->panes) {
 		for (size_t i = 0; i < t->lane_count; i++)
-			if (g->cut[i] > t->lanes[i].settled)
-				t->lanes[i].settled = g->cut[i];
+			if (g->cut[i].next > t->lanes[i].settled)
+				t->lanes[i].settled = g->cut[i].next;
 		rfl_task_free_group(t, g);
 	}
 	rfl_side_let_go(t, RFL_SIDE_DONE);
@@ -403,7 +403,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 			rfl_pane_stage(p);
 		}
 		for (size_t i = 0; i < t->lane_count; i++)
-			t->lanes[i].settled = g->cut[i];
+			t->lanes[i].settled = g->cut[i].next;
 	}
 	return bytes + rfl_side_stage(t);
 }

@@ -1,7 +1,8 @@
 /*
  * The side way: late records, records that the door refused, and windows that were given up, to the
  * streams that the configuration names. A record on it holds its lane's position until it is written; in
- * a transaction it goes with the window it missed, never before, so that a crash cannot bring it twice.
+ * a transaction it goes with the position that passes it, so that a crash neither loses it nor brings it
+ * twice.
  */
 #include "task/task_private.h"
 
@@ -78,9 +79,9 @@ send_side(struct rfl_task *t, struct rfl_side *s)
 	s->is_sent = 1;
 }
 
-/* At most once: what is written has been committed before, so that no crash brings it again. */
+/* At most once: what is sent has been committed before, so that no crash brings it again. */
 static int
-may_be_sent(const struct rfl_task *t, const struct rfl_side *s)
+may_send(const struct rfl_task *t, const struct rfl_side *s)
 {
 	if (rfl_task_is_at_most_once(t))
 		return t->lanes[s->lane].committed > s->offset;
@@ -88,8 +89,8 @@ may_be_sent(const struct rfl_task *t, const struct rfl_side *s)
 }
 
 static void
-add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t missed_end_ms,
-	const struct rfl_route *route, const char *stage, const char *why)
+add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const struct rfl_route *route,
+	const char *stage, const char *why)
 {
 	struct reasons h;
 	struct riffle_batch *b = lane->chunk->batch;
@@ -98,7 +99,6 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t mis
 	s->magic = SIDE_MAGIC;
 	s->lane = (uint32_t)(lane - t->lanes);
 	s->offset = riffle_batch_at(b, record)->offset;
-	s->missed_end_ms = missed_end_ms;
 	s->chunk = lane->chunk;
 	s->route = route;
 	set_reasons(&h, t, lane, riffle_batch_at(b, record), stage, 0, why);
@@ -107,13 +107,12 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t mis
 	rfl_builder_destroy(build);
 	rfl_store_need(s->chunk, 1);
 	rfl_list_append(&t->sides, &s->link);
-	if (may_be_sent(t, s))
+	if (may_send(t, s))
 		send_side(t, s);
 }
 
 void
-rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms,
-	int64_t end_ms)
+rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
 	char text[96];
@@ -123,7 +122,7 @@ rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_
 	snprintf(text, sizeof text,
 		"late: all windows of its time are over, the watermark is %" PRId64, closed_ms);
 	if (c->late == RFL_LATE_STREAM) {
-		add_side(t, lane, record, end_ms, &t->spec->late, "late", text);
+		add_side(t, lane, record, &t->spec->late, "late", text);
 		return;
 	}
 	char *why = rfl_sprintf("record %s[%d]@%" PRId64 ": %s",
@@ -145,7 +144,7 @@ rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, con
 		break;
 	case RFL_ON_ERROR_DEAD_LETTER:
 		t->dead_letters++;
-		add_side(t, lane, record, RFL_BEFORE_MS, &t->spec->dead_letter, "door", why);
+		add_side(t, lane, record, &t->spec->dead_letter, "door", why);
 		break;
 	}
 }
@@ -234,7 +233,7 @@ rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	if (rfl_task_is_exactly_once(t))
 		return;
 	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
-		if (s->is_sent || s->is_done || t->stopped || !may_be_sent(t, s))
+		if (s->is_sent || s->is_done || t->stopped || !may_send(t, s))
 			continue;
 		if (now_ns >= s->retry_at_ns)
 			send_side(t, s);
@@ -243,28 +242,14 @@ rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	}
 }
 
-/* The transaction says of all windows that end by W, or of all records before the cut, that they are done. */
+/* The transaction says of all records before its hw, or before the cut, that they are done. */
 static int
 belongs(const struct rfl_task *t, const struct rfl_side *s)
 {
-	if (rfl_task_has_frontier(t))
-		return !t->is_replaying && (s->missed_end_ms == RFL_BEFORE_MS ||
-						   s->missed_end_ms <= rfl_task_frontier(t));
-	return s->offset < t->lanes[s->lane].settled;
-}
-
-/* Below hw what has no window any more counts as written. */
-int
-rfl_side_holds(const struct rfl_task *t)
-{
-	const struct rfl_side *s;
-	if (t->spec->conf->guarantee != RFL_AT_LEAST_ONCE || !rfl_task_has_frontier(t))
+	if (t->is_replaying)
 		return 0;
-	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
-		if (!s->is_done)
-			return 1;
-	}
-	return 0;
+	return s->offset <
+	       (rfl_task_has_cut(t) ? t->lanes[s->lane].settled : rfl_task_hw(t, s->lane));
 }
 
 int
@@ -350,6 +335,13 @@ rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which)
 		RFL_RETIRE(s);
 		free(s);
 	}
+}
+
+int
+rfl_side_holds_commit(const struct rfl_task *t)
+{
+	return t->spec->conf->guarantee == RFL_AT_LEAST_ONCE && rfl_task_has_frontier(t) &&
+	       !rfl_list_empty(&t->sides);
 }
 
 int64_t

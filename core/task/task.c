@@ -356,7 +356,7 @@ may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
 	if (!rfl_task_is_at_most_once(t) || p->group == NULL)
 		return p->sends_open == 0;
 	for (size_t i = 0; i < t->lane_count; i++)
-		if (t->lanes[i].committed < p->group->cut[i])
+		if (t->lanes[i].committed < p->group->cut[i].next)
 			return 0;
 	return 1;
 }

@@ -66,7 +66,6 @@ struct rfl_side {
 	struct rfl_list link; /* in the task's sides, in the order of arrival */
 	uint32_t lane;
 	int64_t offset;
-	int64_t missed_end_ms; /* late: of the window it missed; RFL_BEFORE_MS = nothing is waited for */
 	struct rfl_chunk *chunk;
 	struct riffle_batch *batch; /* as the sink gets it */
 	const struct rfl_route *route;
@@ -85,7 +84,6 @@ struct rfl_task {
 	struct rfl_store *store;
 	struct rfl_window_record *adds; /* on their way into the engine */
 	uint32_t *add_records;          /* their places in the batch in hand */
-	int64_t adds_due_ms; /* hopping: the first end of a window that they will be in */
 
 	int64_t watermark_ms; /* of the window's clock; RFL_BEFORE_MS = not known yet */
 	int is_replaying;     /* until all lanes are through: no window fires, nothing commits */
@@ -103,8 +101,7 @@ struct rfl_task {
 	int fires_more; /* the engine has more windows that are over */
 
 	uint32_t seq; /* of the last commit */
-	int64_t asked_frontier_ms;
-	int64_t restored_ms; /* the W of the position that it began from */
+	int64_t asked_frontier_ms, committed_frontier_ms, commit_begun_ns;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
 	int draining; /* no further attempts: what failed is read again at the next start */
@@ -190,8 +187,7 @@ int rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_b
 void rfl_task_free_group(struct rfl_task *t, struct rfl_group *g); /* with its panes */
 
 /* side.c */
-void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms,
-	int64_t end_ms);
+void rfl_side_late(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, int64_t closed_ms);
 void rfl_side_refused(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const char *why);
 /* The pane's outputs become its records, as dead letters. E_FATAL when they cannot be read. */
 int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err,
@@ -199,21 +195,21 @@ int rfl_side_dead_letters(struct rfl_task *t, struct rfl_pane *p, const struct r
 void rfl_side_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 int rfl_side_is(const void *detail);
 void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error *err);
-/* A position cannot say of these that they are still to be written: until they are, none is committed. */
-int rfl_side_holds(const struct rfl_task *t);
-/* Exactly-once: into the open transaction go those that W, or the cut, has come past. Bytes. */
+/* Exactly-once: into the open transaction go those that its hw, or its cut, has come past. Bytes. */
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
+/* At least once: a position says that the records before it are done, late ones too. */
+int rfl_side_holds_commit(const struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
 void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
 /* The first offset of the lane that a side record still holds; next = none. */
 int64_t rfl_side_low(const struct rfl_task *t, uint32_t lane, int64_t next);
 
-/* commit.c: the W that may be committed now. */
-int64_t rfl_task_frontier(const struct rfl_task *t);
+/* commit.c: the hw that may be committed now. */
+int64_t rfl_task_hw(const struct rfl_task *t, uint32_t lane);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);

@@ -60,8 +60,7 @@ rfl_watermark_init(struct rfl_task *t)
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
-	t->restored_ms = t->watermark_ms;
-	t->asked_frontier_ms = t->watermark_ms;
+	t->asked_frontier_ms = t->committed_frontier_ms = t->watermark_ms;
 	if (rfl_task_has_frontier(t))
 		rfl_window_restore(t->window, t->watermark_ms);
 	if (rfl_task_has_event_time(t))

@@ -5,6 +5,7 @@
  */
 #include "window/window_private.h"
 
+#include "base/floor.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -17,7 +18,10 @@ struct entry {
 };
 
 struct pane {
-	int64_t index, start_ms;
+	int64_t index, start_ms, to_ms;
+	int64_t last_ms;       /* start of the last of its windows */
+	int64_t open_until_ms; /* end of the first: closed up to less than that, it has them all */
+	uint32_t windows;
 	struct rfl_table table;
 };
 
@@ -35,7 +39,6 @@ struct rfl_panes {
 	int64_t span, step;
 	struct pane **list; /* live ones, by index */
 	size_t first, count, room;
-	size_t hit; /* the one the last record went to, from first */
 	int has_fired;
 	int64_t fire_next; /* windows that start before it were handed out */
 	int has_begun;     /* emit_empty: from fire_next on every window counts */
@@ -56,17 +59,10 @@ gcd(int64_t a, int64_t b)
 	return a;
 }
 
-/* C's division rounds towards zero; what lies before an origin is further from it. */
-static int64_t
-floor_div(int64_t a, int64_t b)
-{
-	return a / b - (a % b < 0);
-}
-
 static int64_t
 floor_to(int64_t a, int64_t step)
 {
-	return floor_div(a, step) * step;
+	return rfl_floor_div(a, step) * step;
 }
 
 static int64_t
@@ -76,7 +72,7 @@ index_of(const struct rfl_window *w, int64_t t_ms)
 	rfl_assert(t_ms < RFL_WINDOW_TIME_LIMIT && t_ms > -RFL_WINDOW_TIME_LIMIT);
 	if (w->spec.zone != NULL)
 		return rfl_zone_period_of(w->spec.zone, t_ms, p->pane_days, w->spec.offset_ms);
-	return floor_div(t_ms - w->spec.offset_ms, p->pane_ms);
+	return rfl_floor_div(t_ms - w->spec.offset_ms, p->pane_ms);
 }
 
 static int64_t
@@ -92,6 +88,13 @@ static int64_t
 end_of(const struct rfl_window *w, int64_t start_index)
 {
 	return start_of(w, start_index + w->u.panes->span);
+}
+
+/* The start of the first window that holds that pane. */
+static int64_t
+first_window(const struct rfl_panes *p, int64_t index)
+{
+	return floor_to(index - p->span, p->step) + p->step;
 }
 
 /* No start's mark is 0. */
@@ -124,6 +127,19 @@ place_of(const struct rfl_panes *p, int64_t index)
 	return low;
 }
 
+/* The live pane that time lies in, found without a branch to mispredict; NULL = there is none. */
+static struct pane *
+pane_of(const struct rfl_panes *p, int64_t t_ms)
+{
+	size_t at = 0;
+	if (p->count == 0)
+		return NULL;
+	for (size_t n = p->count; n > 1; n -= n / 2)
+		at += pane_at(p, at + n / 2)->start_ms <= t_ms ? n / 2 : 0;
+	struct pane *pane = pane_at(p, at);
+	return t_ms >= pane->start_ms && t_ms < pane->to_ms ? pane : NULL;
+}
+
 /* Room comes first from what was freed at the front. */
 static struct pane *
 insert(struct rfl_window *w, size_t at, int64_t index)
@@ -140,6 +156,11 @@ insert(struct rfl_window *w, size_t at, int64_t index)
 	struct pane *one = rfl_zalloc(sizeof *one);
 	one->index = index;
 	one->start_ms = start_of(w, index);
+	one->to_ms = start_of(w, index + 1);
+	int64_t first = first_window(p, index), last = floor_to(index, p->step);
+	one->last_ms = start_of(w, last);
+	one->open_until_ms = end_of(w, first);
+	one->windows = (uint32_t)((last - first) / p->step + 1);
 	rfl_table_init(&one->table, sizeof(struct entry));
 	p->list[p->first + at] = one;
 	p->count++;
@@ -155,10 +176,7 @@ static struct pane *
 get_pane(struct rfl_window *w, int64_t index)
 {
 	struct rfl_panes *p = w->u.panes;
-	if (p->hit < p->count && pane_at(p, p->hit)->index == index)
-		return pane_at(p, p->hit);
 	size_t at = place_of(p, index);
-	p->hit = at;
 	if (at < p->count && pane_at(p, at)->index == index)
 		return pane_at(p, at);
 	return insert(w, at, index);
@@ -174,22 +192,13 @@ first_behind(const struct rfl_window *w, int64_t t_ms)
 	return floor_to(index_of(w, t_ms) - p->span, p->step) + p->step;
 }
 
-int64_t
-rfl_window_due_ms(const struct rfl_window *w, int64_t time_ms, int64_t closed_ms)
-{
-	int64_t start = first_behind(w, time_ms);
-	while (end_of(w, start) <= closed_ms)
-		start += w->u.panes->step;
-	return end_of(w, start);
-}
-
 /* How many windows a record of that pane has, and how many of them are over for it. */
 static void
 judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 {
 	struct rfl_panes *p = w->u.panes;
 	int64_t last = floor_to(index, p->step);
-	int64_t start = floor_to(index - p->span, p->step) + p->step;
+	int64_t start = first_window(p, index);
 	r->accepted = (uint32_t)((last - start) / p->step + 1);
 	r->missed = 0;
 	r->start_ms = start_of(w, last);
@@ -198,7 +207,6 @@ judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 		r->accepted--;
 		start += p->step;
 	}
-	r->last_ms = end_of(w, last);
 	if (r->missed == 0 || p->span == 1)
 		return;
 	/* What is over must not be gathered with this record in it, nor if it was empty until now. */
@@ -208,57 +216,54 @@ judge(struct rfl_window *w, int64_t index, struct rfl_window_record *r)
 	p->has_fired = 1;
 }
 
-static void
-put(struct rfl_window *w, struct pane *pane, struct rfl_window_record *r)
+/* The pane that takes a record; NULL when all its windows are over. */
+static struct pane *
+assign(struct rfl_window *w, struct pane *pane, struct rfl_window_record *r)
 {
-	struct entry *e =
-		(struct entry *)(void *)rfl_table_get(&pane->table, r->key, r->key_len, r->hash);
-	rfl_item_append(&pane->table.pool, &e->items, r->item);
-	e->changed = ++w->adds;
+	if (pane == NULL || r->time_ms < pane->start_ms || r->time_ms >= pane->to_ms)
+		pane = pane_of(w->u.panes, r->time_ms);
+	if (pane == NULL || r->closed_ms >= pane->open_until_ms) {
+		int64_t index = index_of(w, r->time_ms);
+		judge(w, index, r);
+		return r->accepted > 0 ? get_pane(w, index) : NULL;
+	}
+	r->accepted = pane->windows;
+	r->missed = 0;
+	r->start_ms = pane->last_ms;
+	return pane;
 }
 
 /*
- * Records come nearly in order, so most of a group go to one pane: its bounds are kept, and the slots
- * and entries of the whole group are fetched before the first is looked at.
+ * Records come nearly in order, so most of a group go to one pane, which is looked at first. Slots, then
+ * entries, then the ends of their lists are fetched for the whole group before the first is needed.
  */
 static void
 add_group(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 {
-	struct pane *panes[RFL_WINDOW_GROUP];
-	struct pane *same = NULL;
-	int64_t from = 0, to = 0, open_until = 0;
-	uint32_t windows = 0;
+	struct pane *panes[RFL_WINDOW_GROUP], *last = NULL;
+	struct entry *entries[RFL_WINDOW_GROUP];
 	for (size_t i = 0; i < count; i++) {
-		struct rfl_window_record *r = &records[i];
-		if (same == NULL || r->time_ms < from || r->time_ms >= to ||
-			r->closed_ms >= open_until) {
-			int64_t index = index_of(w, r->time_ms);
-			judge(w, index, r);
-			panes[i] = r->accepted > 0 ? get_pane(w, index) : NULL;
-			/* Where nothing is over for this record, nor is it for others with less closed. */
-			same = r->missed == 0 ? panes[i] : NULL;
-			if (same == NULL)
-				continue;
-			from = same->start_ms;
-			to = start_of(w, index + 1);
-			windows = r->accepted;
-			open_until =
-				end_of(w, floor_to(index - w->u.panes->span, w->u.panes->step) +
-						  w->u.panes->step);
-		} else {
-			r->accepted = windows;
-			r->missed = 0;
-			r->start_ms = records[i - 1].start_ms;
-			panes[i] = same;
-		}
-		rfl_table_prefetch_slot(&same->table, r->hash);
+		panes[i] = last = assign(w, last, &records[i]);
+		if (last != NULL)
+			rfl_table_prefetch_slot(&last->table, records[i].hash);
 	}
 	for (size_t i = 0; i < count; i++)
 		if (panes[i] != NULL)
 			rfl_table_prefetch_entry(&panes[i]->table, records[i].hash);
-	for (size_t i = 0; i < count; i++)
-		if (panes[i] != NULL)
-			put(w, panes[i], &records[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct rfl_window_record *r = &records[i];
+		if (panes[i] == NULL)
+			continue;
+		entries[i] = (struct entry *)(void *)rfl_table_get(
+			&panes[i]->table, r->key, r->key_len, r->hash);
+		rfl_item_prefetch(&entries[i]->items);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (panes[i] == NULL)
+			continue;
+		rfl_item_append(&panes[i]->table.pool, &entries[i]->items, records[i].item);
+		entries[i]->changed = ++w->adds;
+	}
 }
 
 static void
@@ -291,7 +296,6 @@ forget(struct rfl_window *w)
 		free_pane(w, pane_at(p, 0));
 		p->first++;
 		p->count--;
-		p->hit = 0;
 	}
 	if (p->count == 0)
 		p->first = 0;
@@ -307,11 +311,11 @@ next_start(const struct rfl_panes *p, int64_t *ret_start)
 	}
 	if (p->count == 0)
 		return 0;
-	int64_t start = floor_to(pane_at(p, 0)->index - p->span, p->step) + p->step;
+	int64_t start = first_window(p, pane_at(p, 0)->index);
 	*ret_start = p->has_fired && p->fire_next > start ? p->fire_next : start;
 	/* A pane may lie behind the end of that one: then the first window that has something counts. */
 	if (pane_at(p, 0)->index >= *ret_start + p->span)
-		*ret_start = floor_to(pane_at(p, 0)->index - p->span, p->step) + p->step;
+		*ret_start = first_window(p, pane_at(p, 0)->index);
 	return 1;
 }
 
@@ -453,13 +457,13 @@ rfl_panes_restore(struct rfl_window *w, int64_t closed_ms)
 	w->u.panes->fire_next = first_behind(w, closed_ms);
 }
 
-/* After a predecessor they go on behind its last one. */
 void
 rfl_panes_begin(struct rfl_window *w, int64_t t_ms)
 {
 	struct rfl_panes *p = w->u.panes;
 	if (!w->spec.emit_empty || p->has_begun)
 		return;
+	/* After a predecessor they go on behind its last one. */
 	if (!p->has_fired)
 		p->fire_next = first_behind(w, t_ms);
 	p->has_begun = 1;

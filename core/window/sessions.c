@@ -141,7 +141,6 @@ add_one(struct rfl_window *w, struct rfl_window_record *r)
 	struct session *s = e ? join(w, e, r->time_ms, r->closed_ms) : NULL;
 	r->accepted = s != NULL || r->time_ms + w->spec.size_ms + 1 > r->closed_ms;
 	r->missed = !r->accepted;
-	r->last_ms = r->time_ms + w->spec.size_ms + 1;
 	if (!r->accepted)
 		return;
 	if (s == NULL) {

@@ -179,6 +179,13 @@ add_block(struct rfl_pool *p, struct rfl_item_list *l)
 }
 
 void
+rfl_item_prefetch(const struct rfl_item_list *l)
+{
+	if (l->last != NULL)
+		__builtin_prefetch(l->last, 1);
+}
+
+void
 rfl_item_append(struct rfl_pool *p, struct rfl_item_list *l, struct rfl_window_item item)
 {
 	struct rfl_item_block *b = l->last;

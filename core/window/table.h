@@ -43,6 +43,7 @@ void rfl_table_remove(struct rfl_table *t, struct rfl_entry_head *e);
 void rfl_table_prefetch_slot(const struct rfl_table *t, uint32_t hash);
 void rfl_table_prefetch_entry(const struct rfl_table *t, uint32_t hash);
 
+void rfl_item_prefetch(const struct rfl_item_list *l); /* fetches what append will touch */
 void rfl_item_append(struct rfl_pool *p, struct rfl_item_list *l, struct rfl_window_item item);
 /* Puts all of b behind those of a; b is empty then. */
 void rfl_item_join(struct rfl_item_list *a, struct rfl_item_list *b);

@@ -66,7 +66,6 @@ struct rfl_window_record {
 	/* Set by add. */
 	uint32_t accepted, missed; /* windows: both 0 is not possible */
 	int64_t start_ms;          /* of the window that took it, where it can only be one */
-	int64_t last_ms;           /* the end of the last of its windows, where none took it */
 };
 
 /* A window that is over, or an early look at one that is not. */
@@ -117,8 +116,6 @@ uint64_t rfl_window_room(const struct rfl_window *w);
  * full waits to be fetched; the next record of its key opens another.
  */
 void rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
-/* Tumbling, hopping: the end of the first window that will take it, by its time and closed_ms. */
-int64_t rfl_window_due_ms(const struct rfl_window *w, int64_t time_ms, int64_t closed_ms);
 /*
  * 1 and the next window that is over once time has come to closed_ms, in the order of their ends; its
  * items are put behind those in *items. 0 when there is none. closed_ms never goes back.

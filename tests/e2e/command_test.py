@@ -30,10 +30,11 @@ def one(function, window="count 2", **processor):
 
 
 def two(function):
-    streams = "".join(stream(name, **TEXT) for name in ("left", "right", "doubled", "sums"))
+    streams = "".join(stream(name, **TEXT) for name in ("left", "right", "doubled", "sums", "failed"))
     return (LOCAL + streams + section("function f", {"invoker": "command", **function}) +
             section("processor p", {"function": "f", "input": "left@earliest, right@earliest",
-                                    "output": "doubled, sums", "window": "count 4", "on-error": RETRY}))
+                                    "output": "doubled, sums", "window": "count 4",
+                                    "on-error": RETRY.replace("skip", "dead-letter failed")}))
 
 
 def payloads(records):
@@ -73,8 +74,8 @@ def window(i, left, right):
 
 
 def skeleton(command, form):
-    """Three windows of two inputs, two outputs, a window that is retried, one that is given up, and a
-    program that is killed in the middle of one."""
+    """Three windows of two inputs, two outputs, a window that is retried, one whose records become dead
+    letters, and a program that is killed in the middle of one."""
     with Instance(two({"command": command, "mode": "coprocess", "format": form})) as i:
         i.start()
         window(i, ["1", "2"], ["3", "4"])
@@ -96,6 +97,9 @@ def skeleton(command, form):
         window(i, ["1", "x"], ["2", "3"])
         window(i, ["1", "1"], ["1", "1"])
         assert payloads(i.read("sums", 4))[3:] == ["4"]
+        failed = i.read("failed", 4)
+        assert sorted(payloads(failed)) == ["1", "2", "3", "x"], failed
+        assert all("ended the window with status 1" in r["headers"]["riffle-error"] for r in failed), failed
         i.wait_until_committed("p")
         assert i.status("p")["tasks"][0]["retries"] == 2
         child = the_child(i)

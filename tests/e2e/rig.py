@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 BUILD = os.environ.get("RIFFLE_BUILD", ".")
 SRC = os.environ.get("RIFFLE_SRC", ".")
@@ -119,6 +120,14 @@ class Instance:
     def status(self, name):
         return json.loads(self.cli("processor", "status", name))
 
+    def wait_until_stopped(self, name):
+        """By its error policy; why."""
+        def is_stopped():
+            status = self.run("processor", "status", name)
+            return status.returncode == 0 and json.loads(status.stdout)["state"] == "stopped"
+        self.wait_for("%s is stopped" % name, is_stopped)
+        return self.status(name)["why"]
+
     def get(self, path, method="GET"):
         """(status, body) of the admin socket."""
         admin = Admin(os.path.join(self.dir, "state", "riffle.sock"))
@@ -164,6 +173,8 @@ def main(cases):
         except Exception as error:  # each case is judged by itself
             failed += 1
             print("not ok %d - %s" % (number, case.__name__))
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            print("# %s:%d: %s" % (os.path.basename(at.filename), at.lineno, at.line))
             for line in ("%s: %s" % (type(error).__name__, error)).splitlines():
                 print("# " + line)
         sys.stdout.flush()

@@ -1,7 +1,9 @@
 """Time, windows and what happens to records that fit none, through the daemon."""
+import datetime
 import json
 import os
 import signal
+import time
 
 from rig import LOCAL, TEST_PLUGINS, Instance, main, section, stream
 
@@ -9,12 +11,13 @@ TEXT = {"content_type": "text/plain"}
 # A second that windows of ten seconds, an hour and a day begin with.
 BASE_S = 1704067200
 BASE_MS = BASE_S * 1000
+# From BASE to the midnight of Berlin with which 31 March 2024 begins.
+DAY = (90 * 24 - 1) * 3600
 PASS = section("function pass", {"invoker": "passthrough"})
 SHOW = section("function show", {"invoker": "show"})
 # Its records have no key and no time of their own: one for each window, of what the lines name.
 JOIN = section("function join", {"invoker": "command", "shell": "yes",
                                  "command": '"grep -o \'v[0-9][0-9]*\' | paste -sd, -"'})
-EVENT = {"time": "json:$.t s", "max-disorder": "5s", "idle-after": "1h"}
 
 
 def at(n, t, k="a"):
@@ -25,6 +28,10 @@ def at(n, t, k="a"):
 def processor(name, **keys):
     keys = {"input": "in@earliest", **keys}
     return section("processor " + name, {k.replace("_", "-"): v for k, v in keys.items()})
+
+
+def event(**more):
+    return {"time": "json:$.t s", "max_disorder": "5s", "idle_after": "1h", **more}
 
 
 def shown(names):
@@ -91,7 +98,7 @@ def shapes_on_event_time():
     names = ["o-" + name for name in SHAPES]
     text = JOIN + stream("in", **TEXT) + "".join(
         stream("o-" + name, **TEXT) +
-        processor(name, function="join", output="o-" + name, pane_headers="yes", **{**EVENT, **keys})
+        processor(name, function="join", output="o-" + name, pane_headers="yes", **event(**keys))
         for name, (keys, _) in SHAPES.items()) + shown(names)
     with instance(text) as i:
         i.publish("in", [at(1, 1), at(2, 4, "b"), at(3, 12), at(4, 9), at(5, 21, "b"), at(6, 26), at(7, 60)])
@@ -111,4 +118,203 @@ def shapes_on_event_time():
         assert len(set(ids)) == len(ids), ids
 
 
-main([shapes_on_event_time])
+
+
+def stamp(t):
+    return datetime.datetime.fromtimestamp(BASE_S + t, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def times_and_keys_from_everywhere():
+    hour = 3600
+    cases = {
+        # Berlin's 31 March 2024 has 23 hours.
+        "day": ({"window": "tumbling 1d align Europe/Berlin", "time": "record"},
+                [(DAY - 24 * hour, DAY, None, "v1"), (DAY, DAY + 23 * hour, None, "v2,v3"),
+                 (DAY + 23 * hour, DAY + 47 * hour, None, "v4")]),
+        "utc": ({"window": "tumbling 1d align utc", "time": "record"},
+                [(DAY - 23 * hour, DAY + hour, None, "v1,v2"), (DAY + hour, DAY + 25 * hour, None, "v3,v4")]),
+        "key": ({"window": "tumbling 1h", "time": "record", "by": "key", "output-key": "none"},
+                [(DAY - hour, DAY, "a", "v1"), (DAY, DAY + hour, "b", "v2"),
+                 (DAY + 22 * hour, DAY + 23 * hour, "a", "v3"), (DAY + 23 * hour, DAY + 24 * hour, "a", "v4")]),
+        "header": ({"window": "tumbling 10s", "time": "header:at ms", "by": "header:who"},
+                   [(0, 10, "x", "v1,v3"), (0, 10, "y", "v2"), (10, 20, "x", "v4")]),
+    }
+    names = ["o-" + name for name in cases] + ["o-none"]
+    text = JOIN + stream("in", **TEXT) + "".join(stream(n, **TEXT) for n in names)
+    for name, (keys, _) in cases.items():
+        text += processor(name, function="join", output="o-" + name, pane_headers="yes", max_disorder="0s",
+                          idle_after="1h", **keys)
+    text += processor("none", function="join", output="o-none", window="none") + shown(names)
+    last = DAY + 240 * hour
+    with instance(text) as i:
+        for payload, t, key, at_s, who in (
+                ("v1", DAY - 1, "a", 1, "x"), ("v2", DAY, "b", 2, "y"), ("v3", DAY + 23 * hour - 1, "a", 9, "x"),
+                ("v4", DAY + 23 * hour, "a", 19, "x"), ("v5", last, "a", 60, "x")):
+            i.cli("publish", "in", "-p", payload, "--time", stamp(t), "-k", key,
+                  "--header", "at:%d" % (BASE_MS + 1000 * at_s), "--header", "who:" + who)
+        i.start()
+        out = seen(i, names, 1 + sum(len(expected) for _, expected in cases.values()))
+        for name, (_, expected) in cases.items():
+            assert windows(out["o-" + name]) == expected, (name, windows(out["o-" + name]))
+        assert not any("seen-key" in r["headers"] for r in out["o-key"])
+        assert all(r["headers"]["seen-key"] in "xy" for r in out["o-header"])
+        # What came together has no window: the time of the newest, and no key.
+        joined, = out["o-none"]
+        assert joined["payload"] == "v1,v2,v3,v4,v5" and "seen-key" not in joined["headers"], joined
+        assert int(joined["headers"]["seen-time"]) == BASE_MS + 1000 * last, joined
+
+
+def outputs_of_a_crashed_daemon_have_their_ids_again():
+    text = (PASS + stream("in", **TEXT) + stream("out", **TEXT) +
+            processor("p", function="pass", output="out", window="hopping 20s every 10s", by="json:$.k",
+                      pane_headers="yes", commit_interval="1h", **event()))
+    with instance(text) as i:
+        i.publish("in", [at(1, 1), at(2, 4, "b"), at(3, 12), at(4, 9), at(5, 60)])
+        i.start()
+        first = [(r["headers"]["riffle-id"], r["payload"]) for r in i.read("out", 8)]
+        assert len(set(first)) == len({id for id, _ in first}) == 8, first
+        i.stop(signal.SIGKILL)
+        i.start()
+        again = [(r["headers"]["riffle-id"], r["payload"]) for r in i.read("out", 16)][8:]
+        assert sorted(again) == sorted(first), (first, again)
+
+
+def late_records_are_counted_kept_or_stop_it():
+    keys = event(function="join", window="tumbling 10s")
+    text = JOIN + stream("in", **TEXT)
+    for name, late in (("dropping", "drop"), ("keeping", "stream too-late"), ("stopping", "stop")):
+        text += stream("o-" + name, **TEXT) + processor(name, output="o-" + name, late=late, **keys)
+    text += stream("too-late", **TEXT) + processor(
+        "part", output="o-part", **{**keys, "window": "hopping 20s every 10s"}) + stream("o-part", **TEXT)
+    with instance(text + shown(["too-late"])) as i:
+        i.publish("in", [at(1, 1), at(2, 30)])
+        i.cli("publish", "in", "-p", at(3, 12), "-k", "mine", "--header", "a:b", "--time", stamp(77))
+        i.publish("in", [at(4, 60)])
+        i.start(ready=False)
+        assert "record in[0]@2: late: all windows of its time are over" in i.wait_until_stopped("stopping")
+        record, = seen(i, ["too-late"], 1)["too-late"]
+        h = record["headers"]
+        assert record["payload"] == at(3, 12) and h["a"] == "b" and h["seen-key"] == "mine", record
+        assert int(h["seen-time"]) == BASE_MS + 77000, h
+        assert (h["riffle-processor"], h["riffle-error-stage"]) == ("keeping", "late"), h
+        assert (h["riffle-source-stream"], h["riffle-source-partition"], h["riffle-source-offset"]) == (
+            "in", "0", "2"), h
+        assert h["riffle-error"].startswith("late: "), h
+        for name in ("dropping", "keeping"):
+            assert payloads(i.read("o-" + name, 2)) == ["v1", "v2"]
+            assert (i.task(name)["late"], i.task(name)["lateInPart"]) == (1, 0), i.task(name)
+        i.wait_until_read("part")
+        assert i.task("part")["late"] == 0 and i.task("part")["lateInPart"] == 1, i.task("part")
+        assert i.stop() == 0
+        # The record that stopped it is there for whoever comes next.
+        i.start(ready=False)
+        i.wait_until_stopped("stopping")
+        assert len(i.read_all("too-late")) == 1
+
+
+REASONS = ("riffle-error", "riffle-error-stage", "riffle-error-attempt", "riffle-source-stream",
+           "riffle-source-partition", "riffle-source-offset")
+
+
+def records_that_the_door_refuses_are_dead_letters():
+    text = JOIN + stream("in", **TEXT) + stream("out", **TEXT) + stream("dead", **TEXT)
+    text += processor("p", function="join", output="out", window="tumbling 10s", by="key",
+                      **event(max_future="1h", on_error="dead-letter dead"))
+    future = json.dumps({"t": int(time.time()) + 7200})
+    with instance(text + shown(["dead"])) as i:
+        for payload, key in ((at(1, 1), "k"), (future, "k"), ("no json", "k"), (at(2, 2), None), ('{"t":[]}', "k")):
+            i.cli("publish", "in", "-p", payload, "--time", stamp(9), "--header", "a:b", *(["-k", key] if key else []))
+        i.cli("publish", "in", "-p", at(3, 60), "-k", "k")
+        i.start()
+        dead = seen(i, ["dead"], 4)["dead"]
+        assert payloads(i.read("out", 1)) == ["v1"]
+        assert payloads(dead) == [future, "no json", at(2, 2), '{"t":[]}'], dead
+        for offset, r, why in zip((1, 2, 3, 4), dead, (
+                "more than max-future = 3600000 ms", "JSON", "it has no key", "json:$.t is not a single value")):
+            h = r["headers"]
+            assert h["a"] == "b" and int(h["seen-time"]) == BASE_MS + 9000, r
+            assert h.get("seen-key") == (None if offset == 3 else "k"), r
+            assert [h[name] for name in REASONS[1:]] == ["door", "0", "in", "0", str(offset)], r
+            assert why in h["riffle-error"] and "in[0]@%d" % offset in h["riffle-error"], r
+        assert (i.task("p")["refused"], i.task("p")["deadLetters"]) == (4, 4), i.task("p")
+
+
+def windows_that_fail_go_as_their_policy_says():
+    keys = event(window="tumbling 10s", delivery="at-close")
+    failing = {"invoker": "command", "shell": "yes"}
+    text = (stream("in", **TEXT) + stream("dead", **TEXT) + JOIN +
+            section("function poisoned", {**failing, "command": '"grep -q v1 && exit 1; echo fine"'}) +
+            section("function tired", {**failing, "command": '"test $RIFFLE_ATTEMPT -ge 3 || exit 75; cat"'}))
+    names = ["dying", "skipping", "retrying", "stopping"]
+    for name, function, policy in (
+            ("dying", "poisoned", "dead-letter dead"), ("skipping", "poisoned", "skip"),
+            ("retrying", "tired", "retry 3 backoff 10ms..20ms then skip"),
+            ("stopping", "poisoned", "retry 2 backoff 10ms..20ms then stop")):
+        text += stream("o-" + name, **TEXT) + processor(
+            name, function=function, output="o-" + name, on_error=policy, **keys)
+    with instance(text + shown(["dead"])) as i:
+        i.cli("publish", "in", "-p", at(1, 1), "--time", stamp(3), "-k", "k", "--header", "a:b")
+        i.publish("in", [at(2, 2), at(3, 12), at(4, 60)])
+        i.start(ready=False)
+        dead = seen(i, ["dead"], 2)["dead"]
+        assert payloads(dead) == [at(1, 1), at(2, 2)], dead
+        h = dead[0]["headers"]
+        assert (h["a"], h["seen-key"], int(h["seen-time"])) == ("b", "k", BASE_MS + 3000), h
+        assert "exit status 1" in h["riffle-error"], h
+        assert [h[name] for name in REASONS[1:]] == ["call", "1", "in", "0", "0"], h
+        assert dead[1]["headers"]["riffle-source-offset"] == "1", dead
+        # The windows behind it go on, but where the policy is to stop.
+        for name in ("dying", "skipping"):
+            assert payloads(i.read("o-" + name, 1)) == ["fine"]
+        assert sorted(payloads(i.read("o-retrying", 3))) == [at(1, 1), at(2, 2), at(3, 12)]
+        assert i.task("retrying")["retries"] == 4 and i.task("skipping")["skipped"] == 1
+        why = i.wait_until_stopped("stopping")
+        assert "window %d, attempt 1: " % BASE_MS in why and "exit status 1" in why, why
+        assert i.task("stopping")["lanes"][0]["committed"] == 0, i.task("stopping")
+        # It keeps its membership: another daemon of the same group is refused.
+        log = os.path.join(i.dir, "state", "local")
+        other = text.replace("[stream", "[stream", 1)
+        with Instance(LOCAL.replace("type = local", "type = local\ndir = " + log) + other + shown(["dead"]),
+                      plugins=TEST_PLUGINS) as j:
+            j.start(ready=False)
+            j.wait_for("the group is refused",
+                       lambda: 'default.stopping\\" is in use by' in j.logged()
+                       and "process %d" % i.daemon.pid in j.logged())
+        assert i.stop() == 0
+        # Nothing of the window that stopped it is lost.
+        i.write(open(i.file).read().replace("exit 1;", "true;"))
+        i.start()
+        assert payloads(i.read("o-stopping", 2)) == ["fine", "fine"]
+        assert len(i.read_all("dead")) == 2
+
+
+def silent_inputs_hold_nothing_for_ever():
+    text = PASS + stream("left", **TEXT) + stream("right", **TEXT)
+    policies = {"closing": {"idle_after": "200ms", "close_after_idle": "200ms"},
+                "never": {"idle_after": "200ms", "close_after_idle": "never"},
+                "waiting": {"idle_after": "1h", "close_after_idle": "1ms"}}
+    for name, keys in policies.items():
+        text += stream("o-" + name, **TEXT) + processor(
+            name, function="pass", input="left@earliest, right@earliest", output="o-" + name,
+            window="tumbling 10s", delivery="at-close", **event(**keys))
+    with instance(text) as i:
+        i.start()
+        i.publish("left", [at(1, 1), at(2, 60)])
+        # The right one is silent, then both are.
+        assert payloads(i.read("o-never", 1)) == [at(1, 1)]
+        assert payloads(i.read("o-closing", 2)) == [at(1, 1), at(2, 60)]
+        assert (i.task("never")["windowsOpen"], i.task("closing")["windowsOpen"]) == (1, 0)
+        waiting = i.task("waiting")
+        assert waiting["recordsOut"] == 0 and waiting["watermark"] is None, waiting
+        # Who comes back counts again: its records are not late where windows are open.
+        i.publish("right", [at(3, 62)])
+        i.publish("left", [at(4, 100)])
+        i.wait_until_read("never", "closing", "waiting")
+        i.publish("right", [at(5, 100)])
+        assert payloads(i.read("o-waiting", 3)) == [at(1, 1), at(2, 60), at(3, 62)]
+        assert payloads(i.read("o-never", 3)) == [at(1, 1), at(2, 60), at(3, 62)]
+        assert i.task("closing")["late"] == 1, i.task("closing")
+        assert i.task("never")["late"] == i.task("waiting")["late"] == 0
+
+
+main([windows_that_fail_go_as_their_policy_says, silent_inputs_hold_nothing_for_ever])

@@ -17,6 +17,22 @@ static struct world *world;
 void __real_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
 void __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
 
+/* A record counts for the watermark before it enters: the windows that it ends go out first. */
+static void
+look_ahead(struct m_task *t, int input)
+{
+	const struct m_lane *l = m_lane(t->at->w, input, t->partition);
+	struct rfl_lane_view v = rfl_task_lane_view(t->task, (size_t)input);
+	for (int i = m_place(l, v.next); i < t->next[input]; i++) {
+		const struct m_record *m = &l->list[i];
+		if (m->kind == M_FOREIGN || m->kind == M_FUTURE)
+			continue;
+		if (m->time_ms == v.time_ms && m->time_ms > t->ref.lanes[input].time_ms)
+			t->ref.lanes[input].time_ms = m->time_ms;
+		return;
+	}
+}
+
 static void
 look(struct m_task *t, const struct rfl_task_view *v)
 {
@@ -40,6 +56,8 @@ m_look(struct m_task *t)
 	struct rfl_task_view v;
 	if (t->at->w->running != t)
 		return;
+	for (int i = 0; i < t->ref.lane_count && t->ref.is->has_event_time; i++)
+		look_ahead(t, i);
 	rfl_task_view(t->task, &v);
 	look(t, &v);
 }
@@ -76,7 +94,9 @@ void
 __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 {
 	struct m_task *t = world->running;
-	m_look(t);
+	struct rfl_task_view v;
+	rfl_task_view(t->task, &v);
+	look(t, &v);
 	int first = t->ref.count;
 	for (size_t i = 0; i < count; i++)
 		follow(t, &records[i]);
