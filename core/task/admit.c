@@ -47,7 +47,7 @@ waits_for_open_windows(const struct rfl_task *t)
 static int
 will_be_less(const struct rfl_task *t)
 {
-	if (!rfl_list_empty(&t->sides) || t->committing)
+	if (rfl_side_is_moving(t) || t->committing)
 		return 1;
 	if (rfl_list_empty(&t->panes))
 		return t->fires_more;

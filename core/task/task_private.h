@@ -199,6 +199,8 @@ void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_e
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
+/* Some will be written without another record; others wait behind windows that are open. */
+int rfl_side_is_moving(const struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
 /* At least once: a position says that the records before it are done, late ones too. */

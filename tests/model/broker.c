@@ -90,6 +90,14 @@ lane_state(void *source, uint32_t number, struct riffle_lane_state *ret)
 	return RIFFLE_OK;
 }
 
+struct m_id
+m_id_of(const struct riffle_record *r)
+{
+	struct m_id id;
+	memcpy(&id, r->value.ptr, sizeof id);
+	return id;
+}
+
 /* Late records and dead letters are the record itself; an output is its window and its records. */
 static struct m_sent *
 read_sent(const struct riffle_record *r)

@@ -68,25 +68,25 @@ follow(struct m_task *t, const struct rfl_window_record *r)
 	struct world *w = t->at->w;
 	const struct rfl_chunk *c = rfl_item_chunk(r->item);
 	const struct riffle_record *at = riffle_batch_at(c->batch, rfl_item_index(r->item));
-	const struct m_id *id = at->value.ptr;
-	const struct m_record *m = &w->lanes[id->lane].list[id->record];
-	int input = (int)id->lane / M_PARTITIONS;
+	const struct m_id id = m_id_of(at);
+	const struct m_record *m = &w->lanes[id.lane].list[id.record];
+	int input = (int)id.lane / M_PARTITIONS;
 	if (t->ref.count == REF_ENTRIES_MAX)
 		m_fail(w, "a task admits more than there is");
 	if (m->kind == M_FOREIGN || m->kind == M_FUTURE)
 		m_fail(w, "record %d/%d/%d enters, and should be refused", input, t->partition,
-			(int)id->record);
+			(int)id.record);
 	int64_t time_ms = w->settings.has_event_time ? m->time_ms : rfl_clock_wall_ms(&w->clock);
 	const struct ref_entry *e =
-		ref_admit(&t->ref, input, (int)id->record, at->offset, time_ms, m->key);
+		ref_admit(&t->ref, input, (int)id.record, at->offset, time_ms, m->key);
 	m_trace(w, "    %d/%d/%d enters, time %" PRId64 ", W %" PRId64 "%s", input, t->partition,
-		(int)id->record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
+		(int)id.record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
 	if (r->time_ms != time_ms ||
 		r->closed_ms != (e->closed_ms == REF_NEVER ? RFL_BEFORE_MS : e->closed_ms))
 		m_object(w,
 			"record %d/%d/%d is judged by time %" PRId64 " and watermark %" PRId64
 			", should be %" PRId64 " and %" PRId64,
-			input, t->partition, (int)id->record, r->time_ms, r->closed_ms, time_ms,
+			input, t->partition, (int)id.record, r->time_ms, r->closed_ms, time_ms,
 			e->closed_ms);
 }
 

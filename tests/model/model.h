@@ -159,6 +159,9 @@ void m_drop_all(struct m_batch *b);
 /* Positions that a group is to keep; each must be one that may follow. */
 void m_apply_positions(struct m_instance *at);
 
+/* Of a record as it crosses the border, where nothing is aligned. */
+struct m_id m_id_of(const struct riffle_record *r);
+
 /* function.c */
 extern const struct riffle_invoker_ops m_invoker_ops;
 int m_answer(struct world *w); /* some open call goes on; 1 = one did */
