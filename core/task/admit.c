@@ -260,7 +260,8 @@ static int
 may_add(struct rfl_task *t, struct rfl_lane *lane, int64_t closed_ms, size_t *count)
 {
 	if (t->spec->conf->window.kind == RFL_WINDOW_COUNT && !rfl_task_is_keyed(t)) {
-		if (*count < rfl_window_room(t->window))
+		int is_full = rfl_window_next_ms(t->window) == RFL_BEFORE_MS;
+		if (!is_full && *count < rfl_window_room(t->window))
 			return 1;
 	} else if (rfl_task_has_frontier(t) && !t->is_replaying) {
 		/* What is on its way in may be over by now, which the engine cannot know yet. */
