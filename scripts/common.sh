@@ -8,6 +8,10 @@ packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config 
 	libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libsmartcols-dev liblmdb-dev nettle-dev"
 # The tests beside that.
 packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq groff-base mandoc zsh fish tzdata"
+# The grpc invoker, its servers that misbehave, and riff's own invoker in Node.
+packages_grpc="libgrpc-dev libprotobuf-c-dev protobuf-c-compiler python3-grpcio python3-protobuf
+	protobuf-compiler openssl"
+command -v node >/dev/null && command -v npm >/dev/null || packages_grpc="$packages_grpc nodejs npm"
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"

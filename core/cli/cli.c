@@ -12,6 +12,7 @@
 static const struct rfl_verb *const verbs[] = {
 	&rfl_verb_run,
 	&rfl_verb_check,
+	&rfl_verb_test,
 	&rfl_verb_publish,
 	&rfl_verb_subscribe,
 	&rfl_verb_stream,

@@ -41,6 +41,6 @@ const struct rfl_verb *const *rfl_verbs(size_t *ret_count);
 
 extern const struct rfl_verb rfl_verb_check, rfl_verb_completion, rfl_verb_health, rfl_verb_manual,
 	rfl_verb_plugin, rfl_verb_processor, rfl_verb_publish, rfl_verb_run, rfl_verb_stream,
-	rfl_verb_subscribe, rfl_verb_why;
+	rfl_verb_subscribe, rfl_verb_test, rfl_verb_why;
 
 #endif

@@ -143,13 +143,28 @@ static const struct riffle_option processor_keys[] = {
 		"The key of outputs that have none: that of the window, or none."},
 };
 
+static const struct riffle_option test_keys[] = {
+	{"processor", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL, "The processor it runs."},
+	{"send", STRING, RIFFLE_OPT_REQUIRED, NULL, 0, 0, NULL,
+		"A line for each record that comes, and when: STREAM [DAYSd ]HH:MM:SS[.mmm] "
+		"[key=K] "
+		"[header:NAME=V]... VALUE."},
+	{"expect", STRING, 0, NULL, 0, 0, NULL,
+		"A line for each record that goes out, per stream in order: STREAM [key=K] VALUE. "
+		"Without the key nothing is compared and what came out is shown."},
+	{"start", STRING, 0, "1970-01-01T00:00:00Z", 0, 0, NULL,
+		"The time of the test's clock at 00:00:00."},
+	{"timeout", DURATION, 0, "30s", 1, 86400000, NULL,
+		"What the test may take by a real clock, its calls of the function and all."},
+};
+
 static const struct rfl_keys tables[] = {
 	{"runtime", runtime_keys, RFL_COUNT(runtime_keys)},
 	{"provider", provider_keys, RFL_COUNT(provider_keys)},
 	{"stream", stream_keys, RFL_COUNT(stream_keys)},
 	{"function", function_keys, RFL_COUNT(function_keys)},
 	{"processor", processor_keys, RFL_COUNT(processor_keys)},
-	{"test", NULL, 0},
+	{"test", test_keys, RFL_COUNT(test_keys)},
 };
 
 const struct rfl_keys *

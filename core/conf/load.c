@@ -493,7 +493,8 @@ check_section(struct rfl_resolve *r, struct rfl_section *s)
 	if (is_runtime ? s->name[0] != '\0' : !rfl_value_is_label(s->name))
 		rfl_section_error(&r->doc, s, "C106", is_runtime ? "[runtime]" : name_hint(r, s),
 			"'%s' is no name for a [%s]", s->name, s->kind);
-	int has_plugin = strcmp(s->kind, "processor") != 0 && !is_runtime;
+	int has_plugin =
+		strcmp(s->kind, "processor") != 0 && strcmp(s->kind, "test") != 0 && !is_runtime;
 	for (size_t i = 0; i < s->entry_count && k->keys != NULL; i++) {
 		struct rfl_entry *e = &s->entries[i];
 		const struct riffle_option *o = rfl_key_find(k, e->key);
@@ -558,6 +559,7 @@ rfl_conf_load(
 	c->streams = rfl_arena_alloc(arena, n * sizeof(void *));
 	c->functions = rfl_arena_alloc(arena, n * sizeof(void *));
 	c->processors = rfl_arena_alloc(arena, n * sizeof(void *));
+	c->tests = rfl_arena_alloc(arena, n * sizeof(void *));
 	for (size_t i = 0; i < r.doc.section_count; i++)
 		check_section(&r, &r.doc.sections[i]);
 	resolve_runtime(&r);
@@ -565,6 +567,7 @@ rfl_conf_load(
 	each_section(&r, "stream", resolve_stream);
 	each_section(&r, "function", resolve_function);
 	each_section(&r, "processor", rfl_resolve_processor);
+	each_section(&r, "test", rfl_resolve_test);
 	rfl_resolve_check(&r);
 	/* state-dir is looked at twice, before the files of `create` are read and after. */
 	rfl_diags_sort(diags);

@@ -181,6 +181,31 @@ struct rfl_processor_conf {
 	int64_t commit_interval_ms; /* resolved */
 };
 
+/* A line of send or expect; everything in it lives as long as the configuration. */
+struct rfl_test_record {
+	const struct rfl_stream_conf *stream;
+	int64_t time_ms;               /* send: since 1970, on the test's clock */
+	struct riffle_bytes key;       /* absent: none is sent; expect: any will do */
+	struct riffle_bytes value;     /* never absent */
+	struct riffle_header *headers; /* send */
+	uint32_t header_count;
+	struct rfl_place place;
+};
+
+/* What a processor answers to a few records, on a clock that is turned by hand. */
+struct rfl_test_conf {
+	char *name;
+	struct rfl_place place;
+	const struct rfl_processor_conf *processor;
+	int64_t start_ms;   /* since 1970: 00:00:00 of the test's times; default 0 */
+	int64_t timeout_ms; /* by a real clock: what its calls may take together; default 30s */
+	struct rfl_test_record *sends; /* in the order of the lines */
+	size_t send_count;             /* at least 1 */
+	struct rfl_test_record *expects;
+	size_t expect_count;
+	int has_expect; /* 0: nothing is compared. With it, what is not in expects may not come */
+};
+
 struct rfl_conf {
 	char *file; /* the main file, absolute */
 	struct rfl_runtime_conf runtime;
@@ -192,6 +217,8 @@ struct rfl_conf {
 	size_t function_count;
 	struct rfl_processor_conf **processors;
 	size_t processor_count;
+	struct rfl_test_conf **tests;
+	size_t test_count;
 	struct rfl_conf_memory *memory; /* what everything above is allocated from */
 };
 

@@ -267,11 +267,31 @@ take_header(struct file *f, const struct line *l)
 	return open_section(f, l, strcmp(kind, "gateway") == 0 ? "provider" : kind, name);
 }
 
+static void
+keep_lines(struct file *f, size_t from, struct rfl_entry *e)
+{
+	struct rfl_conf_memory *a = f->doc->arena;
+	e->line_count = f->next - from;
+	e->lines = rfl_arena_alloc(a, (e->line_count + 1) * sizeof *e->lines);
+	for (size_t i = 0; i < e->line_count; i++) {
+		const struct line *l = &f->lines[from + i];
+		const char *text = skip_blanks(l->text);
+		e->lines[i] = (struct rfl_entry_line){
+			.text = rfl_arena_strdup(a, text),
+			.source = rfl_arena_strdup(a, l->text),
+			.place = {.file = f->name,
+				.line = l->number,
+				.column = (uint32_t)(text - l->text) + 1},
+		};
+	}
+}
+
 /* The indented lines that follow a key with nothing behind its '='. */
 static char *
-take_continuation(struct file *f, const char *first)
+take_continuation(struct file *f, const char *first, struct rfl_entry *e)
 {
 	struct rfl_buf all = RFL_BUF_INIT;
+	size_t from = f->next;
 	rfl_buf_puts(&all, first);
 	while (first[0] == '\0' && f->next < f->line_count) {
 		const char *text = f->lines[f->next].text;
@@ -284,6 +304,7 @@ take_continuation(struct file *f, const char *first)
 	}
 	char *value = rfl_arena_strdup(f->doc->arena, rfl_buf_str(&all));
 	rfl_buf_fini(&all);
+	keep_lines(f, from, e);
 	return value;
 }
 
@@ -337,9 +358,12 @@ take_key(struct file *f, const struct line *l)
 	char *quoted = rfl_arena_strdup(a, value);
 	unquote(value);
 	rfl_grow(&f->keys, &f->key_room, f->key_count + 1, sizeof *f->keys);
-	value = take_continuation(f, value);
+	struct rfl_entry lines = {0};
+	value = take_continuation(f, value, &lines);
 	f->keys[f->key_count++] = (struct rfl_entry){
 		.broken = broken,
+		.lines = lines.lines,
+		.line_count = lines.line_count,
 		.key = rfl_arena_strndup(a, l->text, len),
 		.value = value,
 		.quoted = quoted[0] != '\0' ? quoted : value,

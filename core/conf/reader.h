@@ -17,12 +17,20 @@
 #include "conf/arena.h"
 #include "conf/diag.h"
 
+/* A line of a continuation, without its indentation. */
+struct rfl_entry_line {
+	char *text, *source;
+	struct rfl_place place; /* of its first word */
+};
+
 struct rfl_entry {
 	char *key, *value; /* before expansion */
 	char *quoted;      /* the value with the quotes around it, where words are split */
 	struct rfl_place key_place, place;
-	char *source; /* the line, for findings */
-	char *dir;    /* of the file: relative paths begin there */
+	char *source;                 /* the line, for findings */
+	struct rfl_entry_line *lines; /* where the value is a continuation; else none */
+	size_t line_count;
+	char *dir; /* of the file: relative paths begin there */
 	int secret, used;
 	int broken; /* its value could not be read, and a finding says so */
 	unsigned file_number;

@@ -49,6 +49,8 @@ char *rfl_window_canonical(struct rfl_conf_memory *a, const struct rfl_processor
 const struct rfl_stream_conf *rfl_resolve_stream(
 	struct rfl_resolve *r, struct rfl_entry *e, const char *name);
 void rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s);
+/* test.c, after all processors */
+void rfl_resolve_test(struct rfl_resolve *r, struct rfl_section *s);
 /* check.c: what only shows when everything is there: guarantees, cycles. */
 void rfl_resolve_check(struct rfl_resolve *r);
 void rfl_check_processor(

@@ -596,6 +596,24 @@ rfl_processor_name(const struct rfl_processor *p)
 	return p->setup.processor->name;
 }
 
+struct rfl_processor_activity
+rfl_processor_activity(const struct rfl_processor *p)
+{
+	RFL_CHECK(p, RFL_PROCESSOR_MAGIC);
+	struct rfl_processor_activity sum = {.is_to_commit = rfl_processor_is_committing(p)};
+	for (size_t i = 0; i < p->task_count; i++) {
+		const struct rfl_task *t = p->tasks[i];
+		struct rfl_task_view v;
+		rfl_task_view(t, &v);
+		sum.windows_open += v.windows_open;
+		sum.windows_waiting += v.windows_waiting;
+		sum.calls_due += rfl_task_calls_due(t);
+		sum.is_to_commit |=
+			rfl_task_can_commit(t) || rfl_task_is_staging(t) || rfl_task_can_stage(t);
+	}
+	return sum;
+}
+
 static enum rfl_state
 task_state(const struct rfl_processor *p, const struct rfl_task_view *v)
 {

@@ -40,6 +40,14 @@ int rfl_processor_is_closed(
 /* Puts its fds behind the count that are in *fds. */
 void rfl_processor_fds(
 	const struct rfl_processor *p, struct pollfd **fds, size_t *room, size_t *count);
+/* What it is busy with, for whoever turns its worker by hand. */
+struct rfl_processor_activity {
+	uint64_t windows_open;    /* records, or the clock, will end them */
+	uint64_t windows_waiting; /* over, and not yet done */
+	uint64_t calls_due;       /* open calls that have all of their input */
+	int is_to_commit;         /* something is to be committed, or is being so */
+};
+struct rfl_processor_activity rfl_processor_activity(const struct rfl_processor *p);
 void rfl_processor_status(const struct rfl_processor *p, struct rfl_processor_status *ret_status);
 const char *rfl_processor_name(const struct rfl_processor *p);
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "runtime/instance.h"
 #include "runtime/processor.h"
+#include "runtime/watch.h"
 #include "runtime/worker.h"
 
 #include <errno.h>
@@ -35,10 +36,7 @@ struct rfl_runtime {
 	uint32_t worker_count, started;
 	int done_fd;
 	int lost; /* a worker did not come back: nothing may be freed */
-	pthread_t watch;
-	pthread_mutex_t watch_lock;
-	pthread_cond_t watch_end;
-	int is_watching, watch_ends;
+	struct rfl_watch *watch;
 };
 
 static int
@@ -201,56 +199,6 @@ replace_worker(void *ctx, void *owner)
 			"worker %u has no thread any more: its processors stand still", w->index);
 }
 
-/* Ticks once a second: a thread that spends so many in one call of a plugin is given up. */
-static void *
-watch(void *arg)
-{
-	struct rfl_runtime *rt = arg;
-	uint32_t limit = (uint32_t)((rt->conf->runtime.plugin_timeout_ms + 999) / 1000);
-	struct timespec next;
-	clock_gettime(CLOCK_MONOTONIC, &next);
-	pthread_mutex_lock(&rt->watch_lock);
-	while (!rt->watch_ends) {
-		next.tv_sec++;
-		if (pthread_cond_timedwait(&rt->watch_end, &rt->watch_lock, &next) == ETIMEDOUT)
-			rfl_guard_tick(limit, replace_worker, rt);
-		clock_gettime(CLOCK_MONOTONIC, &next);
-	}
-	pthread_mutex_unlock(&rt->watch_lock);
-	return NULL;
-}
-
-static int
-start_watch(struct rfl_runtime *rt)
-{
-	pthread_condattr_t attr;
-	if (rt->conf->runtime.guard == RFL_GUARD_OFF || rt->conf->runtime.plugin_timeout_ms == 0)
-		return 0;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&rt->watch_lock, NULL);
-	pthread_cond_init(&rt->watch_end, &attr);
-	pthread_condattr_destroy(&attr);
-	int rc = pthread_create(&rt->watch, NULL, watch, rt);
-	rt->is_watching = rc == 0;
-	return rc;
-}
-
-static void
-stop_watch(struct rfl_runtime *rt)
-{
-	if (!rt->is_watching)
-		return;
-	pthread_mutex_lock(&rt->watch_lock);
-	rt->watch_ends = 1;
-	pthread_cond_signal(&rt->watch_end);
-	pthread_mutex_unlock(&rt->watch_lock);
-	pthread_join(rt->watch, NULL);
-	pthread_cond_destroy(&rt->watch_end);
-	pthread_mutex_destroy(&rt->watch_lock);
-	rt->is_watching = 0;
-}
-
 int
 rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr)
 {
@@ -263,7 +211,7 @@ rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr)
 				reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(-rc));
 		rt->started += (uint32_t)rt->workers[i].is_running;
 	}
-	int rc = start_watch(rt);
+	int rc = rfl_watch_start(&rt->conf->runtime, replace_worker, rt, &rt->watch);
 	return rc == 0 ? RIFFLE_OK
 		       : rfl_err(reterr, RIFFLE_E_FATAL, "cannot start a thread: %s", strerror(rc));
 }
@@ -475,7 +423,8 @@ rfl_runtime_destroy(struct rfl_runtime *rt)
 	if (rt == NULL)
 		return;
 	RFL_CHECK(rt, RUNTIME_MAGIC);
-	stop_watch(rt);
+	rfl_watch_stop(rt->watch);
+	rt->watch = NULL;
 	for (uint32_t i = 0; i < rt->worker_count; i++)
 		rt->lost |= rt->workers[i].has_lost;
 	/* A thread of ours may still use all of it; the process is about to end. */

@@ -96,7 +96,9 @@ collect_fds(struct rfl_worker *w)
 static void
 wait_for_something(struct rfl_worker *w, int64_t next_ns)
 {
-	int64_t left_ns = next_ns - rfl_clock_mono_ns(w->clock);
+	int64_t now_ns = rfl_clock_mono_ns(w->clock);
+	int64_t left_ns =
+		(next_ns < now_ns + HEARTBEAT_NS ? next_ns : now_ns + HEARTBEAT_NS) - now_ns;
 	if (left_ns <= 0 || !rfl_mailbox_sleep(&w->mailbox))
 		return;
 	struct timespec ts = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
@@ -109,7 +111,7 @@ wait_for_something(struct rfl_worker *w, int64_t next_ns)
 int
 rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns)
 {
-	*ret_next_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
+	*ret_next_ns = INT64_MAX;
 	int moved = rfl_mailbox_deliver(&w->mailbox);
 	moved |= run_sinks(w);
 	moved |= run_processors(w, ret_next_ns);

@@ -37,8 +37,8 @@ void rfl_worker_add(
 	struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
 int rfl_worker_start(struct rfl_worker *w);
 /*
- * One turn of the loop: 1 when something moved, else *ret_next_ns is when to come back. What the
- * thread does; a test does it by hand.
+ * One turn of the loop: 1 when something moved, else *ret_next_ns is when to come back at the latest,
+ * INT64_MAX = when something happens. What the thread does, and a rehearsal by hand.
  */
 int rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns);
 /*

@@ -212,11 +212,10 @@ rfl_task_stream(struct rfl_task *t, struct rfl_window_item item, int64_t start_m
 {
 	struct rfl_pane *p = find_stream(t, start_ms);
 	if (p == NULL) {
-		const struct rfl_window_conf *w = &t->spec->conf->window;
 		p = rfl_pane_create();
 		p->is_open = 1;
 		p->start_ms = start_ms;
-		p->end_ms = w->size_ms > 0 ? start_ms + w->size_ms : RFL_NEVER_MS;
+		p->end_ms = rfl_window_end_ms(t->window, start_ms);
 		rfl_list_append(&t->streams, &p->link);
 		rfl_task_pane_waits(t, p);
 	}

@@ -609,6 +609,16 @@ rfl_task_call_done(
 		rfl_task_publish(t, p);
 }
 
+uint32_t
+rfl_task_calls_due(const struct rfl_task *t)
+{
+	const struct rfl_pane *p;
+	uint32_t n = 0;
+	rfl_list_foreach (p, &t->calling, struct rfl_pane, work)
+		n += !p->is_open;
+	return n;
+}
+
 void
 rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 {

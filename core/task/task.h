@@ -119,6 +119,9 @@ void rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p);
 void rfl_task_call_done(
 	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err);
 
+/* Open calls that wait for their function alone: all of their input was, or can be, pushed. */
+uint32_t rfl_task_calls_due(const struct rfl_task *t);
+
 /* For the status; why is borrowed until the task changes. */
 struct rfl_task_view {
 	int32_t partition;

@@ -90,6 +90,12 @@ end_of(const struct rfl_window *w, int64_t start_index)
 	return start_of(w, start_index + w->u.panes->span);
 }
 
+int64_t
+rfl_panes_end_ms(const struct rfl_window *w, int64_t start_ms)
+{
+	return end_of(w, index_of(w, start_ms));
+}
+
 /* The start of the first window that holds that pane. */
 static int64_t
 first_window(const struct rfl_panes *p, int64_t index)

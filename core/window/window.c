@@ -130,6 +130,16 @@ rfl_window_next_ms(const struct rfl_window *w)
 }
 
 int64_t
+rfl_window_end_ms(const struct rfl_window *w, int64_t start_ms)
+{
+	if (w->spec.shape == RFL_SHAPE_TUMBLING)
+		return rfl_panes_end_ms(w, start_ms);
+	if (w->spec.shape == RFL_SHAPE_COUNT && w->spec.size_ms > 0)
+		return start_ms + w->spec.size_ms;
+	return RFL_NEVER_MS;
+}
+
+int64_t
 rfl_window_last_ms(const struct rfl_window *w)
 {
 	return w->ops->last(w);

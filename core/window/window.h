@@ -137,6 +137,11 @@ int rfl_window_early(
 void rfl_window_begin(struct rfl_window *w, int64_t t_ms);
 /* When fire will have something with no further record; RFL_NEVER_MS = not before one comes. */
 int64_t rfl_window_next_ms(const struct rfl_window *w);
+/*
+ * Where a window ends that begins there: tumbling, and count by its `or`. RFL_NEVER_MS where that is not known
+ * before it is over.
+ */
+int64_t rfl_window_end_ms(const struct rfl_window *w, int64_t start_ms);
 /* The largest end of an open window; RFL_BEFORE_MS when none is open. */
 int64_t rfl_window_last_ms(const struct rfl_window *w);
 uint64_t rfl_window_open_count(

@@ -45,6 +45,7 @@ struct rfl_window {
 void rfl_panes_init(struct rfl_window *w);
 void rfl_panes_restore(struct rfl_window *w, int64_t closed_ms);
 void rfl_panes_begin(struct rfl_window *w, int64_t t_ms);
+int64_t rfl_panes_end_ms(const struct rfl_window *w, int64_t start_ms);
 void rfl_sessions_init(struct rfl_window *w);
 void rfl_counts_init(struct rfl_window *w);
 uint64_t rfl_counts_room(const struct rfl_window *w);

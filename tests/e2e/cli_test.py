@@ -10,7 +10,7 @@ import tempfile
 from rig import BUILD, LOCAL, PLUGINS, RIFFLE, Instance, Skip, main, section, stream
 
 HERE = os.path.join(BUILD, "tests/e2e/.libs")
-VERBS = "run check publish subscribe stream processor plugin health why manual completion".split()
+VERBS = "run check test publish subscribe stream processor plugin health why manual completion".split()
 WORDS = {"stream": ["create", "list", "status", "delete", "seek", "export", "import"], "processor": ["list", "status"], "plugin": ["list", "show", "check"]}
 
 

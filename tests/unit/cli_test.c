@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/child.h"
 #include "cli/cli.h"
+#include "cli/difference.h"
 #include "cli/option_text.h"
 #include "cli/page.h"
 #include "cli/payload.h"
@@ -23,6 +24,91 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+struct two {
+	const char *expected, *got;
+};
+
+static int
+same_letter(const void *ctx, size_t expected, size_t got)
+{
+	const struct two *t = ctx;
+	return t->expected[expected] == t->got[got];
+}
+
+/* "a-b+c": b is missing, c is not expected. */
+static void
+write_difference(const char *expected, const char *got, char *to)
+{
+	const struct two t = {expected, got};
+	size_t count;
+	struct rfl_difference *d =
+		rfl_difference(strlen(expected), strlen(got), same_letter, &t, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (d[i].edit == RFL_EDIT_MISSING) {
+			*to++ = '-';
+			*to++ = expected[d[i].expected];
+			continue;
+		}
+		if (d[i].edit == RFL_EDIT_UNEXPECTED)
+			*to++ = '+';
+		else
+			assert_int_equal(expected[d[i].expected], got[d[i].got]);
+		*to++ = got[d[i].got];
+	}
+	*to = '\0';
+	free(d);
+}
+
+static size_t
+common(const char *a, const char *b)
+{
+	if (*a == '\0' || *b == '\0')
+		return 0;
+	if (*a == *b)
+		return 1 + common(a + 1, b + 1);
+	size_t left = common(a + 1, b), right = common(a, b + 1);
+	return left > right ? left : right;
+}
+
+static void
+test_differences_are_the_fewest(void **state)
+{
+	(void)state;
+	static const char *const known[][3] = {
+		{"", "", ""},
+		{"abc", "abc", "abc"},
+		{"abc", "", "-a-b-c"},
+		{"", "ab", "+a+b"},
+		{"abcd", "axcd", "a-b+xcd"},
+		{"abcd", "bcde", "-abcd+e"},
+	};
+	char text[64], a[16], b[16];
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		write_difference(known[i][0], known[i][1], text);
+		assert_string_equal(text, known[i][2]);
+	}
+	srand(7);
+	for (int round = 0; round < 2000; round++) {
+		int n = rand() % 8, m = rand() % 8, same = 0, at_a = 0, at_b = 0;
+		for (int i = 0; i < 8; i++) {
+			a[i] = i < n ? (char)('a' + rand() % 3) : '\0';
+			b[i] = i < m ? (char)('a' + rand() % 3) : '\0';
+		}
+		write_difference(a, b, text);
+		for (const char *p = text; *p != '\0'; p++) {
+			int only_a = *p == '-', only_b = *p == '+';
+			p += only_a || only_b;
+			if (!only_b)
+				assert_int_equal(a[at_a++], *p);
+			if (!only_a)
+				assert_int_equal(b[at_b++], *p);
+			same += !only_a && !only_b;
+		}
+		assert_true(at_a == n && at_b == m);
+		assert_int_equal(same, common(a, b));
+	}
+}
 
 static void
 test_base64(void **state)
@@ -365,6 +451,7 @@ main(void)
 		cmocka_unit_test(test_roff_is_not_mistaken_for_requests),
 		cmocka_unit_test(test_children_answer_die_or_are_silent),
 		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_differences_are_the_fewest),
 		cmocka_unit_test(test_a_record_as_a_line),
 		cmocka_unit_test(test_admin_answers_and_takes_over_a_stale_socket),
 	};

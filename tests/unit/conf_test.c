@@ -218,6 +218,94 @@ test_every_field_of_a_good_file(void **state)
 	free(path);
 }
 
+static const char tested[] =
+	"[provider p]\ntype = fake\nservers = a\n"
+	"[stream in]\nprovider = p\n"
+	"[stream out]\nprovider = p\n"
+	"[stream late]\nprovider = p\n"
+	"[function f]\ninvoker = fake\n"
+	"[processor x]\nfunction = f\ninput = late:in\noutput = a:out\n"
+	"time = record\nmax-disorder = 0\nlate = stream late\n"
+	"[test t]\n"
+	"processor = x\n"
+	"start = 2026-01-02T00:00:00+01:00\n"
+	"timeout = 2s\n"
+	"send =\n"
+	"\tin 00:00:01 first ; of all \r\n"
+	"    late  2d  23:59:59.999  key='a b'\theader:x= header:y=1=2  'it's '\n"
+	"    in 00:00:00 header:z='' key= ${RIFFLE_TEST_SET}=\n"
+	"expect =\n"
+	"    a key=k ''\n"
+	"    late header:x=1\n"
+	"[test u]\n"
+	"processor = x\n"
+	"send = in 00:00:00 only ; one\n";
+
+static void
+assert_bytes(struct riffle_bytes b, const char *text)
+{
+	assert_non_null(b.ptr);
+	assert_int_equal(b.len, strlen(text));
+	assert_memory_equal(b.ptr, text, b.len);
+}
+
+static void
+test_tests_have_their_lines(void **state)
+{
+	(void)state;
+	struct rfl_conf *c;
+	struct rfl_diags diags = RFL_DIAGS_INIT;
+	char *path = write_temp(tested);
+	struct rfl_buf text = RFL_BUF_INIT;
+	setenv("RIFFLE_TEST_SET", "x", 1);
+	int rc = load_file(path, NULL, &c, &diags);
+	rfl_diags_text(&diags, &text);
+	if (rc < 0)
+		fail_msg("%s", rfl_buf_str(&text));
+	assert_int_equal(c->test_count, 2);
+	const struct rfl_test_conf *t = c->tests[0];
+	assert_string_equal(t->name, "t");
+	assert_ptr_equal(t->processor, c->processors[0]);
+	assert_int_equal(t->start_ms, INT64_C(1767308400000));
+	assert_int_equal(t->timeout_ms, 2000);
+	assert_int_equal(t->send_count, 3);
+	const struct rfl_test_record *r = t->sends;
+	assert_ptr_equal(r[0].stream, rfl_conf_stream(c, "in"));
+	assert_int_equal(r[0].time_ms, t->start_ms + 1000);
+	assert_null(r[0].key.ptr);
+	assert_bytes(r[0].value, "first ; of all");
+	assert_int_equal(r[0].place.line, 24);
+	assert_int_equal(r[0].place.column, 2);
+	assert_ptr_equal(r[1].stream, rfl_conf_stream(c, "in"));
+	assert_int_equal(r[1].time_ms, t->start_ms + INT64_C(259199999));
+	assert_bytes(r[1].key, "a b");
+	assert_bytes(r[1].value, "it's ");
+	assert_int_equal(r[1].header_count, 2);
+	assert_bytes(r[1].headers[0].name, "x");
+	assert_bytes(r[1].headers[0].value, "");
+	assert_bytes(r[1].headers[1].value, "1=2");
+	assert_bytes(r[2].key, "");
+	assert_bytes(r[2].value, "x=");
+	assert_int_equal(t->has_expect, 1);
+	assert_int_equal(t->expect_count, 2);
+	assert_ptr_equal(t->expects[0].stream, rfl_conf_stream(c, "out"));
+	assert_bytes(t->expects[0].key, "k");
+	assert_bytes(t->expects[0].value, "");
+	assert_ptr_equal(t->expects[1].stream, rfl_conf_stream(c, "late"));
+	assert_bytes(t->expects[1].value, "header:x=1");
+	t = c->tests[1];
+	assert_int_equal(t->start_ms, 0);
+	assert_int_equal(t->timeout_ms, 30000);
+	assert_int_equal(t->has_expect, 0);
+	assert_int_equal(t->send_count, 1);
+	assert_bytes(t->sends[0].value, "only");
+	rfl_conf_free(c);
+	rfl_diags_fini(&diags);
+	rfl_buf_fini(&text);
+	unlink(path);
+	free(path);
+}
+
 static char *
 slurp(const char *path)
 {
@@ -378,6 +466,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_field_of_a_good_file),
+		cmocka_unit_test(test_tests_have_their_lines),
 		cmocka_unit_test(test_bad_files_say_exactly_this),
 		cmocka_unit_test(test_includes_and_drop_ins_in_their_order),
 		cmocka_unit_test(test_values),

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +34,12 @@ log_enabled(const struct riffle_host *host, int level)
 static void
 take_log(const struct riffle_host *host, int level, const char *text)
 {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	(void)host, (void)level;
+	pthread_mutex_lock(&lock);
 	snprintf(last_log, sizeof last_log, "%s", text);
 	log_lines++;
+	pthread_mutex_unlock(&lock);
 }
 
 static void

@@ -310,6 +310,34 @@ test_a_hundred_thousand_keys(void **state)
 	destroy(w);
 }
 
+/* What is called before it is over is told its end all the same. On 29 March 2026 Berlin has 23 hours. */
+static void
+test_the_end_of_a_window_is_known_from_its_start(void **state)
+{
+	(void)state;
+	const int64_t hour = 3600000, spring = INT64_C(1774738800000);
+	struct riffle_error err;
+	struct rfl_zone *berlin;
+	assert_int_equal(rfl_zone_load("/usr/share/zoneinfo", "Europe/Berlin", &berlin, &err), 0);
+	struct rfl_window *w = create((struct rfl_window_spec){
+		.shape = RFL_SHAPE_TUMBLING, .size_ms = 24 * hour, .zone = berlin});
+	assert_int_equal(rfl_window_end_ms(w, spring - 24 * hour), spring);
+	assert_int_equal(rfl_window_end_ms(w, spring), spring + 23 * hour);
+	assert_int_equal(rfl_window_end_ms(w, spring + 23 * hour), spring + 47 * hour);
+	destroy(w);
+	rfl_zone_destroy(berlin);
+	w = create((struct rfl_window_spec){
+		.shape = RFL_SHAPE_TUMBLING, .size_ms = 10, .offset_ms = 3});
+	assert_int_equal(rfl_window_end_ms(w, -7), 3);
+	destroy(w);
+	w = create((struct rfl_window_spec){.shape = RFL_SHAPE_COUNT, .count = 3, .size_ms = 10});
+	assert_int_equal(rfl_window_end_ms(w, 5), 15);
+	destroy(w);
+	w = create((struct rfl_window_spec){.shape = RFL_SHAPE_COUNT, .count = 3});
+	assert_int_equal(rfl_window_end_ms(w, 5), RFL_NEVER_MS);
+	destroy(w);
+}
+
 int
 main(void)
 {
@@ -321,6 +349,7 @@ main(void)
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_early_looks_show_what_changed),
 		cmocka_unit_test(test_empty_windows_are_told_when_asked_for),
+		cmocka_unit_test(test_the_end_of_a_window_is_known_from_its_start),
 		cmocka_unit_test(test_a_hundred_thousand_keys),
 	};
 	return RUN("window", tests);
