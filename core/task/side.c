@@ -285,6 +285,17 @@ belongs(const struct rfl_task *t, const struct rfl_side *s)
 }
 
 int
+rfl_side_is_moving(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (!rfl_task_is_exactly_once(t) || s->is_sent || s->is_staged || belongs(t, s))
+			return 1;
+	}
+	return 0;
+}
+
+int
 rfl_side_can_stage(const struct rfl_task *t)
 {
 	const struct rfl_side *s;

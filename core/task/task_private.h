@@ -155,6 +155,9 @@ void rfl_watermark_through(struct rfl_task *t, struct rfl_lane *lane);
 int64_t rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset);
 /* Nothing more is there, as the provider said just now. */
 int rfl_watermark_is_at_end(const struct rfl_lane *l, int64_t now_ns);
+#ifdef RFL_SABOTAGE_ONE_W
+extern int64_t rfl_sabotage_w_ms;
+#endif
 /* Idleness, replay, the windows' own clock. *next_ns: when to look again at the latest. */
 void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int64_t *next_ns);
 
@@ -196,6 +199,8 @@ void rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_e
 size_t rfl_side_stage(struct rfl_task *t);
 int rfl_side_is_staging(const struct rfl_task *t);
 int rfl_side_can_stage(const struct rfl_task *t);
+/* Some will be written without another record; others wait behind windows that are open. */
+int rfl_side_is_moving(const struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
 void rfl_side_unstage(struct rfl_task *t);
 /* At least once: a position says that the records before it are done, late ones too. */

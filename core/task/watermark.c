@@ -54,7 +54,9 @@ rfl_watermark_init(struct rfl_task *t)
 	t->held_by = -1;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[i];
+#ifndef RFL_SABOTAGE_NO_BARRIER
 		t->is_replaying |= !l->is_through;
+#endif
 		if (l->frontier_ms > t->watermark_ms)
 			t->watermark_ms = l->frontier_ms;
 	}
@@ -76,11 +78,20 @@ rfl_watermark_record(struct rfl_task *t, struct rfl_lane *lane, int64_t time_ms)
 		advance(t);
 }
 
+#ifdef RFL_SABOTAGE_ONE_W
+int64_t rfl_sabotage_w_ms = RFL_BEFORE_MS;
+#endif
+
 int64_t
 rfl_watermark_closed(const struct rfl_task *t, const struct rfl_lane *lane, int64_t offset)
 {
 	if (!rfl_task_has_event_time(t))
 		return RFL_BEFORE_MS;
+#ifdef RFL_SABOTAGE_ONE_W
+	if (t->watermark_ms > rfl_sabotage_w_ms)
+		rfl_sabotage_w_ms = t->watermark_ms;
+	return rfl_sabotage_w_ms;
+#endif
 	if (offset >= lane->replay_to)
 		return t->watermark_ms;
 	/* The first record of an open session may lie further back than W less the gap. */

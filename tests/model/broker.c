@@ -90,6 +90,14 @@ lane_state(void *source, uint32_t number, struct riffle_lane_state *ret)
 	return RIFFLE_OK;
 }
 
+struct m_id
+m_id_of(const struct riffle_record *r)
+{
+	struct m_id id;
+	memcpy(&id, r->value.ptr, sizeof id);
+	return id;
+}
+
 /* Late records and dead letters are the record itself; an output is its window and its records. */
 static struct m_sent *
 read_sent(const struct riffle_record *r)
@@ -249,13 +257,13 @@ apply(struct m_instance *at, const struct riffle_position *p)
 	if (p->offset < l->committed || (tuple.hw < l->committed_hw && !is_new) ||
 		tuple.hw < p->offset || tuple.frontier_ms < l->committed_frontier ||
 		tuple.time_ms < l->committed_time)
-		m_fail(w,
+		m_object(w,
 			"a position of lane %d/%d goes back: low %" PRId64 " after %" PRId64
 			", hw %" PRId64 " after %" PRId64 ", W %" PRId64 " after %" PRId64,
 			input, p->partition, p->offset, l->committed, tuple.hw, l->committed_hw,
 			tuple.frontier_ms, l->committed_frontier);
 	if (tuple.seq != l->committed_seq + 1)
-		m_fail(w, "commit %u of lane %d/%d follows on %u", tuple.seq, input, p->partition,
+		m_object(w, "commit %u of lane %d/%d follows on %u", tuple.seq, input, p->partition,
 			l->committed_seq);
 	make_final(w, &at->tasks[p->partition], input, l->committed_hw, tuple.hw);
 	l->committed = p->offset;

@@ -103,19 +103,19 @@ output(struct m_call *c, int count)
 static void
 take(struct m_call *c, const struct riffle_record *r)
 {
-	const struct m_id *id = r->value.ptr;
+	const struct m_id id = m_id_of(r);
 	struct world *w = c->w;
 	if (c->count == M_CALL_RECORDS)
 		m_fail(w, "a call gets more records than there are");
-	if (r->value.len != sizeof *id || (int)id->lane / M_PARTITIONS != (int)r->stream)
+	if (r->value.len != sizeof id || (int)id.lane / M_PARTITIONS != (int)r->stream)
 		m_fail(w, "a call gets record %d/%d/%d as of input %u",
-			(int)id->lane / M_PARTITIONS, (int)id->lane % M_PARTITIONS, (int)id->record,
+			(int)id.lane / M_PARTITIONS, (int)id.lane % M_PARTITIONS, (int)id.record,
 			r->stream);
-	if (c->partition >= 0 && c->partition != (int)id->lane % M_PARTITIONS)
+	if (c->partition >= 0 && c->partition != (int)id.lane % M_PARTITIONS)
 		m_fail(w, "a call gets records of two tasks");
-	c->partition = (int)id->lane % M_PARTITIONS;
-	c->lanes[c->count] = (int)id->lane / M_PARTITIONS;
-	c->records[c->count++] = (int)id->record;
+	c->partition = (int)id.lane % M_PARTITIONS;
+	c->lanes[c->count] = (int)id.lane / M_PARTITIONS;
+	c->records[c->count++] = (int)id.record;
 }
 
 static void
@@ -137,9 +137,9 @@ call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 		n = (uint32_t)m_below(w, (int)count + 1);
 	for (uint32_t i = first; i < first + n && !c->is_done; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
-		const struct m_id *id = r->value.ptr;
+		const struct m_id id = m_id_of(r);
 		take(c, r);
-		if (w->lanes[id->lane].list[id->record].kind == M_POISON && !w->is_healed)
+		if (w->lanes[id.lane].list[id.record].kind == M_POISON && !w->is_healed)
 			end_call(c, RIFFLE_E_DATA, 0, "it does not stand a record");
 		else if (c->count > c->fails_at)
 			end_call(c, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "it failed at a record");
@@ -179,7 +179,7 @@ call_end(void *call, struct riffle_error *reterr)
 	const char *why = ref_check_call(&c->at->tasks[c->partition].ref, c->start_ms, c->end_ms,
 		c->key, c->lanes, c->records, c->count);
 	if (why != NULL)
-		m_fail(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
+		m_object(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
 			c->start_ms, c->end_ms, c->key, why);
 	if (!c->w->answers_late || c->w->is_ending)
 		finish(c);

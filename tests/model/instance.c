@@ -8,10 +8,30 @@
 #include <inttypes.h>
 #include <string.h>
 
+#ifdef RFL_SABOTAGE_ONE_W
+#include "task/task_private.h"
+#endif
+
 /* The model follows what enters windows, and in which order. */
 static struct world *world;
 void __real_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
 void __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count);
+
+/* A record counts for the watermark before it enters: the windows that it ends go out first. */
+static void
+look_ahead(struct m_task *t, int input)
+{
+	const struct m_lane *l = m_lane(t->at->w, input, t->partition);
+	struct rfl_lane_view v = rfl_task_lane_view(t->task, (size_t)input);
+	for (int i = m_place(l, v.next); i < t->next[input]; i++) {
+		const struct m_record *m = &l->list[i];
+		if (m->kind == M_FOREIGN || m->kind == M_FUTURE)
+			continue;
+		if (m->time_ms == v.time_ms && m->time_ms > t->ref.lanes[input].time_ms)
+			t->ref.lanes[input].time_ms = m->time_ms;
+		return;
+	}
+}
 
 static void
 look(struct m_task *t, const struct rfl_task_view *v)
@@ -36,6 +56,8 @@ m_look(struct m_task *t)
 	struct rfl_task_view v;
 	if (t->at->w->running != t)
 		return;
+	for (int i = 0; i < t->ref.lane_count && t->ref.is->has_event_time; i++)
+		look_ahead(t, i);
 	rfl_task_view(t->task, &v);
 	look(t, &v);
 }
@@ -46,25 +68,25 @@ follow(struct m_task *t, const struct rfl_window_record *r)
 	struct world *w = t->at->w;
 	const struct rfl_chunk *c = rfl_item_chunk(r->item);
 	const struct riffle_record *at = riffle_batch_at(c->batch, rfl_item_index(r->item));
-	const struct m_id *id = at->value.ptr;
-	const struct m_record *m = &w->lanes[id->lane].list[id->record];
-	int input = (int)id->lane / M_PARTITIONS;
+	const struct m_id id = m_id_of(at);
+	const struct m_record *m = &w->lanes[id.lane].list[id.record];
+	int input = (int)id.lane / M_PARTITIONS;
 	if (t->ref.count == REF_ENTRIES_MAX)
 		m_fail(w, "a task admits more than there is");
 	if (m->kind == M_FOREIGN || m->kind == M_FUTURE)
 		m_fail(w, "record %d/%d/%d enters, and should be refused", input, t->partition,
-			(int)id->record);
+			(int)id.record);
 	int64_t time_ms = w->settings.has_event_time ? m->time_ms : rfl_clock_wall_ms(&w->clock);
 	const struct ref_entry *e =
-		ref_admit(&t->ref, input, (int)id->record, at->offset, time_ms, m->key);
+		ref_admit(&t->ref, input, (int)id.record, at->offset, time_ms, m->key);
 	m_trace(w, "    %d/%d/%d enters, time %" PRId64 ", W %" PRId64 "%s", input, t->partition,
-		(int)id->record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
+		(int)id.record, time_ms, e->closed_ms, e->is_late ? ", late" : "");
 	if (r->time_ms != time_ms ||
 		r->closed_ms != (e->closed_ms == REF_NEVER ? RFL_BEFORE_MS : e->closed_ms))
-		m_fail(w,
+		m_object(w,
 			"record %d/%d/%d is judged by time %" PRId64 " and watermark %" PRId64
 			", should be %" PRId64 " and %" PRId64,
-			input, t->partition, (int)id->record, r->time_ms, r->closed_ms, time_ms,
+			input, t->partition, (int)id.record, r->time_ms, r->closed_ms, time_ms,
 			e->closed_ms);
 }
 
@@ -72,7 +94,9 @@ void
 __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 {
 	struct m_task *t = world->running;
-	m_look(t);
+	struct rfl_task_view v;
+	rfl_task_view(t->task, &v);
+	look(t, &v);
 	int first = t->ref.count;
 	for (size_t i = 0; i < count; i++)
 		follow(t, &records[i]);
@@ -80,7 +104,7 @@ __wrap_rfl_window_add(struct rfl_window *w, struct rfl_window_record *records, s
 	for (size_t i = 0; i < count; i++) {
 		const struct ref_entry *e = &t->ref.list[first + (int)i];
 		if ((records[i].accepted == 0) != e->is_late)
-			m_fail(world, "record %d/%d/%d is %s", e->lane, t->partition, e->record,
+			m_object(world, "record %d/%d/%d is %s", e->lane, t->partition, e->record,
 				e->is_late ? "late, and no one says so"
 					   : "called late, and is not");
 	}
@@ -242,6 +266,14 @@ m_task_close(struct m_task *t)
 	t->task = NULL;
 }
 
+static void
+forget_process(void)
+{
+#ifdef RFL_SABOTAGE_ONE_W
+	rfl_sabotage_w_ms = INT64_MIN;
+#endif
+}
+
 void
 m_instance_close(struct m_instance *at)
 {
@@ -250,6 +282,7 @@ m_instance_close(struct m_instance *at)
 			m_task_close(&at->tasks[p]);
 	rfl_outlet_fini(&at->outlet);
 	m_drop_all(&at->pending);
+	forget_process();
 }
 
 /* Idle is who has no more, as the provider says. */
@@ -261,7 +294,7 @@ check_idle(struct m_task *t)
 		const struct m_lane *l = m_lane(w, i, t->partition);
 		if (rfl_task_lane_view(t->task, (size_t)i).is_idle &&
 			(t->next[i] < l->available || l->flags != 0))
-			m_fail(w, "lane %d/%d counts as idle, and is not read to its end", i,
+			m_object(w, "lane %d/%d counts as idle, and is not read to its end", i,
 				t->partition);
 	}
 }
@@ -276,7 +309,7 @@ check_barrier(struct m_task *t, const struct rfl_task_view *v)
 		int64_t position =
 			t->next[i] < l->available ? l->list[t->next[i]].offset : m_log_end(l);
 		if (t->ref.lanes[i].hw > position)
-			m_fail(w,
+			m_object(w,
 				"the task goes on, and lane %d/%d has not come past what was read "
 				"before",
 				i, t->partition);
@@ -306,10 +339,10 @@ run_task(struct m_task *t)
 	check_barrier(t, &v);
 	look(t, &v);
 	if (v.watermark_ms != t->ref.watermark_ms)
-		m_fail(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64,
+		m_object(w, "the watermark of task %d is %" PRId64 ", should be %" PRId64,
 			t->partition, v.watermark_ms, t->ref.watermark_ms);
 	if (v.watermark_ms < t->watermark_ms)
-		m_fail(w, "the watermark goes back");
+		m_object(w, "the watermark goes back");
 	t->watermark_ms = v.watermark_ms;
 }
 
@@ -568,6 +601,7 @@ m_crash(struct m_instance *at)
 	w->crashes++;
 	leave_commit(at);
 	leave_sends(at);
+	forget_process();
 	for (int p = 0; p < w->partition_count; p++) {
 		had[p] = at->tasks[p].task != NULL;
 		if (had[p])

@@ -21,6 +21,18 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A core with one thing turned round, of which nothing but what comes out may tell. */
+#ifdef SABOTAGE
+#define IS_BLIND 1
+#else
+#define IS_BLIND 0
+#define SABOTAGE ""
+#endif
+
+#ifndef LIVES
+#define LIVES 200000
+#endif
+#define ASSERTED "an assertion failed"
 #define STEPS 200
 #define END_ROUNDS 60
 #define SETTLE_ROUNDS 200
@@ -51,6 +63,20 @@ m_fail(struct world *w, const char *fmt, ...)
 	w->why = w->text;
 	m_trace(w, "WRONG: %s", w->text);
 	siglongjmp(wrong, 1);
+}
+
+void
+m_object(struct world *w, const char *fmt, ...)
+{
+	char text[sizeof w->text];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (w->is_blind)
+		m_trace(w, "%s", text);
+	else
+		m_fail(w, "%s", text);
 }
 
 static void
@@ -237,12 +263,13 @@ goes_wrong(uint64_t seed, int step_limit, int record_limit, int is_traced, char 
 	w->step_limit = step_limit;
 	w->record_limit = record_limit;
 	w->is_traced = is_traced;
+	w->is_blind = IS_BLIND;
 	w->mailbox = &mailbox;
 	if (sigsetjmp(wrong, 1) == 0) {
 		live(w);
 		return 0;
 	}
-	snprintf(text, size, "%s", w->why ? w->text : "an assertion failed");
+	snprintf(text, size, "%s", w->why ? w->text : ASSERTED);
 	has_mailbox = 0;
 	w = NULL;
 	return 1;
@@ -281,6 +308,31 @@ number_or(const char *name, uint64_t otherwise)
 	return text != NULL && *text != '\0' ? strtoull(text, NULL, 10) : otherwise;
 }
 
+static int
+say_wrong(uint64_t seed, uint64_t lives, const char *text)
+{
+	if (IS_BLIND) {
+		printf("# in life %" PRIu64 ": %s\nok 1 - %s is found\n", lives, text, SABOTAGE);
+		return 0;
+	}
+	printf("# life %" PRIu64 ": %s\nnot ok 1 - what comes out is what was promised\n", seed,
+		text);
+	return 1;
+}
+
+static int
+say_right(uint64_t lives)
+{
+	if (IS_BLIND) {
+		printf("# not in %" PRIu64 " lives\nnot ok 1 - %s is found\n", lives, SABOTAGE);
+		return 1;
+	}
+	printf("# %.1f s of CPU for %" PRIu64
+	       " lives\nok 1 - what comes out is what was promised\n",
+		(double)clock() / (double)CLOCKS_PER_SEC, lives);
+	return 0;
+}
+
 int
 main(void)
 {
@@ -295,12 +347,12 @@ main(void)
 	for (uint64_t i = 0; i < lives; i++) {
 		if (!goes_wrong(seed + i, INT32_MAX, M_RECORDS, is_traced, text, sizeof text))
 			continue;
-		if (!is_traced)
+		/* An assertion is a look inside. */
+		if (IS_BLIND && strcmp(text, ASSERTED) == 0)
+			continue;
+		if (!is_traced && !IS_BLIND)
 			tell(seed + i);
-		printf("not ok 1 - life %" PRIu64 ": %s\n", seed + i, text);
-		return 1;
+		return say_wrong(seed + i, i, text);
 	}
-	printf("# %.1f s of CPU\nok 1 - %" PRIu64 " lives\n",
-		(double)clock() / (double)CLOCKS_PER_SEC, lives);
-	return 0;
+	return say_right(lives);
 }

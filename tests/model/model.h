@@ -104,7 +104,7 @@ struct m_instance {
 struct world {
 	uint64_t seed, random; /* random: of the steps */
 	int step, step_limit, record_limit;
-	int is_traced, is_ending;
+	int is_traced, is_blind, is_ending;
 	const char *why; /* it failed; text is in `text` */
 	char text[512];
 
@@ -137,6 +137,10 @@ int m_chance(struct world *w, int n);
 
 void m_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The life is wrong, and over. */
+/*
+ * The same of what only a look inside shows. A blind life goes on: then what came out must tell.
+ */
+void m_object(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void m_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* setup.c: what the seed says of shapes, policies and logs. */
@@ -154,6 +158,9 @@ void m_write(struct world *w, const struct riffle_record *r); /* the same, as a 
 void m_drop_all(struct m_batch *b);
 /* Positions that a group is to keep; each must be one that may follow. */
 void m_apply_positions(struct m_instance *at);
+
+/* Of a record as it crosses the border, where nothing is aligned. */
+struct m_id m_id_of(const struct riffle_record *r);
 
 /* function.c */
 extern const struct riffle_invoker_ops m_invoker_ops;
