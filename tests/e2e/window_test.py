@@ -456,4 +456,85 @@ def a_window_is_heard_while_it_is_open_and_called_again_whole():
         assert [len(i.read_all(n)) for n in ("o-hearing", "o-again", "o-holding", "dead")] == [4, 6, 4, 4]
 
 
-main([a_window_is_heard_while_it_is_open_and_called_again_whole, windows_are_whole_after_a_restart_in_their_middle])
+MEMORY_BYTES = 1 << 20
+# What a daemon of this suite has beside the windows of its tasks.
+BESIDE_BYTES = 16 << 20
+
+
+def padded(n, t):
+    return json.dumps({"v": "v%d" % n, "t": BASE_S + t, "pad": "x" * 960})
+
+
+def memory_of(i):
+    """Bytes of the daemon that no file stands behind."""
+    with open("/proc/%d/status" % i.daemon.pid) as status:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status.read()).group(1)) * 1024
+
+
+def within_memory(window, spill, left, right, count):
+    """The instance after its function has counted so many windows, and the most memory the daemon had."""
+    text = stream("left", **TEXT) + stream("right", **TEXT) + stream("out", **TEXT)
+    text += section("function lines", {"invoker": "command", "format": "json-lines", "command":
+                                       """awk 'END { printf "{\\"value\\":\\"%d\\"}\\n", NR }'"""})
+    text += processor("p", function="lines", input="left@earliest, right@earliest", output="out", window=window,
+                      delivery="at-close", **event(max_disorder="0s"))
+    i = Instance("[runtime]\nmemory = %dB\nspill = %s\n" % (MEMORY_BYTES, spill) + LOCAL + text, plugins=TEST_PLUGINS)
+    most = 0
+    i.start()
+    for lines in left:
+        i.publish("left", lines)
+    for lines in right:
+        i.publish("right", lines)
+        most = max(most, memory_of(i))
+
+    def is_done():
+        nonlocal most
+        most = max(most, memory_of(i))
+        task = i.task("p")
+        return task["windowsDone"] >= count or task["state"] == "stopped"
+    i.wait_for("its windows are done", is_done)
+    return i, most
+
+
+def the_lane_ahead_waits_for_the_one_behind():
+    # Eighty windows of 50 KiB from each; the left ones are all there before the first right one.
+    side = [[padded(n, 10 * (w + n // 50)) for n in range(1000)] for w in range(0, 80, 20)] + [[padded(0, 5000)]]
+    i, most = within_memory("tumbling 10s", "0B", side, side, 80)
+    with i:
+        assert payloads(i.read("out", 80)) == ["100"] * 80
+        print("# lanes apart, 8 MiB through memory = 1MiB: at most %d KiB of private memory" % (most >> 10))
+        assert most < MEMORY_BYTES + BESIDE_BYTES, most
+
+
+def a_window_larger_than_memory_is_whole_in_the_file():
+    side = [[padded(n, n // 1000) for n in range(w * 1000, w * 1000 + 1000)] for w in range(8)] + [[padded(0, 5000)]]
+    i, most = within_memory("tumbling 1h", "64MiB", side, side, 1)
+    with i:
+        assert payloads(i.read("out", 1)) == ["16000"]
+        print("# a window of 16 MiB with memory = 1MiB: at most %d KiB of private memory" % (most >> 10))
+        assert most < MEMORY_BYTES + BESIDE_BYTES, most
+        # But for a read that brought the first record of the next window too.
+        i.wait_for("the file is empty", lambda: i.task("p")["spilledBytes"] < MEMORY_BYTES // 8)
+
+
+def without_a_file_it_stops_and_says_what_it_needs():
+    side = [[padded(n, n // 1000) for n in range(w * 1000, w * 1000 + 1000)] for w in range(4)]
+    for spill, said in (("0B", "its windows need more than memory = 1048576 bytes"),
+                        ("1MiB", "its windows need more than memory = 1048576 and spill = 1048576 bytes")):
+        i, most = within_memory("tumbling 1h", spill, side, side, 1)
+        with i:
+            why = i.wait_until_stopped("p")
+            assert said in why and re.search(r"it holds \d+ bytes in memory and \d+ in the file", why), why
+            assert most < MEMORY_BYTES + BESIDE_BYTES, most
+            # The lane ahead was left alone before it came to that.
+            held = i.task("p")
+            assert held["memoryBytes"] < 8 * MEMORY_BYTES and held["lanes"][0]["committed"] == 0, held
+
+
+main([shapes_on_event_time, times_and_keys_from_everywhere, outputs_of_a_crashed_daemon_have_their_ids_again,
+      late_records_are_counted_kept_or_stop_it, records_that_the_door_refuses_are_dead_letters,
+      windows_that_fail_go_as_their_policy_says, silent_inputs_hold_nothing_for_ever,
+      early_panes_say_what_there_is_so_far, empty_windows_are_called_when_asked,
+      windows_are_whole_after_a_restart_in_their_middle, other_windows_are_refused_and_other_bounds_are_not,
+      a_window_is_heard_while_it_is_open_and_called_again_whole, the_lane_ahead_waits_for_the_one_behind,
+      a_window_larger_than_memory_is_whole_in_the_file, without_a_file_it_stops_and_says_what_it_needs])
