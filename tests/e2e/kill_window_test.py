@@ -104,10 +104,12 @@ def expected(logs, size_ms, slide_ms):
 
 
 def found(instance, name):
-    """The same, as often as it is there."""
-    have = collections.Counter()
+    """The same, as often as it is there. What has the same id is the same."""
+    have, by_id = collections.Counter(), {}
     for r in instance.read_all("out-" + name):
-        have[json.loads(r["payload"])["n"], int(r["headers"]["riffle-window-start"])] += 1
+        n, h = json.loads(r["payload"])["n"], r["headers"]
+        assert by_id.setdefault(h["riffle-id"], n) == n, (h["riffle-id"], n, by_id[h["riffle-id"]])
+        have[n, int(h["riffle-window-start"])] += 1
     for r in instance.read_all("late-" + name):
         have["late", json.loads(r["payload"])["n"]] += 1
     return have
@@ -143,7 +145,7 @@ def judge(guarantee):
             print("# %s %s: %d kills, %d wanted, %d of them late, %d lost, %d doubled, %d strange (seed %d)" % (
                 guarantee, name, KILLS, len(want), sum(1 for what in want if what[0] == "late"), len(lost),
                 len(doubled), len(strange), SEED))
-            assert len(want) > 10 and not strange, (name, sorted(strange, key=str)[:5])
+            assert len(want) > 10 and len(have) > 10 and not strange, (name, sorted(strange, key=str)[:5])
             verdicts.append((name, sorted(lost, key=str), sorted(doubled, key=str)))
     return verdicts
 

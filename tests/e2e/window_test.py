@@ -226,7 +226,8 @@ def records_that_the_door_refuses_are_dead_letters():
     future = json.dumps({"t": int(time.time()) + 7200})
     with instance(text + shown(["dead"])) as i:
         for payload, key in ((at(1, 1), "k"), (future, "k"), ("no json", "k"), (at(2, 2), None), ('{"t":[]}', "k")):
-            i.cli("publish", "in", "-p", payload, "--time", stamp(9), "--header", "a:b", *(["-k", key] if key else []))
+            i.cli("publish", "in", "-p", payload, "--time", stamp(9), "--header", "a:b",
+                  *(["-k", key] if key else []))
         i.cli("publish", "in", "-p", at(3, 60), "-k", "k")
         i.start()
         dead = seen(i, ["dead"], 4)["dead"]
@@ -404,7 +405,8 @@ def windows_are_whole_after_a_restart_in_their_middle():
 
 
 def other_windows_are_refused_and_other_bounds_are_not():
-    base = event(function="pass", output="out", window="tumbling 10s", late="drop", pane_headers="yes", guarantee="exactly-once")
+    base = event(function="pass", output="out", window="tumbling 10s", pane_headers="yes",
+                 guarantee="exactly-once")
     streams = PASS + stream("in", **TEXT) + stream("out", **TEXT)
     with instance(streams + processor("p", **base)) as i:
         i.publish("in", [at(1, 1), at(2, 40)])
@@ -413,13 +415,15 @@ def other_windows_are_refused_and_other_bounds_are_not():
         i.wait_for("it is committed", lambda: i.task("p")["commits"] >= 1)
         assert i.stop() == 0
         header = open(i.file).read().split("[function pass]")[0]
-        for changed in ({"window": "tumbling 20s"}, {"window": "hopping 10s every 5s"}, {"window": "tumbling 10s offset 1s"},
-                        {"by": "json:$.k"}, {"time": "json:$.t ms"}, {"time": "record"}):
+        for changed in ({"window": "tumbling 20s"}, {"window": "hopping 10s every 5s"},
+                        {"window": "tumbling 10s offset 1s"}, {"by": "json:$.k"}, {"time": "json:$.t ms"},
+                        {"time": "record"}):
             i.write(header + streams + processor("p", **{**base, **changed}))
             i.start(ready=False)
             assert "the window settings of group default.p were others" in i.wait_until_stopped("p"), changed
             assert i.stop() == 0
-        i.write(header + streams + processor("p", **{**base, "max_disorder": "1s", "idle_after": "2h", "max_future": "1h"}))
+        i.write(header + streams + processor(
+            "p", **{**base, "max_disorder": "1s", "idle_after": "2h", "max_future": "1h"}))
         i.start()
         i.publish("in", [at(3, 51)])
         # What was read before is late by the newest time that was known, not by what comes next.
