@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #define POLL_BYTES ((size_t)4 * 1024 * 1024)
+#define POLL_BYTES_LEAST ((size_t)16 * 1024)
 /* Records on their way into the engine at a time. */
 #define ADDS_MAX RFL_TASK_ADDS_MAX
 /* Of one round over several lanes, so that the other tasks of a worker get their turn. */
@@ -103,6 +104,16 @@ memory_allows(struct rfl_task *t, int64_t now_ns)
 	return 0;
 }
 
+/* One read takes a part of the memory, however small that is: what it brings cannot be put back. */
+static size_t
+poll_bytes(const struct rfl_task *t)
+{
+	size_t part = t->spec->memory_bytes / 32;
+	if (part < POLL_BYTES_LEAST)
+		return POLL_BYTES_LEAST;
+	return part < POLL_BYTES ? part : POLL_BYTES;
+}
+
 static uint32_t
 poll_limit(const struct rfl_task *t)
 {
@@ -161,7 +172,8 @@ fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now
 	uint32_t limit = poll_limit(t);
 	if (limit == 0 || lane->is_withheld)
 		return 0;
-	int rc = lane->at.ops->lane_poll(lane->at.source, lane->at.id, limit, POLL_BYTES, &b, &err);
+	int rc = lane->at.ops->lane_poll(
+		lane->at.source, lane->at.id, limit, poll_bytes(t), &b, &err);
 	lane->is_dry = rc == 0;
 	if (rc == RIFFLE_E_DATA)
 		skip_damaged(t, lane, &err);
