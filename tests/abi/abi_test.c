@@ -27,8 +27,7 @@ static const struct riffle_host whole = {
  * As an older peer hands it over: no byte more than its size, so that a sanitizer sees who reads on. Not in line:
  * a compiler that knows the size warns of what is asked here.
  */
-static void *__attribute__((noinline, noclone))
-shortened(const void *from, uint32_t size)
+static void *__attribute__((noinline)) shortened(const void *from, uint32_t size)
 {
 	char *p = malloc(size);
 	assert_non_null(p);
