@@ -108,9 +108,8 @@ take(struct m_call *c, const struct riffle_record *r)
 	if (c->count == M_CALL_RECORDS)
 		m_fail(w, "a call gets more records than there are");
 	if (r->value.len != sizeof id || (int)id.lane / M_PARTITIONS != (int)r->stream)
-		m_fail(w, "a call gets record %d/%d/%d as of input %u",
-			(int)id.lane / M_PARTITIONS, (int)id.lane % M_PARTITIONS, (int)id.record,
-			r->stream);
+		m_fail(w, "a call gets record %d/%d/%d as of input %u", (int)id.lane / M_PARTITIONS,
+			(int)id.lane % M_PARTITIONS, (int)id.record, r->stream);
 	if (c->partition >= 0 && c->partition != (int)id.lane % M_PARTITIONS)
 		m_fail(w, "a call gets records of two tasks");
 	c->partition = (int)id.lane % M_PARTITIONS;
