@@ -162,6 +162,8 @@ step(struct world *w)
 			m_crash(at);
 		else if (m_chance(w, 2))
 			trouble(w);
+		else if (m_chance(w, 2))
+			m_stop(at);
 		break;
 	default:
 		if (w->instance_count > 1 && m_chance(w, 2))
