@@ -35,7 +35,7 @@
 #define ASSERTED "an assertion failed"
 #define STEPS 200
 #define END_ROUNDS 60
-#define SETTLE_ROUNDS 200
+#define SETTLE_ROUNDS 2000
 
 static sigjmp_buf wrong;
 
