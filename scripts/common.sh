@@ -7,11 +7,13 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages_demo="build-essential autoconf automake libtool libltdl-dev pkg-config libinih-dev
 	libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libsmartcols-dev liblmdb-dev nettle-dev"
 # The tests beside that.
-packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq groff-base mandoc zsh fish tzdata"
+packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq groff-base mandoc zsh fish tzdata librdkafka-dev"
 # The grpc invoker, its servers that misbehave, and riff's own invoker in Node.
 packages_grpc="libgrpc-dev libprotobuf-c-dev protobuf-c-compiler python3-grpcio python3-protobuf
 	protobuf-compiler openssl"
 command -v node >/dev/null && command -v npm >/dev/null || packages_grpc="$packages_grpc nodejs npm"
+# A Kafka broker for them, and a client of it that is not ours.
+packages_kafka="default-jre-headless maven kcat python3-pip openssl"
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"

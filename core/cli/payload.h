@@ -9,8 +9,6 @@
 enum rfl_encoding { RFL_ENCODING_AUTO, RFL_ENCODING_RAW, RFL_ENCODING_BASE64 };
 
 int rfl_is_utf8(const void *data, size_t len);
-void rfl_base64_encode(const void *data, size_t len, struct rfl_buf *out);
-int rfl_base64_decode(const char *text, struct rfl_buf *out); /* -1: not Base64 */
 /*
  * {"payload":...,"contentType":...,"headers":{...}}, riff's form, without a newline. E_DATA: raw is
  * asked and the payload is not UTF-8.

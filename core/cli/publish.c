@@ -1,4 +1,5 @@
 /* riffle publish: writes records to a stream and waits until they are acknowledged. */
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -8,6 +9,7 @@
 #include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/batch.h"
+#include "plugin/host.h"
 #include "wire/content_type.h"
 
 #include <stdlib.h>
@@ -173,7 +175,7 @@ send_one(const struct publish *p, struct rfl_sender *o, const char *type)
 	int rc = RIFFLE_OK;
 	if (p->text != NULL)
 		rfl_buf_puts(&value, p->text);
-	else if (p->base64 != NULL && rfl_base64_decode(p->base64, &value) < 0)
+	else if (p->base64 != NULL && rfl_base64_decode(p->base64, strlen(p->base64), &value) < 0)
 		rc = rfl_err(&o->error, RIFFLE_E_INVAL, "--payload-base64 is not Base64");
 	else if (p->file != NULL)
 		rc = read_file(p->file, &value, &o->error);

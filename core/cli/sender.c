@@ -1,7 +1,13 @@
 /* See sender.h. */
 #include "cli/sender.h"
 
+#include "base/check.h"
 #include "plugin/host.h"
+#include "wire/envelope.h"
+
+#include <sys/random.h>
+
+#define RANDOM_BYTES 16
 
 static void
 take_sent(struct rfl_sender *s, const struct riffle_event *ev)
@@ -54,10 +60,36 @@ rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *mem
 	return client->ops->sink_open(client->instance->self, &spec, &s->sink, reterr);
 }
 
+/* Ids that nobody else has: sixteen random bytes, and a number. */
+static void
+event_id(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
+	struct rfl_buf *out)
+{
+	const unsigned char *random = ctx;
+	(void)b, (void)r;
+	for (size_t i = 0; i < RANDOM_BYTES; i++)
+		rfl_buf_printf(out, "%02x", random[i]);
+	rfl_buf_printf(out, "-%llu", (unsigned long long)n);
+}
+
+static struct riffle_batch *
+sealed(const struct rfl_sender *s, struct riffle_batch *b)
+{
+	unsigned char random[RANDOM_BYTES];
+	const struct rfl_origin origin = {
+		.source = "riffle-publish", .id = event_id, .ctx = random};
+	/* Sixteen bytes are never given in part. */
+	rfl_assert(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
+	struct riffle_batch *with = rfl_envelope_seal_for(s->client->stream, b, &origin);
+	rfl_batch_unref(b);
+	return with;
+}
+
 int
 rfl_sender_send(struct rfl_sender *s, struct riffle_batch *b)
 {
 	uint32_t first = 0;
+	b = sealed(s, b);
 	while (first < b->record_count && s->error.code == RIFFLE_OK) {
 		int took = s->client->ops->sink_send(
 			s->sink, b, first, b->record_count - first, ++s->tag, &s->error);

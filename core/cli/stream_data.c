@@ -5,6 +5,7 @@
  */
 #include "cli/stream.h"
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/payload.h"
@@ -12,6 +13,7 @@
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
+#include "wire/envelope.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -145,8 +147,10 @@ export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *
 		if (rc <= 0)
 			continue;
 		rfl_batch_take(b);
-		rc = print_batch(b, l->log_end, &next, reterr);
+		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
 		rfl_batch_unref(b);
+		rc = print_batch(opened, l->log_end, &next, reterr);
+		rfl_batch_unref(opened);
 	}
 	return rc;
 }
@@ -215,7 +219,7 @@ take_bytes(struct line *l, const json_t *j, const char *what, struct riffle_byte
 	}
 	struct rfl_buf *buf = &l->bufs[l->buf_count];
 	if (!json_is_string(encoded) || json_object_size(j) != 1 ||
-		rfl_base64_decode(json_string_value(encoded), buf) < 0)
+		rfl_base64_decode(json_string_value(encoded), json_string_length(encoded), buf) < 0)
 		return bad(l, what);
 	l->buf_count++;
 	*ret = (struct riffle_bytes){rfl_buf_str(buf), buf->len};

@@ -7,6 +7,7 @@
 #include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/host.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -178,7 +179,9 @@ read_lanes(struct reader *r, struct riffle_error *reterr)
 		if (rc < 0)
 			return rc;
 		rfl_batch_take(b);
-		rc = print_batch(r, b, reterr);
+		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
+		rc = print_batch(r, opened, reterr);
+		rfl_batch_unref(opened);
 		rfl_batch_unref(b);
 		if (rc < 0)
 			return rc;

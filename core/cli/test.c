@@ -1,4 +1,5 @@
 /* riffle test: runs the [test] sections, and shows where what came is not what was expected. */
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -6,7 +7,6 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/difference.h"
-#include "cli/payload.h"
 #include "cli/rows.h"
 #include "cli/verb.h"
 #include "runtime/rehearsal.h"

@@ -12,6 +12,8 @@ static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const formats[] = {"auto", "logfmt", "json", NULL};
 static const char *const guards[] = {"off", "normal", "debug", NULL};
 static const char *const provisions[] = {"create", "verify", NULL};
+static const char *const encodings[] = {"raw", "cloudevents", "structured", "riff-message", NULL};
+static const char *const compats[] = {"none", "riff", NULL};
 static const char *const guarantees[] = {"at-most-once", "at-least-once", "exactly-once", NULL};
 static const char *const outputs[] = {"as-they-come", "at-status", NULL};
 static const char *const deliveries[] = {"at-close", "stream", NULL};
@@ -77,6 +79,14 @@ static const struct riffle_option stream_keys[] = {
 		"Its name on the broker; <namespace>_<stream> when not written."},
 	{"provision", RIFFLE_OPT_ENUM, 0, "create", 0, 0, provisions,
 		"create makes it when it is missing, verify does not."},
+	{"encoding", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, encodings,
+		"What records are wrapped in on the provider: cloudevents where it keeps no "
+		"content "
+		"type beside them, raw elsewhere."},
+	{"compat", RIFFLE_OPT_ENUM, 0, "none", 0, 0, compats,
+		"riff reads headers and content types by the names that riff gives them, and "
+		"writes "
+		"those beside the standard's."},
 };
 
 static const struct riffle_option function_keys[] = {

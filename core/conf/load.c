@@ -398,6 +398,8 @@ resolve_stream(struct rfl_resolve *r, struct rfl_section *s)
 	const char *topic = rfl_resolve_key(r, s, "topic").u.s;
 	uint32_t partitions = (uint32_t)rfl_resolve_key(r, s, "partitions").u.i;
 	int64_t provision = rfl_resolve_key(r, s, "provision").u.i;
+	const struct riffle_value encoding = rfl_resolve_key(r, s, "encoding");
+	int64_t compat = rfl_resolve_key(r, s, "compat").u.i;
 	if (type != NULL && !is_media_type(type))
 		rfl_entry_error(&r->doc, rfl_entry_of(s, "content-type"), "C124",
 			"application/json, text/plain, ...", "'%s' is no content type", type);
@@ -408,6 +410,12 @@ resolve_stream(struct rfl_resolve *r, struct rfl_section *s)
 	stream->place = s->place;
 	stream->provider = provider;
 	stream->provision = (enum rfl_provision)provision;
+	stream->encoding = (enum rfl_stream_encoding)encoding.u.i;
+	if (!encoding.is_set)
+		stream->encoding = provider->capabilities & RIFFLE_WANTS_ENVELOPE
+					   ? RFL_ENCODING_CLOUDEVENTS
+					   : RFL_ENCODING_NONE;
+	stream->compat_riff = compat != 0;
 	stream->stream = (struct riffle_stream){
 		.size = sizeof stream->stream,
 		.partitions = partitions,

@@ -58,11 +58,21 @@ struct rfl_provider_conf {
 
 enum rfl_provision { RFL_PROVISION_CREATE, RFL_PROVISION_VERIFY };
 
+/* What a record is wrapped in on its provider. */
+enum rfl_stream_encoding {
+	RFL_ENCODING_NONE,        /* raw: nothing, also not when it looks like an envelope */
+	RFL_ENCODING_CLOUDEVENTS, /* the attributes in headers */
+	RFL_ENCODING_STRUCTURED,  /* attributes and data in the value, as JSON */
+	RFL_ENCODING_RIFF_MESSAGE /* riff 0.5's protobuf message in the value */
+};
+
 struct rfl_stream_conf {
 	char *name;
 	struct rfl_place place;
 	const struct rfl_provider_conf *provider;
 	enum rfl_provision provision;
+	enum rfl_stream_encoding encoding;
+	int compat_riff; /* what riff writes is read by its names, and written so that riff reads it */
 	struct riffle_stream
 		stream; /* as handed to the plugin; name, topic, content type, partitions */
 	struct riffle_config config; /* by the plugin's stream table */

@@ -36,6 +36,7 @@ struct rfl_builder {
 	struct riffle_header *headers;
 	const char **types;
 	struct chunk *chunks;
+	struct riffle_batch *from; /* records may be lent of it; NULL = none */
 };
 
 struct rfl_builder *
@@ -43,6 +44,15 @@ rfl_builder_create(void)
 {
 	struct rfl_builder *b = rfl_zalloc(sizeof *b);
 	b->magic = BUILDER_MAGIC;
+	return b;
+}
+
+struct rfl_builder *
+rfl_builder_over(struct riffle_batch *from)
+{
+	struct rfl_builder *b = rfl_builder_create();
+	b->from = from;
+	rfl_batch_ref(from);
 	return b;
 }
 
@@ -67,6 +77,7 @@ rfl_builder_destroy(struct rfl_builder *b)
 	free(b->headers);
 	free(b->types);
 	free_chunks(b->chunks);
+	rfl_batch_unref(b->from);
 	free(b);
 }
 
@@ -101,42 +112,68 @@ keep(struct rfl_builder *b, struct riffle_bytes from)
 
 /* Few types occur in one batch, so a walk is the fastest look-up. Index 0 is "not stated". */
 static uint32_t
-keep_type(struct rfl_builder *b, const char *type)
+keep_type(struct rfl_builder *b, struct riffle_bytes type)
 {
 	if (b->type_count == 0) {
 		rfl_grow(&b->types, &b->type_room, 1, sizeof *b->types);
 		b->types[b->type_count++] = NULL;
 	}
-	if (type == NULL)
+	if (type.ptr == NULL)
 		return 0;
 	for (uint32_t i = 1; i < b->type_count; i++)
-		if (strcmp(b->types[i], type) == 0)
+		if (strncmp(b->types[i], type.ptr, type.len) == 0 && b->types[i][type.len] == '\0')
 			return i;
-	size_t len = strlen(type) + 1;
-	char *copy = reserve(b, len);
-	memcpy(copy, type, len);
+	char *copy = reserve(b, type.len + 1);
+	memcpy(copy, type.ptr, type.len);
+	copy[type.len] = '\0';
 	rfl_grow(&b->types, &b->type_room, b->type_count + 1, sizeof *b->types);
 	b->types[b->type_count] = copy;
 	return b->type_count++;
 }
 
-void
-rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
-	const struct riffle_header *headers, uint32_t header_count, const char *content_type)
+static struct riffle_record *
+append(struct rfl_builder *b, const struct riffle_record *record, uint32_t header_count)
 {
 	RFL_CHECK(b, BUILDER_MAGIC);
 	rfl_grow(&b->records, &b->record_room, b->count + 1, sizeof *b->records);
 	rfl_grow(&b->headers, &b->header_room, b->header_count + header_count, sizeof *b->headers);
 	struct riffle_record *r = &b->records[b->count++];
 	*r = *record;
-	r->key = keep(b, record->key);
-	r->value = keep(b, record->value);
 	r->header_first = b->header_count;
 	r->header_count = header_count;
-	r->content_type = keep_type(b, content_type);
+	return r;
+}
+
+void
+rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
+	const struct riffle_header *headers, uint32_t header_count, const char *content_type)
+{
+	struct riffle_record *r = append(b, record, header_count);
+	r->key = keep(b, record->key);
+	r->value = keep(b, record->value);
+	r->content_type = keep_type(
+		b, (struct riffle_bytes){content_type, content_type ? strlen(content_type) : 0});
 	for (uint32_t i = 0; i < header_count; i++)
 		b->headers[b->header_count++] = (struct riffle_header){
 			.name = keep(b, headers[i].name), .value = keep(b, headers[i].value)};
+}
+
+struct riffle_bytes
+rfl_builder_keep(struct rfl_builder *b, const void *data, size_t len)
+{
+	return keep(b, (struct riffle_bytes){data, len});
+}
+
+void
+rfl_builder_lend(struct rfl_builder *b, const struct riffle_record *record,
+	const struct riffle_header *headers, uint32_t header_count,
+	struct riffle_bytes content_type)
+{
+	struct riffle_record *r = append(b, record, header_count);
+	r->content_type = keep_type(b, content_type);
+	if (header_count > 0)
+		memcpy(b->headers + b->header_count, headers, header_count * sizeof *headers);
+	b->header_count += header_count;
 }
 
 void
@@ -237,7 +274,8 @@ rfl_builder_finish(struct rfl_builder *b)
 	own->abi.record_count = b->count;
 	own->abi.header_count = b->header_count;
 	own->abi.content_type_count = b->type_count;
-	own->abi.pinned_bytes = rfl_builder_bytes(b);
+	own->abi.pinned_bytes = rfl_builder_bytes(b) + (b->from ? b->from->pinned_bytes : 0);
+	own->from = b->from;
 	*b = (struct rfl_builder){.magic = BUILDER_MAGIC};
 	return &own->abi;
 }

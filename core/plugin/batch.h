@@ -18,6 +18,15 @@ void rfl_builder_copy(struct rfl_builder *b, const struct riffle_batch *from, ui
 /* Copies a record that is in no batch: content_type NULL = not stated; record's own index unused. */
 void rfl_builder_add(struct rfl_builder *b, const struct riffle_record *record,
 	const struct riffle_header *headers, uint32_t header_count, const char *content_type);
+/*
+ * A builder whose batch keeps a reference of from, so that records may be lent: their bytes are those of
+ * from, only what is not is kept first.
+ */
+struct rfl_builder *rfl_builder_over(struct riffle_batch *from);
+struct riffle_bytes rfl_builder_keep(struct rfl_builder *b, const void *data, size_t len);
+void rfl_builder_lend(struct rfl_builder *b, const struct riffle_record *record,
+	const struct riffle_header *headers, uint32_t header_count,
+	struct riffle_bytes content_type);
 uint32_t rfl_builder_count(const struct rfl_builder *b);
 size_t rfl_builder_bytes(const struct rfl_builder *b); /* what the batch would pin */
 /* The batch, with one reference that is the caller's, or NULL when empty; the builder is empty again. */

@@ -96,6 +96,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 		if (l == NULL)
 			continue;
 		int has_task = l->state == RFL_LANE_STARTED;
+		p->txn_is_spoiled |= has_task && p->txn_phase == RFL_TXN_OPEN;
 		l->state = RFL_LANE_RELEASING;
 		for (size_t k = 0; has_task && k < p->task_count; k++)
 			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)

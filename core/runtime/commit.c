@@ -168,6 +168,7 @@ txn_begin(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 	}
 	s->outlet.txn_error.code = 0;
 	p->txn_phase = RFL_TXN_OPEN;
+	p->txn_is_spoiled = 0;
 	p->txn_bytes = 0;
 	return 1;
 }
@@ -195,7 +196,7 @@ txn_end(struct rfl_processor *p, int64_t now_ns)
 	struct riffle_error err = {0};
 	struct positions at;
 	struct rfl_sink *s = p->own_sink;
-	int refused = s->outlet.txn_error.code != 0;
+	int refused = s->outlet.txn_error.code != 0 || p->txn_is_spoiled;
 	int rc;
 	s->txn_result = 0;
 	s->txn_tag = ++p->commit_tag;
@@ -242,6 +243,9 @@ txn_result(struct rfl_processor *p, int64_t now_ns)
 	p->txn_phase = RFL_TXN_NONE;
 	if (result == RIFFLE_TXN_COMMITTED) {
 		end_tasks(p, 1);
+	} else if (result == RIFFLE_TXN_ABORTED && p->txn_is_spoiled) {
+		end_tasks(p, 0);
+		unstage_tasks(p);
 	} else if (result == RIFFLE_TXN_ABORTED) {
 		const struct riffle_error *refused = &s->outlet.txn_error;
 		txn_aborted(p, refused->code != 0 ? refused : &s->txn_error, now_ns);
@@ -264,6 +268,8 @@ commit_transaction(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 		moved |= txn_begin(p, now_ns, next_ns);
 	if (p->txn_phase != RFL_TXN_OPEN)
 		return moved;
+	if (p->txn_is_spoiled)
+		return moved | txn_end(p, now_ns);
 	moved |= txn_stage(p);
 	int refused = p->own_sink->outlet.txn_error.code != 0;
 	if (!refused && (any_task(p, rfl_task_is_staging) || !can_commit(p)))

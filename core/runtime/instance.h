@@ -17,6 +17,7 @@ struct rfl_instance {
 	void *self;
 	void *bare;            /* the plugin's own object, for the plugin's own extensions */
 	uint64_t capabilities; /* as of its creation */
+	struct rfl_provisioner *provisioner; /* NULL until somebody asks for a stream */
 };
 
 /* config is borrowed until destroy. */

@@ -335,17 +335,6 @@ sink_poll(void *sink, struct riffle_event *ret_event)
 	return next_event(&((struct sink *)sink)->events, ret_event);
 }
 
-static struct riffle_batch *
-copy_one(struct riffle_batch *from, uint32_t i)
-{
-	struct rfl_builder *b = rfl_builder_create();
-	rfl_builder_copy(b, from, i);
-	struct riffle_batch *one = rfl_builder_finish(b);
-	rfl_builder_destroy(b);
-	rfl_batch_take(one);
-	return one;
-}
-
 static int
 sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t count, uint64_t tag,
 	struct riffle_error *reterr)
@@ -354,7 +343,7 @@ sink_send(void *sink, struct riffle_batch *batch, uint32_t first, uint32_t count
 	struct sink *k = sink;
 	for (uint32_t i = first; i < first + count; i++) {
 		struct log *l = k->logs[riffle_batch_at(batch, i)->stream];
-		struct riffle_batch *one = copy_one(batch, i);
+		struct riffle_batch *one = rfl_batch_copy(batch, i, 1, 0);
 		if (!k->in_txn) {
 			put(l, one, 1);
 			continue;
@@ -512,12 +501,19 @@ rfl_memory_append(struct rfl_instance *memory, const struct riffle_stream *strea
 {
 	struct memory *m = memory->bare;
 	RFL_CHECK(m, MEMORY_MAGIC);
-	struct rfl_builder *b = rfl_builder_create();
-	rfl_builder_add(b, record, headers, header_count, NULL);
-	struct riffle_batch *one = rfl_builder_finish(b);
-	rfl_builder_destroy(b);
-	rfl_batch_take(one);
-	put(log_of(m, stream), one, 0);
+	struct riffle_record r = *record;
+	r.header_first = 0;
+	r.header_count = header_count;
+	r.content_type = 0;
+	const struct riffle_batch view = {
+		.size = sizeof view,
+		.record_size = sizeof r,
+		.record_count = 1,
+		.header_count = header_count,
+		.records = &r,
+		.headers = headers,
+	};
+	put(log_of(m, stream), rfl_batch_copy(&view, 0, 1, 0), 0);
 }
 
 const struct riffle_batch *

@@ -11,6 +11,7 @@
 
 enum rfl_phase {
 	RFL_PHASE_IDLE,    /* nothing is open; opens at retry_at_ns */
+	RFL_PHASE_STREAMS, /* its streams are being made sure of */
 	RFL_PHASE_SINKS,   /* sinks are open, the transaction object is not ready yet */
 	RFL_PHASE_RUNNING, /* sources are open; lanes come and go */
 	RFL_PHASE_TASKS,   /* closing: waits for the calls of its tasks */
@@ -35,6 +36,9 @@ struct rfl_processor {
 	char *txn_id;
 	char *why; /* of the last failure, until it runs again */
 	int64_t retry_at_ns, backoff_ms;
+	uint32_t streams_open; /* asked for, not answered yet */
+	int has_streams;       /* all were there once */
+	struct riffle_error stream_error;
 
 	struct rfl_task_spec task_spec;
 	const struct rfl_stream_conf **destinations; /* outputs, then late and dead letters */
@@ -57,6 +61,7 @@ struct rfl_processor {
 	uint32_t commits_open; /* at-least-once: sources that have not answered yet */
 	struct riffle_error commit_error;
 	enum rfl_txn_phase txn_phase;
+	int txn_is_spoiled; /* it holds outputs of tasks that were taken away: it is aborted */
 	size_t txn_bytes;
 	int64_t txn_retry_ns;
 };

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "runtime/instance.h"
 #include "runtime/processor.h"
+#include "runtime/provision.h"
 #include "runtime/watch.h"
 #include "runtime/worker.h"
 
@@ -77,24 +78,6 @@ provider_of(struct rfl_runtime *rt, const struct rfl_stream_conf *stream,
 	return rc;
 }
 
-static int
-provision(
-	const struct rfl_instance *i, const struct rfl_stream_conf *s, struct riffle_error *reterr)
-{
-	const struct riffle_provider_ops *ops = i->provider;
-	struct riffle_stream_info info = {.size = sizeof info};
-	int rc = RIFFLE_OK;
-	if (s->provision == RFL_PROVISION_CREATE && ops->provision != NULL) {
-		rc = ops->provision(i->self, &s->stream, reterr);
-	} else if (ops->describe != NULL) {
-		rc = ops->describe(i->self, &s->stream, &info, reterr);
-		if (rc == RIFFLE_OK && !(info.flags & RIFFLE_STREAM_EXISTS))
-			rc = rfl_err(reterr, RIFFLE_E_NOTFOUND,
-				"it does not exist, and provision = verify does not make it");
-	}
-	return rc < 0 ? rfl_err_prefix(reterr, "stream %s", s->name) : RIFFLE_OK;
-}
-
 /* The most a plugin can offer was checked with the configuration; this is what the function, as it is set, does. */
 static int
 check_function(const struct rfl_processor_conf *p, const struct rfl_instance *function,
@@ -126,16 +109,10 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 		&rt->functions[f], reterr);
 	if (rc == RIFFLE_OK)
 		rc = check_function(p, rt->functions[f], reterr);
-	for (size_t i = 0; i < p->input_count && rc == RIFFLE_OK; i++) {
+	for (size_t i = 0; i < p->input_count && rc == RIFFLE_OK; i++)
 		rc = provider_of(rt, p->inputs[i].stream, &in[i], reterr);
-		if (rc == RIFFLE_OK)
-			rc = provision(in[i], p->inputs[i].stream, reterr);
-	}
-	for (size_t i = 0; i < to_count && rc == RIFFLE_OK; i++) {
+	for (size_t i = 0; i < to_count && rc == RIFFLE_OK; i++)
 		rc = provider_of(rt, to[i], &out[i], reterr);
-		if (rc == RIFFLE_OK)
-			rc = provision(out[i], to[i], reterr);
-	}
 	if (rc == RIFFLE_OK) {
 		const struct rfl_processor_setup setup = {
 			.conf = rt->conf,
@@ -417,6 +394,16 @@ destroy_instances(struct rfl_instance **list, size_t count)
 	free(list);
 }
 
+/* 0 = it waits for a broker that does not answer. */
+static int
+stop_provisioner(struct rfl_instance *i)
+{
+	if (i == NULL || !rfl_provisioner_destroy(i->provisioner))
+		return i == NULL;
+	i->provisioner = NULL;
+	return 1;
+}
+
 void
 rfl_runtime_destroy(struct rfl_runtime *rt)
 {
@@ -427,6 +414,8 @@ rfl_runtime_destroy(struct rfl_runtime *rt)
 	rt->watch = NULL;
 	for (uint32_t i = 0; i < rt->worker_count; i++)
 		rt->lost |= rt->workers[i].has_lost;
+	for (size_t i = 0; i < rt->conf->provider_count && !rt->lost; i++)
+		rt->lost |= !stop_provisioner(rt->providers[i]);
 	/* A thread of ours may still use all of it; the process is about to end. */
 	if (rt->lost)
 		return;

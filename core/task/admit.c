@@ -6,12 +6,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 
 #define POLL_BYTES ((size_t)4 * 1024 * 1024)
+#define POLL_BYTES_LEAST ((size_t)16 * 1024)
 /* Records on their way into the engine at a time. */
 #define ADDS_MAX RFL_TASK_ADDS_MAX
 /* Of one round over several lanes, so that the other tasks of a worker get their turn. */
@@ -102,6 +104,16 @@ memory_allows(struct rfl_task *t, int64_t now_ns)
 	return 0;
 }
 
+/* One read takes a part of the memory, however small that is: what it brings cannot be put back. */
+static size_t
+poll_bytes(const struct rfl_task *t)
+{
+	size_t part = t->spec->memory_bytes / 32;
+	if (part < POLL_BYTES_LEAST)
+		return POLL_BYTES_LEAST;
+	return part < POLL_BYTES ? part : POLL_BYTES;
+}
+
 static uint32_t
 poll_limit(const struct rfl_task *t)
 {
@@ -160,7 +172,8 @@ fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now
 	uint32_t limit = poll_limit(t);
 	if (limit == 0 || lane->is_withheld)
 		return 0;
-	int rc = lane->at.ops->lane_poll(lane->at.source, lane->at.id, limit, POLL_BYTES, &b, &err);
+	int rc = lane->at.ops->lane_poll(
+		lane->at.source, lane->at.id, limit, poll_bytes(t), &b, &err);
 	lane->is_dry = rc == 0;
 	if (rc == RIFFLE_E_DATA)
 		skip_damaged(t, lane, &err);
@@ -169,6 +182,10 @@ fill_hand(struct rfl_task *t, struct rfl_lane *lane, int64_t now_ns, int64_t now
 	if (rc <= 0)
 		return 0;
 	rfl_batch_take(b);
+	struct riffle_batch *opened =
+		rfl_envelope_open(t->spec->conf->inputs[lane->at.input].stream, b);
+	rfl_batch_unref(b);
+	b = opened;
 	lane->last_record_ns = now_ns;
 	lane->is_idle = 0;
 	uint32_t id = (uint32_t)(lane - t->lanes);

@@ -105,7 +105,9 @@ close_stream(struct rfl_task *t, const struct rfl_window_fired *fired)
 	p->end_ms = fired->end_ms;
 	p->holds_items = 1;
 	enqueue(t, p);
-	if (p->call != NULL)
+	if (p->gives_up)
+		rfl_task_give_up(t, p);
+	else if (p->call != NULL)
 		rfl_task_feed(t, p);
 	else if (rfl_list_empty(&p->work))
 		rfl_task_pane_waits(t, p);

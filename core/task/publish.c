@@ -1,11 +1,13 @@
 /* From what a function answers to what the sinks get: checked at the door, addressed, sent, settled. */
 #include "task/task_private.h"
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
@@ -192,6 +194,34 @@ address(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch 
 	}
 }
 
+struct output_origin {
+	struct rfl_task *t;
+	const struct rfl_pane *p;
+};
+
+static void
+event_id(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
+	struct rfl_buf *out)
+{
+	const struct output_origin *o = ctx;
+	(void)b;
+	put_id(out, o->t, o->p, r->stream, n);
+}
+
+/* The batch in the envelopes of its streams; one reference that is the caller's. */
+static struct riffle_batch *
+sealed(struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *b)
+{
+	const struct rfl_processor_conf *c = t->spec->conf;
+	struct output_origin of = {t, p};
+	const struct rfl_origin origin = {
+		.source = c->group, .id = event_id, .ctx = &of, .first = p->output_records};
+	if (rfl_envelope_is_used(c->outputs, c->output_count))
+		return rfl_envelope_seal(c->outputs, b, &origin);
+	rfl_batch_ref(b);
+	return b;
+}
+
 int
 rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b,
 	size_t *ret_bytes, struct riffle_error *reterr)
@@ -204,6 +234,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 			return rc;
 		sum += bytes_of(b, r);
 	}
+	b = sealed(t, p, b);
 	/* One view for each run of records that go to the same sink. */
 	for (uint32_t i = 0; i < b->record_count;) {
 		struct rfl_outlet *to = t->spec->routes[riffle_batch_at(b, i)->stream].outlet;
@@ -218,6 +249,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		rfl_pane_output(p, view, to, i + n == b->record_count ? sum : 0);
 		i += n;
 	}
+	rfl_batch_unref(b);
 	*ret_bytes = sum;
 	return RIFFLE_OK;
 }

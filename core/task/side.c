@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
+#include "wire/envelope.h"
 
 #include <inttypes.h>
 #include <riffle/host.h>
@@ -71,6 +72,34 @@ put(struct rfl_builder *build, const struct riffle_batch *b, uint32_t i, const s
 	free(all);
 }
 
+/* Where it came from names it, however often it is written. */
+static void
+event_id(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
+	struct rfl_buf *out)
+{
+	static const char from[] = "riffle-source-";
+	(void)n;
+	rfl_buf_puts(out, ctx);
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		const struct riffle_header *h = &b->headers[r->header_first + i];
+		if (h->name.len < sizeof from || memcmp(h->name.ptr, from, sizeof from - 1) != 0)
+			continue;
+		rfl_buf_putc(out, '/');
+		rfl_buf_add(out, h->value.ptr, h->value.len);
+	}
+}
+
+/* In the envelope of its stream; takes over the reference. */
+static struct riffle_batch *
+sealed(const struct rfl_task *t, const struct rfl_stream_conf *stream, struct riffle_batch *b)
+{
+	const struct rfl_processor_conf *c = t->spec->conf;
+	const struct rfl_origin origin = {.source = c->group, .id = event_id, .ctx = c->name};
+	struct riffle_batch *with = rfl_envelope_seal_for(stream, b, &origin);
+	rfl_batch_unref(b);
+	return with;
+}
+
 static void
 send_side(struct rfl_task *t, struct rfl_side *s)
 {
@@ -103,7 +132,9 @@ add_side(struct rfl_task *t, struct rfl_lane *lane, uint32_t record, const struc
 	s->route = route;
 	set_reasons(&h, t, lane, riffle_batch_at(b, record), stage, 0, why);
 	put(build, b, record, &h, route);
-	s->batch = rfl_builder_finish(build);
+	const struct rfl_processor_conf *c = t->spec->conf;
+	s->batch = sealed(t, route == &t->spec->late ? c->late_stream : c->on_error.dead_letter,
+		rfl_builder_finish(build));
 	rfl_builder_destroy(build);
 	rfl_store_need(s->chunk, 1);
 	rfl_list_append(&t->sides, &s->link);
@@ -161,7 +192,8 @@ flush(const struct rfl_task *t, struct rfl_pane *p, struct rfl_builder *build)
 	size_t bytes = rfl_builder_bytes(build);
 	struct riffle_batch *b = rfl_builder_finish(build);
 	if (b != NULL)
-		rfl_pane_output(p, b, t->spec->dead_letter.outlet, bytes);
+		rfl_pane_output(p, sealed(t, t->spec->conf->on_error.dead_letter, b),
+			t->spec->dead_letter.outlet, bytes);
 }
 
 int

@@ -516,6 +516,15 @@ dead_letter(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *e
 }
 
 static void
+give_up(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	if (t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
+		skip_window(t, p, err);
+	else
+		dead_letter(t, p, err);
+}
+
+static void
 stop_at(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 {
 	struct riffle_error why = *err;
@@ -546,14 +555,23 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	if (away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries)) {
 		p->failures += away ? 0 : 1;
 		wait_for_retry(t, p, err);
-	} else if (p->is_open || finished || policy->then == RFL_ON_ERROR_STOP) {
-		/* Of a window that is still open not all is known that would be given up. */
+	} else if (finished || policy->then == RFL_ON_ERROR_STOP) {
 		stop_at(t, p, err);
-	} else if (policy->then == RFL_ON_ERROR_SKIP) {
-		skip_window(t, p, err);
+	} else if (p->is_open) {
+		/* Not all of it is known yet. */
+		p->gives_up = 1;
+		p->fault = *err;
+		p->state = RFL_PANE_WAITING;
 	} else {
-		dead_letter(t, p, err);
+		give_up(t, p, err);
 	}
+}
+
+void
+rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p)
+{
+	const struct riffle_error err = p->fault;
+	give_up(t, p, &err);
 }
 
 void

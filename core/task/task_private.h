@@ -215,6 +215,8 @@ int64_t rfl_task_hw(const struct rfl_task *t, uint32_t lane);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
+/* Its window is over, and it had failed for good before: skipped, or dead letters. */
+void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);
 /* The call under way is in vain: it is cancelled, and failed by this once it is done. */
 void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
 void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);

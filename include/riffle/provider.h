@@ -44,6 +44,8 @@ extern "C" {
 #define RIFFLE_CAN_SEEK_TIME (UINT64_C(1) << 10) /* start at a time */
 #define RIFFLE_CAN_PROVISION (UINT64_C(1) << 11)
 #define RIFFLE_CAN_KEYS (UINT64_C(1) << 12)
+/* Keeps no content type beside a record: the host wraps records in CloudEvents unless told otherwise. */
+#define RIFFLE_WANTS_ENVELOPE (UINT64_C(1) << 13)
 
 /* A stream as the configuration describes it. Lives as long as the instance. */
 struct riffle_stream {

@@ -14,8 +14,8 @@ BUILD = os.environ.get("RIFFLE_BUILD", ".")
 SRC = os.environ.get("RIFFLE_SRC", ".")
 RIFFLE = os.path.join(BUILD, "riffle")
 PLUGINS = ":".join(os.path.join(BUILD, d) for d in
-                   ("plugins/local/.libs", "plugins/invoker-command/.libs", "plugins/invoker-grpc/.libs",
-                    "bench/.libs"))
+                   ("plugins/local/.libs", "plugins/kafka/.libs", "plugins/invoker-command/.libs",
+                    "plugins/invoker-grpc/.libs", "bench/.libs"))
 
 # With those that are made for the suites.
 TEST_PLUGINS = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")

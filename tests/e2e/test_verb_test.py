@@ -239,6 +239,19 @@ def several_inputs_and_partitions():
     assert run(text) == "ok t (1 window)\n"
 
 
+def a_program_for_all_windows_is_started_and_ended():
+    skeleton = os.path.join(SRC, "examples", "functions", "sums.py")
+    text = (LOCAL + "".join(stream(name, **TEXT) for name in ("left", "right", "doubled", "sums")) +
+            section("function f", {"invoker": "command", "mode": "coprocess", "format": "frames",
+                                   "command": "python3 " + os.path.abspath(skeleton)}) +
+            section("processor p", {"function": "f", "input": "left, right", "output": "doubled, sums",
+                                    "window": "tumbling 1h", "outputs": "at-status"}) +
+            section("test t", {"processor": "p",
+                               "send": lines("left 00:00:01 1", "right 00:00:02 3", "left 01:00:00 busy", "left 01:00:01 5"),
+                               "expect": lines("doubled 2", "doubled 6", "doubled 10", "sums 4", "sums 5")}))
+    assert run(text) == "ok t (2 windows, 1 retry)\n"
+
+
 def tests_are_chosen_by_name():
     text = config(["in 00:00:01 a"], ["out a"], COPY) + section(
         "test wrong", {"processor": "p", "send": "in 00:00:01 a", "expect": "out b"})
@@ -280,4 +293,5 @@ main([the_example_of_the_distribution_passes,
       a_function_that_streams_is_waited_for,
       early_panes_come_on_time,
       several_inputs_and_partitions,
+      a_program_for_all_windows_is_started_and_ended,
       tests_are_chosen_by_name])

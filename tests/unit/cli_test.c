@@ -3,6 +3,7 @@
 
 #include "admin/admin.h"
 #include "admin/render.h"
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/child.h"
@@ -110,6 +111,31 @@ test_differences_are_the_fewest(void **state)
 	}
 }
 
+static int
+nothing_is_equal(const void *ctx, size_t expected, size_t got)
+{
+	(void)ctx, (void)expected, (void)got;
+	return 0;
+}
+
+/* A table for these would not be worth its memory. */
+static void
+test_long_lists_are_compared_place_by_place(void **state)
+{
+	(void)state;
+	size_t count;
+	struct rfl_difference *d = rfl_difference(5000, 5001, nothing_is_equal, NULL, &count);
+	assert_int_equal(count, 10001);
+	for (size_t i = 0; i < 5000; i++) {
+		assert_int_equal(d[2 * i].edit, RFL_EDIT_MISSING);
+		assert_int_equal(d[2 * i].expected, i);
+		assert_int_equal(d[2 * i + 1].edit, RFL_EDIT_UNEXPECTED);
+		assert_int_equal(d[2 * i + 1].got, i);
+	}
+	assert_int_equal(d[10000].got, 5000);
+	free(d);
+}
+
 static void
 test_base64(void **state)
 {
@@ -120,14 +146,14 @@ test_base64(void **state)
 		struct rfl_buf to = RFL_BUF_INIT, back = RFL_BUF_INIT;
 		rfl_base64_encode(pairs[i][0], strlen(pairs[i][0]), &to);
 		assert_string_equal(rfl_buf_str(&to), pairs[i][1]);
-		assert_int_equal(rfl_base64_decode(pairs[i][1], &back), 0);
+		assert_int_equal(rfl_base64_decode(pairs[i][1], strlen(pairs[i][1]), &back), 0);
 		assert_string_equal(rfl_buf_str(&back), pairs[i][0]);
 		rfl_buf_fini(&to);
 		rfl_buf_fini(&back);
 	}
 	struct rfl_buf bad = RFL_BUF_INIT;
-	assert_int_equal(rfl_base64_decode("Zg=", &bad), -1);
-	assert_int_equal(rfl_base64_decode("Z*==", &bad), -1);
+	assert_int_equal(rfl_base64_decode("Zg=", 3, &bad), -1);
+	assert_int_equal(rfl_base64_decode("Z*==", 4, &bad), -1);
 	rfl_buf_fini(&bad);
 }
 
@@ -450,6 +476,7 @@ main(void)
 		cmocka_unit_test(test_an_option_in_words),
 		cmocka_unit_test(test_roff_is_not_mistaken_for_requests),
 		cmocka_unit_test(test_children_answer_die_or_are_silent),
+		cmocka_unit_test(test_long_lists_are_compared_place_by_place),
 		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_differences_are_the_fewest),
 		cmocka_unit_test(test_a_record_as_a_line),

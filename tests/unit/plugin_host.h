@@ -92,11 +92,15 @@ bytes(const char *s)
 	return (struct riffle_bytes){s, s ? strlen(s) : 0};
 }
 
-/* Polls until done says so, or ten seconds have passed. */
+#ifndef EVENTUALLY_S
+#define EVENTUALLY_S 10
+#endif
+
+/* Polls until done says so, or so many seconds have passed. */
 static inline int
 eventually(int (*done)(void *ctx), void *ctx)
 {
-	int64_t end = now_ns(NULL) + INT64_C(10000000000);
+	int64_t end = now_ns(NULL) + EVENTUALLY_S * INT64_C(1000000000);
 	while (!done(ctx)) {
 		if (now_ns(NULL) > end)
 			return 0;

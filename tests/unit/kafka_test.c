@@ -1,0 +1,782 @@
+/*
+ * The Kafka provider, through its own object file, against librdkafka's mock cluster, or with
+ * $KAFKA_SERVERS against a real one: what both can do is asked of both.
+ */
+#include "test.h"
+
+/* A group of the mock cluster takes its time: members join in seconds. */
+#define EVENTUALLY_S 40
+#include "plugin_host.h"
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <unistd.h>
+
+static const struct riffle_provider_ops *ops;
+static const char *real;
+static rd_kafka_t *mock_owner;
+static rd_kafka_mock_cluster_t *mock;
+static const char *servers[2];
+static struct riffle_value values[5];
+static const char *pairs[8];
+static struct riffle_config config = {.size = sizeof config,
+	.section = RIFFLE_SECTION_PROVIDER,
+	.value_size = sizeof values[0],
+	.value_count = 5,
+	.name = "franz",
+	.dir = "/tmp",
+	.values = values,
+	.pairs = pairs};
+static unsigned topics_made;
+
+struct bed {
+	void *self, *sink, *source;
+	struct riffle_event ev;
+	struct riffle_stream stream;
+	char topic[64], group[80];
+	uint32_t lanes[8], lane_count;
+	int64_t committed[8];
+};
+
+static int
+start_mock(void **state)
+{
+	char words[256];
+	(void)state;
+	values[0].u.list = servers;
+	values[1].u.i = 10000;
+	values[2].u.i = 64 << 20;
+	values[3].u.i = 64 << 20;
+	if ((servers[0] = real) != NULL)
+		return 0;
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	mock_owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, words, sizeof words);
+	mock = rd_kafka_mock_cluster_new(mock_owner, 3);
+	servers[0] = rd_kafka_mock_cluster_bootstraps(mock);
+	return 0;
+}
+
+static int
+stop_mock(void **state)
+{
+	(void)state;
+	if (mock != NULL)
+		rd_kafka_mock_cluster_destroy(mock);
+	if (mock_owner != NULL)
+		rd_kafka_destroy(mock_owner);
+	return 0;
+}
+
+static void
+must(int rc, const struct riffle_error *err)
+{
+	if (rc < 0)
+		fail_msg("%d: %s", rc, err->text);
+}
+
+static void
+property(const char *name, const char *value)
+{
+	pairs[2 * config.pair_count] = name;
+	pairs[2 * config.pair_count++ + 1] = value;
+}
+
+static void
+open_bed(struct bed *b, uint32_t partitions)
+{
+	struct riffle_error err = {0};
+	*b = (struct bed){.self = NULL};
+	snprintf(b->topic, sizeof b->topic, "unit-%d-%u", (int)getpid(), topics_made++);
+	snprintf(b->group, sizeof b->group, "%s.group", b->topic);
+	b->stream = (struct riffle_stream){.size = sizeof b->stream,
+		.partitions = partitions,
+		.name = "in",
+		.topic = b->topic,
+		.content_type = "text/plain"};
+	must(ops->create(&host, &config, &b->self, &err), &err);
+	if (mock != NULL)
+		assert_int_equal(rd_kafka_mock_topic_create(mock, b->topic, (int)partitions, 1), 0);
+	must(ops->provision(b->self, &b->stream, &err), &err);
+}
+
+struct wanted {
+	int (*poll)(void *object, struct riffle_event *ev);
+	void *object;
+	uint32_t type;
+	struct riffle_event *ev;
+};
+
+static int
+came(void *ctx)
+{
+	struct wanted *w = ctx;
+	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
+	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
+}
+
+static void
+await_sink(struct bed *b, uint32_t type)
+{
+	struct wanted w = {ops->sink_poll, b->sink, type, &b->ev};
+	assert_true(eventually(came, &w));
+}
+
+static void
+await_source(struct bed *b, uint32_t type)
+{
+	struct wanted w = {ops->source_poll, b->source, type, &b->ev};
+	assert_true(eventually(came, &w));
+}
+
+static void
+open_sink(struct bed *b)
+{
+	struct riffle_error err = {0};
+	const struct riffle_stream *s = &b->stream;
+	const struct riffle_sink_spec spec = {
+		.size = sizeof spec, .stream_size = sizeof s, .stream_count = 1, .streams = &s};
+	must(ops->sink_open(b->self, &spec, &b->sink, &err), &err);
+}
+
+static void
+open_source(struct bed *b, const char *group, uint32_t start, int64_t start_value)
+{
+	struct riffle_error err = {0};
+	const struct riffle_source_stream in = {.size = sizeof in,
+		.flags = RIFFLE_SOURCE_HEADERS,
+		.stream = &b->stream,
+		.start = start,
+		.start_value = start_value};
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof in,
+		.stream_count = 1,
+		.streams = &in,
+		.group = group};
+	must(ops->source_open(b->self, &spec, &b->source, &err), &err);
+}
+
+/* Starts every lane where the group has it. */
+static void
+start_all(struct bed *b)
+{
+	struct riffle_error err = {0};
+	await_source(b, RIFFLE_EV_ASSIGNED);
+	b->lane_count = b->ev.lane_count;
+	for (uint32_t i = 0; i < b->ev.lane_count; i++) {
+		const struct riffle_lane *l =
+			(const void *)((const char *)b->ev.lanes + (size_t)i * b->ev.lane_size);
+		b->lanes[l->committed.partition] = l->lane;
+		b->committed[l->committed.partition] = l->committed.offset;
+		must(ops->source_start(b->source, &l->lane, &l->committed, 1, &err), &err);
+	}
+}
+
+static void
+close_source(struct bed *b)
+{
+	ops->source_close(b->source);
+	await_source(b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b->source);
+	b->source = NULL;
+}
+
+static void
+close_bed(struct bed *b)
+{
+	struct riffle_error err = {0};
+	if (b->source != NULL)
+		close_source(b);
+	if (b->sink != NULL) {
+		ops->sink_close(b->sink);
+		await_sink(b, RIFFLE_EV_CLOSED);
+		ops->sink_destroy(b->sink);
+	}
+	if (real != NULL)
+		must(ops->remove(b->self, &b->stream, &err), &err);
+	ops->destroy(b->self);
+	config.pair_count = 0;
+}
+
+/* A batch of numbered records, freed with its last reference. */
+struct numbers {
+	struct riffle_batch abi;
+	struct riffle_header header;
+	struct riffle_record records[];
+};
+
+static void
+free_numbers(struct riffle_batch *b)
+{
+	for (uint32_t i = 0; i < b->record_count; i++)
+		free((void *)(uintptr_t)b->records[i].value.ptr);
+	free(b);
+}
+
+static struct riffle_batch *
+numbers(uint32_t first, uint32_t count, int32_t partition)
+{
+	struct numbers *n = calloc(1, sizeof *n + count * sizeof n->records[0]);
+	n->header = (struct riffle_header){bytes("h"), {NULL, 0}};
+	for (uint32_t i = 0; i < count; i++) {
+		char *text = malloc(16);
+		snprintf(text, 16, "%u", first + i);
+		n->records[i] = (struct riffle_record){.value = bytes(text),
+			.offset = RIFFLE_OFFSET_NONE,
+			.time_ms = RIFFLE_TIME_NONE,
+			.partition = partition,
+			.header_count = 1};
+	}
+	n->abi = (struct riffle_batch){.size = sizeof n->abi,
+		.record_size = sizeof n->records[0],
+		.record_count = count,
+		.header_count = 1,
+		.records = n->records,
+		.headers = &n->header,
+		.release = free_numbers,
+		.host = {1, 0}};
+	return &n->abi;
+}
+
+/* Sends and waits for every status; returns how many were refused. */
+static uint32_t
+send_all(struct bed *b, struct riffle_batch *batch, uint32_t *ret_rounds)
+{
+	struct riffle_error err = {0};
+	uint32_t taken = 0, answered = 0, refused = 0, rounds = 0;
+	while (answered < batch->record_count) {
+		if (taken < batch->record_count) {
+			int n = ops->sink_send(
+				b->sink, batch, taken, batch->record_count - taken, 7, &err);
+			must(n, &err);
+			taken += (uint32_t)n;
+			rounds += n > 0;
+		}
+		b->ev = (struct riffle_event){.size = sizeof b->ev};
+		while (ops->sink_poll(b->sink, &b->ev) > 0) {
+			assert_int_equal(b->ev.type, RIFFLE_EV_SENT);
+			assert_int_equal(b->ev.tag, 7);
+			for (uint32_t i = 0; i < b->ev.count; i++)
+				refused += ((const struct riffle_sent *)(const void
+							    *)((const char *)b->ev.sent +
+							       (size_t)i * b->ev.sent_size))
+						   ->status != RIFFLE_OK;
+			answered += b->ev.count;
+			b->ev = (struct riffle_event){.size = sizeof b->ev};
+		}
+		poll(NULL, 0, 1);
+	}
+	batch_unref(&host, batch);
+	if (ret_rounds != NULL)
+		*ret_rounds = rounds;
+	return refused;
+}
+
+struct reading {
+	struct bed *b;
+	uint32_t lane, max_records, wanted;
+	size_t max_bytes;
+	int64_t next; /* the number and the offset that must come next */
+	uint32_t largest;
+	int rc;
+	struct riffle_error err;
+	struct riffle_batch *kept; /* when asked to keep the last one */
+	int keep;
+};
+
+static int
+read_some(void *ctx)
+{
+	struct reading *r = ctx;
+	struct riffle_batch *batch;
+	struct riffle_event ev = {.size = sizeof ev};
+	while (ops->source_poll(r->b->source, &ev) > 0)
+		ev = (struct riffle_event){.size = sizeof ev};
+	while (r->wanted > 0 && (r->rc = ops->lane_poll(r->b->source, r->lane, r->max_records,
+					 r->max_bytes, &batch, &r->err)) > 0) {
+		batch->host[0] = 1;
+		assert_true(batch->record_count <= r->max_records);
+		if (batch->record_count > r->largest)
+			r->largest = batch->record_count;
+		for (uint32_t i = 0; i < batch->record_count; i++) {
+			const struct riffle_record *m = riffle_batch_at(batch, i);
+			char text[16];
+			snprintf(text, sizeof text, "%lld", (long long)r->next);
+			assert_int_equal(m->offset, r->next);
+			assert_int_equal(m->value.len, strlen(text));
+			assert_memory_equal(m->value.ptr, text, m->value.len);
+			assert_null(m->key.ptr);
+			assert_int_equal(m->header_count, 1);
+			assert_null(batch->headers[m->header_first].value.ptr);
+			r->next++;
+		}
+		r->wanted -= batch->record_count < r->wanted ? batch->record_count : r->wanted;
+		if (r->keep && r->kept == NULL)
+			r->kept = batch;
+		else
+			batch_unref(&host, batch);
+	}
+	return r->wanted == 0 || r->rc < 0;
+}
+
+static void
+read_numbers(struct bed *b, uint32_t partition, int64_t from, uint32_t count)
+{
+	struct reading r = {.b = b,
+		.lane = b->lanes[partition],
+		.max_records = 100,
+		.wanted = count,
+		.max_bytes = 1 << 20,
+		.next = from};
+	assert_true(eventually(read_some, &r));
+	must(r.rc, &r.err);
+}
+
+static void
+records_are_written_and_read_in_order(void **state)
+{
+	struct bed b;
+	(void)state;
+	open_bed(&b, 2);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 3000, 1), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	assert_int_equal(b.lane_count, 2);
+	read_numbers(&b, 1, 0, 3000);
+	close_bed(&b);
+}
+
+static void
+a_full_producer_takes_a_part(void **state)
+{
+	struct bed b;
+	uint32_t rounds;
+	(void)state;
+	property("queue.buffering.max.messages", "50");
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 500, 0), &rounds), 0);
+	assert_true(rounds >= 10);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 500);
+	close_bed(&b);
+}
+
+static void
+one_record_that_is_too_large_does_not_harm_the_others(void **state)
+{
+	struct bed b;
+	(void)state;
+	property("message.max.bytes", "1000");
+	open_bed(&b, 1);
+	open_sink(&b);
+	struct riffle_batch *batch = numbers(0, 3, 0);
+	struct riffle_record *r = (struct riffle_record *)(uintptr_t)batch->records;
+	free((void *)(uintptr_t)r[1].value.ptr);
+	r[1].value = (struct riffle_bytes){calloc(1, 2000), 2000};
+	assert_int_equal(send_all(&b, batch, NULL), 1);
+	batch = numbers(0, 1, 17);
+	assert_int_equal(send_all(&b, batch, NULL), 1);
+	close_bed(&b);
+}
+
+static void
+a_batch_is_no_larger_than_asked(void **state)
+{
+	struct bed b;
+	struct reading r = {.b = &b, .max_records = 1000, .wanted = 100, .max_bytes = 30};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 100, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	r.lane = b.lanes[0];
+	assert_true(eventually(read_some, &r));
+	/* Each record is a number of at most two digits and a header of one letter. */
+	assert_in_range(r.largest, 10, 15);
+	close_bed(&b);
+}
+
+static void
+a_lane_says_when_it_has_read_all(void **state)
+{
+	struct bed b;
+	struct riffle_lane_state at = {.size = sizeof at};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 10);
+	int64_t end = now_ns(NULL) + INT64_C(10000000000);
+	do {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		ops->source_poll(b.source, &b.ev);
+		assert_int_equal(ops->lane_state(b.source, b.lanes[0], &at), RIFFLE_OK);
+		poll(NULL, 0, 5);
+	} while (at.as_of_ns == 0 && now_ns(NULL) < end);
+	assert_true(at.as_of_ns != 0 && now_ns(NULL) - at.as_of_ns < INT64_C(3000000000));
+	assert_int_equal(at.position, 10);
+	assert_int_equal(at.log_end, 10);
+	assert_int_equal(at.flags, 0);
+	close_bed(&b);
+}
+
+static void
+a_rewound_lane_yields_nothing_else_and_leaves_nothing_out(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	unsigned seed = (unsigned)time(NULL);
+	(void)state;
+	print_message("# seed %u\n", seed);
+	srand(seed);
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 20000, 0), NULL), 0);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (int i = 0; i < (real ? 150 : 30); i++) {
+		const struct riffle_position from = {
+			.partition = 0, .offset = rand() % 19000, .leader_epoch = -1};
+		must(ops->source_rewind(b.source, b.lanes, &from, 1, &err), &err);
+		read_numbers(&b, 0, from.offset, 1 + (uint32_t)rand() % 1000);
+	}
+	close_bed(&b);
+}
+
+static void
+what_is_committed_is_there_for_the_next(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	open_bed(&b, 2);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	const struct riffle_position at[2] = {
+		{.partition = 0, .offset = 4, .leader_epoch = -1, .metadata = bytes("some text")},
+		{.partition = 1, .offset = 0, .leader_epoch = -1}};
+	must(ops->source_commit(b.source, at, 2, 99, &err), &err);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 99);
+	must(b.ev.status, &b.ev.error);
+	close_source(&b);
+	open_source(&b, b.group, RIFFLE_START_LATEST, 0);
+	await_source(&b, RIFFLE_EV_ASSIGNED);
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct riffle_lane *l = &b.ev.lanes[i];
+		if (l->committed.partition != 0)
+			continue;
+		assert_int_equal(l->committed.offset, 4);
+		assert_int_equal(l->committed.metadata.len, 9);
+		assert_memory_equal(l->committed.metadata.ptr, "some text", 9);
+		assert_int_equal(l->log_end, 10);
+	}
+	close_bed(&b);
+}
+
+static void
+nothing_is_committed_of_a_lane_that_was_given_back(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	open_bed(&b, 1);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	must(ops->source_release(b.source, b.lanes, 1, &err), &err);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	const struct riffle_position at = {.offset = 0, .leader_epoch = -1};
+	must(ops->source_commit(b.source, &at, 1, 5, &err), &err);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.status, RIFFLE_E_FENCED);
+	close_bed(&b);
+}
+
+static void
+closing_waits_for_the_last_batch(void **state)
+{
+	struct bed b;
+	struct reading r = {
+		.b = &b, .max_records = 10, .wanted = 10, .max_bytes = 1 << 20, .keep = 1};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	r.lane = b.lanes[0];
+	assert_true(eventually(read_some, &r));
+	ops->source_close(b.source);
+	for (int i = 0; i < 100; i++) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		assert_int_equal(ops->source_poll(b.source, &b.ev), 0);
+		poll(NULL, 0, 1);
+	}
+	assert_memory_equal(riffle_batch_at(r.kept, 0)->value.ptr, "0", 1);
+	batch_unref(&host, r.kept);
+	await_source(&b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b.source);
+	b.source = NULL;
+	close_bed(&b);
+}
+
+static void
+an_offset_that_is_gone_is_told_with_what_is_missing(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	const struct riffle_position beyond = {.offset = 1000000, .leader_epoch = -1};
+	must(ops->source_rewind(b.source, b.lanes, &beyond, 1, &err), &err);
+	struct reading r = {
+		.b = &b, .lane = b.lanes[0], .max_records = 10, .wanted = 1, .max_bytes = 1 << 20};
+	assert_true(eventually(read_some, &r));
+	assert_int_equal(r.rc, RIFFLE_E_DATA);
+	assert_non_null(strstr(r.err.text, "offset 1000000 is outside of the log"));
+	/* And the same again, until the lane is moved. */
+	assert_true(read_some(&r) && r.rc == RIFFLE_E_DATA);
+	const struct riffle_position back = {.offset = 3, .leader_epoch = -1};
+	must(ops->source_rewind(b.source, b.lanes, &back, 1, &err), &err);
+	read_numbers(&b, 0, 3, 7);
+	close_bed(&b);
+}
+
+/* A9: what the broker refuses for a while is written all the same, once and in order. */
+static void
+errors_that_pass_do_not_lose_or_reorder(void **state)
+{
+	struct bed b;
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	rd_kafka_mock_push_request_errors(mock, 0 /* Produce */, 4,
+		RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+		RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+	assert_int_equal(send_all(&b, numbers(0, 2000, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 2000);
+	close_bed(&b);
+}
+
+/* A5: the leader moves while records are written and read. */
+static void
+a_leader_that_moves_does_not_lose_or_reorder(void **state)
+{
+	struct bed b;
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (int32_t i = 0; i < 6; i++) {
+		rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 1 + i % 3);
+		assert_int_equal(send_all(&b, numbers((uint32_t)i * 300, 300, 0), NULL), 0);
+		rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 1 + (i + 1) % 3);
+		read_numbers(&b, 0, i * 300, 300);
+	}
+	close_bed(&b);
+}
+
+/* A8: a slow broker is no reason to think that all was read. */
+static void
+a_slow_broker_is_not_taken_for_idleness(void **state)
+{
+	struct bed b;
+	struct riffle_lane_state at = {.size = sizeof at};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (int32_t i = 1; i <= 3; i++)
+		rd_kafka_mock_broker_set_rtt(mock, i, 2000);
+	read_numbers(&b, 0, 0, 10);
+	for (int i = 0; i < 400; i++) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		ops->source_poll(b.source, &b.ev);
+		assert_int_equal(ops->lane_state(b.source, b.lanes[0], &at), RIFFLE_OK);
+		/* What it knows is as old as the last answer, and says so. */
+		assert_true(at.as_of_ns <= now_ns(NULL));
+		poll(NULL, 0, 10);
+	}
+	assert_int_equal(at.log_end, 10);
+	for (int32_t i = 1; i <= 3; i++)
+		rd_kafka_mock_broker_set_rtt(mock, i, 0);
+	close_bed(&b);
+}
+
+/* A19: a topic that nobody knows for a while. */
+static void
+a_topic_that_is_unknown_for_a_while_loses_nothing(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	uint32_t answered = 0;
+	(void)state;
+	property("topic.metadata.refresh.interval.ms", "500");
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 100, 0), NULL), 0);
+	rd_kafka_mock_topic_set_error(mock, b.topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	struct riffle_batch *batch = numbers(100, 100, 0);
+	assert_int_equal(ops->sink_send(b.sink, batch, 0, 100, 1, &err), 100);
+	int64_t end = now_ns(NULL) + INT64_C(2000000000);
+	while (now_ns(NULL) < end) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		if (ops->sink_poll(b.sink, &b.ev) > 0 && b.ev.type == RIFFLE_EV_SENT)
+			answered += b.ev.count;
+		poll(NULL, 0, 10);
+	}
+	rd_kafka_mock_topic_set_error(mock, b.topic, RD_KAFKA_RESP_ERR_NO_ERROR);
+	while (answered < 100) {
+		await_sink(&b, RIFFLE_EV_SENT);
+		for (uint32_t i = 0; i < b.ev.count; i++)
+			assert_int_equal(((const struct riffle_sent *)(const void
+							  *)((const char *)b.ev.sent +
+							     (size_t)i * b.ev.sent_size))
+						 ->status,
+				RIFFLE_OK);
+		answered += b.ev.count;
+	}
+	batch_unref(&host, batch);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 200);
+	close_bed(&b);
+}
+
+/* A16 */
+static void
+a_write_that_is_denied_is_told_and_not_tried_again(void **state)
+{
+	struct bed b;
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	rd_kafka_mock_push_request_errors(
+		mock, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	struct riffle_error err = {0};
+	struct riffle_batch *batch = numbers(0, 1, 0);
+	assert_int_equal(ops->sink_send(b.sink, batch, 0, 1, 1, &err), 1);
+	await_sink(&b, RIFFLE_EV_SENT);
+	assert_int_equal(b.ev.sent[0].status, RIFFLE_E_AUTH);
+	assert_false(b.ev.error.flags & RIFFLE_ERR_RETRIABLE);
+	assert_non_null(strstr(b.ev.error.text, b.topic));
+	batch_unref(&host, batch);
+	close_bed(&b);
+}
+
+/* A6: the group's coordinator moves; B5: the member is not known any more. */
+static void
+a_commit_survives_another_coordinator_and_a_lost_member(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	(void)state;
+	open_bed(&b, 1);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	const struct riffle_position at = {.offset = 0, .leader_epoch = -1};
+	rd_kafka_mock_push_request_errors(mock, 8 /* OffsetCommit */, 2,
+		RD_KAFKA_RESP_ERR_NOT_COORDINATOR_FOR_GROUP,
+		RD_KAFKA_RESP_ERR_GROUP_COORDINATOR_NOT_AVAILABLE);
+	do {
+		must(ops->source_commit(b.source, &at, 1, 1, &err), &err);
+		await_source(&b, RIFFLE_EV_COMMITTED);
+		assert_true(b.ev.status == RIFFLE_OK || b.ev.status == RIFFLE_E_UNAVAILABLE);
+	} while (b.ev.status != RIFFLE_OK);
+	rd_kafka_mock_push_request_errors(
+		mock, 12 /* Heartbeat */, 1, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+	await_source(&b, RIFFLE_EV_LOST);
+	must(ops->source_commit(b.source, &at, 1, 2, &err), &err);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.status, RIFFLE_E_FENCED);
+	must(ops->source_release(b.source, b.lanes, 1, &err), &err);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	close_bed(&b);
+}
+
+struct finding {
+	char option[64], text[256];
+	unsigned count;
+};
+
+static void
+find(const struct riffle_report *report, uint32_t severity, const struct riffle_config *cfg,
+	const char *option, const char *text)
+{
+	struct finding *f = report->ctx;
+	(void)severity, (void)cfg;
+	snprintf(f->option, sizeof f->option, "%s", option);
+	snprintf(f->text, sizeof f->text, "%s", text);
+	f->count++;
+}
+
+static void
+properties_that_carry_promises_are_refused_by_name(void **state)
+{
+	static const char *const names[] = {"enable.auto.commit", "isolation.level", "acks",
+		"transactional.id", "ssl.engine.location", "partition.assignment.strategy"};
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		struct finding f = {.count = 0};
+		const struct riffle_report report = {.size = sizeof report, .ctx = &f, .add = find};
+		property(names[i], "1");
+		ops->check(&config, &report);
+		config.pair_count = 0;
+		assert_int_equal(f.count, 1);
+		assert_string_equal(f.option + strlen("rdkafka."), names[i]);
+		assert_non_null(strstr(f.text, "is riffle's own"));
+	}
+}
+
+#define OF_BOTH                                                                                    \
+	cmocka_unit_test(records_are_written_and_read_in_order),                                   \
+		cmocka_unit_test(a_full_producer_takes_a_part),                                    \
+		cmocka_unit_test(one_record_that_is_too_large_does_not_harm_the_others),           \
+		cmocka_unit_test(a_batch_is_no_larger_than_asked),                                 \
+		cmocka_unit_test(a_lane_says_when_it_has_read_all),                                \
+		cmocka_unit_test(a_rewound_lane_yields_nothing_else_and_leaves_nothing_out),       \
+		cmocka_unit_test(nothing_is_committed_of_a_lane_that_was_given_back),              \
+		cmocka_unit_test(closing_waits_for_the_last_batch),                                \
+		cmocka_unit_test(an_offset_that_is_gone_is_told_with_what_is_missing),             \
+		cmocka_unit_test(properties_that_carry_promises_are_refused_by_name)
+
+int
+main(void)
+{
+	const struct CMUnitTest on_mock[] = {
+		OF_BOTH,
+		cmocka_unit_test(errors_that_pass_do_not_lose_or_reorder),
+		cmocka_unit_test(a_leader_that_moves_does_not_lose_or_reorder),
+		cmocka_unit_test(a_slow_broker_is_not_taken_for_idleness),
+		cmocka_unit_test(a_topic_that_is_unknown_for_a_while_loses_nothing),
+		cmocka_unit_test(a_write_that_is_denied_is_told_and_not_tried_again),
+		cmocka_unit_test(a_commit_survives_another_coordinator_and_a_lost_member),
+	};
+	/* A member of a group of the mock cluster does not come back. */
+	const struct CMUnitTest on_real[] = {
+		OF_BOTH,
+		cmocka_unit_test(what_is_committed_is_there_for_the_next),
+	};
+	real = getenv("KAFKA_SERVERS");
+	if (getenv("RIFFLE_ONLY") != NULL)
+		cmocka_set_test_filter(getenv("RIFFLE_ONLY"));
+	ops = load_plugin("plugins/kafka/.libs/kafka.so")->ops;
+	return real ? cmocka_run_group_tests_name("kafka, real", on_real, start_mock, stop_mock)
+		    : cmocka_run_group_tests_name("kafka, mock", on_mock, start_mock, stop_mock);
+}
