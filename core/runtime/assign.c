@@ -75,6 +75,17 @@ open_followers(struct rfl_processor *p, struct riffle_error *reterr)
 	return rc;
 }
 
+/* What the open transaction holds of it would be committed without its position: it is aborted. */
+static void
+abandon(struct rfl_processor *p, struct rfl_task *t)
+{
+	rfl_task_abandon(t);
+	if (p->txn_phase != RFL_TXN_OPEN || p->own_sink->outlet.txn_error.code != 0)
+		return;
+	rfl_err_retriable(&p->own_sink->outlet.txn_error, RIFFLE_E_CANCELLED,
+		"a partition went to another instance");
+}
+
 static void
 mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_event *ev)
 {
@@ -89,7 +100,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 		l->state = RFL_LANE_RELEASING;
 		for (size_t k = 0; has_task && k < p->task_count; k++)
 			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)
-				rfl_task_abandon(p->tasks[k]);
+				abandon(p, p->tasks[k]);
 	}
 }
 

@@ -361,7 +361,23 @@ may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
 	return 1;
 }
 
-/* In the order in which they became due, as many as may be open. */
+/* Windows that are over and wait, be it for their next attempt: these calls are theirs. */
+static uint32_t
+calls_wanted(const struct rfl_task *t)
+{
+	const struct rfl_pane *p;
+	uint32_t n = 0;
+	if (t->spec->conf->delivery != RFL_STREAMING)
+		return 0;
+	rfl_list_foreach (p, &t->waiting, struct rfl_pane, work)
+		n += p->group != NULL && !is_given_up(t, p);
+	return n;
+}
+
+/*
+ * In the order in which they became due, as many as may be open. An open window, whose call may last as
+ * long as nothing comes, takes none that one needs which is over.
+ */
 static int
 begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 {
@@ -378,6 +394,8 @@ begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 			rfl_task_note_next(next_ns, p->retry_at_ns);
 			continue;
 		}
+		if (p->is_open && t->calls_open + calls_wanted(t) >= t->spec->conf->calls)
+			continue;
 		begin_call(t, p);
 		moved = 1;
 	}

@@ -24,7 +24,7 @@ struct m_call {
 	int lanes[M_CALL_RECORDS], records[M_CALL_RECORDS];
 	int count, answered, partition;
 	int fails_at; /* this record, INT32_MAX = none */
-	int waits_for_room, is_ended, is_done;
+	int waits_for_room, is_ended, is_done, is_early;
 };
 
 static int64_t
@@ -52,9 +52,12 @@ call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_
 	c->partition = -1;
 	c->start_ms = number_of(&spec->headers[0]);
 	c->end_ms = number_of(&spec->headers[1]);
-	for (uint32_t i = 2; i < spec->header_count; i++)
+	for (uint32_t i = 2; i < spec->header_count; i++) {
+		if (spec->headers[i].name.len == strlen("riffle-pane"))
+			c->is_early = *(const char *)spec->headers[i].value.ptr == 'e';
 		if (spec->headers[i].name.len == strlen("riffle-window-key"))
 			c->key = *(const char *)spec->headers[i].value.ptr - 'a';
+	}
 	int may_fail = w->fails && !w->is_healed && spec->attempt <= w->conf.on_error.retries;
 	c->fails_at = may_fail && m_chance(w, 3) ? m_below(w, 6) : INT32_MAX;
 	c->next = w->calls;
@@ -82,6 +85,10 @@ output(struct m_call *c, int count)
 {
 	char value[16 + M_CALL_RECORDS * sizeof(struct m_id)];
 	size_t len = 16;
+	if (c->is_early) {
+		c->answered += count;
+		return;
+	}
 	memcpy(value, &c->start_ms, 8);
 	memcpy(value + 8, &c->end_ms, 8);
 	for (int i = 0; i < count; i++, len += sizeof(struct m_id)) {
@@ -162,6 +169,25 @@ finish(struct m_call *c)
 	end_call(c, RIFFLE_OK, 0, "");
 }
 
+/* What is said of a window that is over is all of it. */
+static void
+check_call(struct m_call *c)
+{
+	struct m_task *t;
+	const char *why;
+	if (c->is_early || (c->partition < 0 && c->w->conf.emit_empty))
+		return;
+	if (c->partition < 0)
+		m_fail(c->w, "a window without records is called");
+	t = &c->at->tasks[c->partition];
+	m_look(t);
+	why = ref_check_call(&t->ref, c->start_ms, c->end_ms, c->key, c->lanes, c->records, c->count);
+	if (why != NULL)
+		m_object(c->w,
+			"the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
+			c->start_ms, c->end_ms, c->key, why);
+}
+
 static int
 call_end(void *call, struct riffle_error *reterr)
 {
@@ -170,16 +196,9 @@ call_end(void *call, struct riffle_error *reterr)
 	if (c->is_done)
 		return RIFFLE_OK;
 	c->is_ended = 1;
-	if (c->partition < 0)
-		m_fail(c->w, "a window without records is called");
 	m_trace(c->w, "    call %" PRId64 "..%" PRId64 " has its end, %d records", c->start_ms,
 		c->end_ms, c->count);
-	m_look(&c->at->tasks[c->partition]);
-	const char *why = ref_check_call(&c->at->tasks[c->partition].ref, c->start_ms, c->end_ms,
-		c->key, c->lanes, c->records, c->count);
-	if (why != NULL)
-		m_object(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
-			c->start_ms, c->end_ms, c->key, why);
+	check_call(c);
 	if (!c->w->answers_late || c->w->is_ending)
 		finish(c);
 	return RIFFLE_OK;

@@ -331,6 +331,9 @@ run_task(struct m_task *t)
 			m_fail(w, "the task stopped: %s", v.why);
 		return;
 	}
+	/* One that stops does not look at its lanes any more. */
+	if (t->at->is_stopping)
+		return;
 	if (w->settings.shape == REF_NONE || !w->settings.has_event_time) {
 		look(t, &v);
 		return;
@@ -611,6 +614,41 @@ m_crash(struct m_instance *at)
 	for (int p = 0; p < w->partition_count; p++)
 		if (had[p])
 			m_task_open(at, p);
+}
+
+static int
+is_drained(const struct m_instance *at)
+{
+	for (int p = 0; p < at->w->partition_count; p++) {
+		const struct rfl_task *t = at->tasks[p].task;
+		if (t != NULL && (!rfl_task_is_drained(t) || rfl_task_can_commit(t)))
+			return 0;
+	}
+	return !at->committing && at->txn == M_TXN_NONE;
+}
+
+/* What is closing is finished and committed, as far as that goes within a while. */
+void
+m_stop(struct m_instance *at)
+{
+	struct world *w = at->w;
+	m_trace(w, "  instance %d stops", (int)(at - w->instances));
+	for (int p = 0; p < w->partition_count; p++)
+		if (at->tasks[p].task != NULL)
+			rfl_task_drain(at->tasks[p].task);
+	at->is_stopping = 1;
+	for (int i = 0; i < 40 && !is_drained(at); i++) {
+		for (int p = 0; p < w->partition_count; p++)
+			if (at->tasks[p].task != NULL)
+				run_task(&at->tasks[p]);
+		m_deliver(w);
+		m_answer(w);
+		m_deliver(w);
+		m_acknowledge(at);
+		m_commit(at);
+	}
+	at->is_stopping = 0;
+	m_crash(at);
 }
 
 /* A revoked task goes as it is; a transaction that holds something of it is aborted before. */

@@ -35,7 +35,7 @@
 #define ASSERTED "an assertion failed"
 #define STEPS 200
 #define END_ROUNDS 60
-#define SETTLE_ROUNDS 200
+#define SETTLE_ROUNDS 2000
 
 static sigjmp_buf wrong;
 
@@ -162,6 +162,8 @@ step(struct world *w)
 			m_crash(at);
 		else if (m_chance(w, 2))
 			trouble(w);
+		else if (m_chance(w, 2))
+			m_stop(at);
 		break;
 	default:
 		if (w->instance_count > 1 && m_chance(w, 2))

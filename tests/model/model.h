@@ -94,7 +94,7 @@ struct m_instance {
 	struct rfl_route route;
 	/* The commit under way. */
 	enum m_txn txn;
-	int committing, aborts;
+	int committing, is_stopping;
 	struct riffle_position positions[M_LANES];
 	struct rfl_commit_text texts[M_LANES];
 	size_t position_count;
@@ -180,6 +180,7 @@ int m_acknowledge(struct m_instance *at);
 /* One step of committing, in which the broker may refuse; 1 = there was something to do. */
 int m_commit(struct m_instance *at);
 void m_crash(struct m_instance *at);
+void m_stop(struct m_instance *at); /* in good order, and begins again */
 void m_move(struct world *w, int partition, struct m_instance *to);
 
 /* verdict.c */

@@ -105,6 +105,10 @@ set_policy(struct world *w, uint64_t *r)
 	int may_stream = !s->is_keyed && (s->shape == REF_TUMBLING || s->shape == REF_COUNT);
 	if (may_stream && c->guarantee != RFL_AT_MOST_ONCE && below(r, 3) == 0)
 		c->delivery = RFL_STREAMING;
+	if (c->guarantee == RFL_AT_LEAST_ONCE && s->shape != REF_NONE && below(r, 8) == 0)
+		c->early_ms = 200;
+	int may_be_empty = !s->is_keyed && (s->shape == REF_TUMBLING || s->shape == REF_HOPPING);
+	c->emit_empty = may_be_empty && s->has_event_time && below(r, 8) == 0;
 	c->max_disorder_ms = s->disorder_ms;
 	c->max_future_ms = 3600000;
 	c->idle_after_ms = 1000 * (1 + below(r, 3));

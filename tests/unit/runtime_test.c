@@ -299,7 +299,12 @@ txn_commit(void *txn, const struct riffle_position *positions, uint32_t count, u
 static int
 txn_abort(void *txn, uint64_t tag, struct riffle_error *reterr)
 {
-	(void)txn, (void)tag, (void)reterr;
+	(void)txn, (void)reterr;
+	is_staging = 0;
+	queue(1, (struct riffle_event){.type = RIFFLE_EV_TXN,
+			 .tag = tag,
+			 .status = RIFFLE_TXN_ABORTED,
+			 .error = failure(RIFFLE_E_CANCELLED)});
 	return RIFFLE_OK;
 }
 
@@ -768,6 +773,40 @@ test_a_revoked_lane_is_given_back(void **state)
 	finish(&b);
 }
 
+static void
+test_outputs_of_a_revoked_task_are_not_committed(void **state)
+{
+	(void)state;
+	struct bed b;
+	start(&b, RFL_EXACTLY_ONCE);
+	b.processor.commit_interval_ms = 1000;
+	log_end[0] = 1;
+	settle(&b);
+	for (int i = 0; i < 20 && written[0] == '\0'; i++)
+		advance(&b, 100);
+	assert_string_equal(written, "0.0 ");
+	log_end[0] = 2;
+	log_end[1] = 1;
+	settle(&b);
+	assert_non_null(strstr(staged, "1.0"));
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_REVOKED,
+			 .lanes = &lanes[1],
+			 .lane_count = 1,
+			 .lane_size = sizeof lanes[0]});
+	advance(&b, 1000);
+	advance(&b, 1000);
+	assert_string_equal(written, "0.0 0.1 ");
+	assert_true(committed[0] == 2 && committed[1] == 0);
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_ASSIGNED,
+			 .lanes = &lanes[1],
+			 .lane_count = 1,
+			 .lane_size = sizeof lanes[0]});
+	settle(&b);
+	advance(&b, 1000);
+	assert_string_equal(written, "0.0 0.1 1.0 ");
+	finish(&b);
+}
+
 int
 main(void)
 {
@@ -783,6 +822,7 @@ main(void)
 		cmocka_unit_test(test_a_confused_provider_stops_its_processor),
 		cmocka_unit_test(test_a_confused_invoker_loses_no_window),
 		cmocka_unit_test(test_a_revoked_lane_is_given_back),
+		cmocka_unit_test(test_outputs_of_a_revoked_task_are_not_committed),
 	};
 	return RUN("runtime", tests);
 }
