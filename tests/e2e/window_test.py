@@ -204,7 +204,7 @@ def late_records_are_counted_kept_or_stop_it():
             "in", "0", "2"), h
         assert h["riffle-error"].startswith("late: "), h
         for name in ("dropping", "keeping"):
-            assert payloads(i.read("o-" + name, 2)) == ["v1", "v2"]
+            assert sorted(payloads(i.read("o-" + name, 2))) == ["v1", "v2"]
             assert (i.task(name)["late"], i.task(name)["lateInPart"]) == (1, 0), i.task(name)
         i.wait_until_read("part")
         assert i.task("part")["late"] == 0 and i.task("part")["lateInPart"] == 1, i.task("part")
