@@ -181,10 +181,10 @@ check_call(struct m_call *c)
 		m_fail(c->w, "a window without records is called");
 	t = &c->at->tasks[c->partition];
 	m_look(t);
-	why = ref_check_call(&t->ref, c->start_ms, c->end_ms, c->key, c->lanes, c->records, c->count);
+	why = ref_check_call(
+		&t->ref, c->start_ms, c->end_ms, c->key, c->lanes, c->records, c->count);
 	if (why != NULL)
-		m_object(c->w,
-			"the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
+		m_object(c->w, "the call of window %" PRId64 "..%" PRId64 " key %d is wrong: %s",
 			c->start_ms, c->end_ms, c->key, why);
 }
 
