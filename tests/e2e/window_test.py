@@ -109,6 +109,7 @@ def shapes_on_event_time():
         out = seen(i, names, sum(len(expected) for _, expected in SHAPES.values()))
         i.wait_until_read(*SHAPES)
         assert i.stop() == 0
+        assert "first window closes" not in i.logged()
         for name, (_, expected) in SHAPES.items():
             got = windows(out["o-" + name])
             assert got == expected, "%s:\n%s instead of\n%s" % (name, got, expected)
