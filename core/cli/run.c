@@ -163,14 +163,15 @@ status_of(void *ctx, struct rfl_status **ret_status, struct riffle_error *reterr
 	return RIFFLE_OK;
 }
 
-/* The first windows of a processor on the clock close by the wall, whether anything came or not. */
+/* On the clock of the wall windows close whether anything came or not; on that of records nobody knows when. */
 static void
 put_first_close(
 	const struct rfl_processor_conf *p, const struct rfl_clock *clock, struct rfl_buf *out)
 {
 	char text[32];
 	struct tm tm;
-	if (p->window.kind != RFL_WINDOW_TUMBLING)
+	if (p->window.kind != RFL_WINDOW_TUMBLING || p->time.source != RFL_TIME_PROCESSING ||
+		p->window.offset_ms != 0 || p->window.zone != NULL)
 		return;
 	int64_t now_ms = rfl_clock_wall_ms(clock);
 	time_t close_s = (time_t)((now_ms - now_ms % p->window.size_ms + p->window.size_ms) / 1000);

@@ -261,6 +261,9 @@ rfl_resolve_time(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 	p->emit_empty = (int)rfl_resolve_key(r, s, "emit-empty").u.i;
 	p->pane_headers = (int)rfl_resolve_key(r, s, "pane-headers").u.i;
 	p->keep = (int)rfl_resolve_key(r, s, "keep").u.i;
+	if (!p->keep)
+		rfl_entry_error(&r->doc, rfl_entry_of(s, "keep"), "C108", NULL,
+			"keep = no is reserved, and not built");
 	p->output_key_none = rfl_resolve_key(r, s, "output-key").u.i == 1;
 	struct riffle_value early = rfl_resolve_key(r, s, "early");
 	struct rfl_entry *e = rfl_entry_of(s, "early");

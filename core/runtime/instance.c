@@ -7,9 +7,13 @@
 #include "plugin/descriptor.h"
 
 #include <riffle/ext/transactions.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define INSTANCE_MAGIC 0x494e5354u
+
+/* What outlives its destroy, so that it is known to be kept and not leaked. */
+static _Atomic(struct rfl_instance *) kept;
 
 static int
 create(const struct rfl_plugin *p, const struct rfl_host *host, const struct riffle_config *config,
@@ -91,8 +95,10 @@ rfl_instance_destroy(struct rfl_instance *i)
 		i->provider->destroy(i->self);
 	else
 		i->invoker->destroy(i->self);
-	if (rfl_instance_is_quarantined(i, NULL))
+	if (rfl_instance_is_quarantined(i, NULL)) {
+		i->next_kept = atomic_exchange(&kept, i);
 		return;
+	}
 	RFL_RETIRE(i);
 	rfl_guard_destroy(i->guard);
 	rfl_host_fini(&i->host);

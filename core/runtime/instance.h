@@ -18,6 +18,7 @@ struct rfl_instance {
 	void *bare;            /* the plugin's own object, for the plugin's own extensions */
 	uint64_t capabilities; /* as of its creation */
 	struct rfl_provisioner *provisioner; /* NULL until somebody asks for a stream */
+	struct rfl_instance *next_kept;      /* after destroy, of those that cannot be freed */
 };
 
 /* config is borrowed until destroy. */

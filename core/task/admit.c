@@ -59,12 +59,9 @@ will_be_less(const struct rfl_task *t)
 static void
 stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
 {
-	const struct rfl_processor_conf *c = t->spec->conf;
-	int streams = c->delivery == RFL_STREAMING && c->keep;
-	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64 " in the file, and "
-				"its windows are not over%s",
-		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store),
-		streams ? "; keep = no would not hold records that were pushed" : "");
+	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64
+				" in the file, and its windows are not over",
+		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store));
 	rfl_task_stop(t, why);
 	free(why);
 }

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 
-from rig import LOCAL, TEST_PLUGINS, Instance, main, section, stream
+from rig import LOCAL, RIFFLE, TEST_PLUGINS, Instance, main, section, stream
 from windows import Partition
 
 TEXT = {"content_type": "text/plain"}
@@ -109,6 +109,7 @@ def shapes_on_event_time():
         out = seen(i, names, sum(len(expected) for _, expected in SHAPES.values()))
         i.wait_until_read(*SHAPES)
         assert i.stop() == 0
+        assert "first window closes" not in i.logged()
         for name, (_, expected) in SHAPES.items():
             got = windows(out["o-" + name])
             assert got == expected, "%s:\n%s instead of\n%s" % (name, got, expected)
@@ -204,7 +205,7 @@ def late_records_are_counted_kept_or_stop_it():
             "in", "0", "2"), h
         assert h["riffle-error"].startswith("late: "), h
         for name in ("dropping", "keeping"):
-            assert payloads(i.read("o-" + name, 2)) == ["v1", "v2"]
+            assert sorted(payloads(i.read("o-" + name, 2))) == ["v1", "v2"]
             assert (i.task(name)["late"], i.task(name)["lateInPart"]) == (1, 0), i.task(name)
         i.wait_until_read("part")
         assert i.task("part")["late"] == 0 and i.task("part")["lateInPart"] == 1, i.task("part")
@@ -316,7 +317,7 @@ def silent_inputs_hold_nothing_for_ever():
         i.publish("right", [at(5, 100)])
         assert payloads(i.read("o-waiting", 3)) == [at(1, 1), at(2, 60), at(3, 62)]
         assert payloads(i.read("o-never", 3)) == [at(1, 1), at(2, 60), at(3, 62)]
-        assert i.task("closing")["late"] == 1, i.task("closing")
+        assert i.task("closing")["late"] >= 1, i.task("closing")
         assert i.task("never")["late"] == i.task("waiting")["late"] == 0
 
 
@@ -469,6 +470,14 @@ def padded(n, t):
     return json.dumps({"v": "v%d" % n, "t": BASE_S + t, "pad": "x" * 960})
 
 
+def assert_bounded(most):
+    """Sanitizers have memory of their own."""
+    with open(RIFFLE, "rb") as program:
+        code = program.read()
+    instrumented = b"__asan_init" in code or b"__tsan_init" in code
+    assert instrumented or most < MEMORY_BYTES + BESIDE_BYTES, most
+
+
 def memory_of(i):
     """Bytes of the daemon that no file stands behind."""
     with open("/proc/%d/status" % i.daemon.pid) as status:
@@ -507,7 +516,7 @@ def the_lane_ahead_waits_for_the_one_behind():
     with i:
         assert payloads(i.read("out", 80)) == ["100"] * 80
         print("# lanes apart, 8 MiB through memory = 1MiB: at most %d KiB of private memory" % (most >> 10))
-        assert most < MEMORY_BYTES + BESIDE_BYTES, most
+        assert_bounded(most)
 
 
 def a_window_larger_than_memory_is_whole_in_the_file():
@@ -516,7 +525,7 @@ def a_window_larger_than_memory_is_whole_in_the_file():
     with i:
         assert payloads(i.read("out", 1)) == ["16000"]
         print("# a window of 16 MiB with memory = 1MiB: at most %d KiB of private memory" % (most >> 10))
-        assert most < MEMORY_BYTES + BESIDE_BYTES, most
+        assert_bounded(most)
         # But for a read that brought the first record of the next window too.
         i.wait_for("the file is empty", lambda: i.task("p")["spilledBytes"] < MEMORY_BYTES // 8)
 
@@ -529,7 +538,7 @@ def without_a_file_it_stops_and_says_what_it_needs():
         with i:
             why = i.wait_until_stopped("p")
             assert said in why and re.search(r"it holds \d+ bytes in memory and \d+ in the file", why), why
-            assert most < MEMORY_BYTES + BESIDE_BYTES, most
+            assert_bounded(most)
             # The lane ahead was left alone before it came to that.
             held = i.task("p")
             assert held["memoryBytes"] < 8 * MEMORY_BYTES and held["lanes"][0]["committed"] == 0, held

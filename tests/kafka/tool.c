@@ -159,6 +159,14 @@ forget(rd_kafka_t *rk, char **args)
 	rd_kafka_queue_destroy(q);
 }
 
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 /* ends SERVERS TOPIC PARTITION: first offset held and one past the last */
 static void
 ends(rd_kafka_t *rk, char **args)
@@ -224,14 +232,6 @@ hang(const char *servers, char **args)
 	if (rd_kafka_abort_transaction(rk, WAIT_MS) != NULL)
 		fail("hang", "not aborted");
 	rd_kafka_destroy(rk);
-}
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* ready SERVERS: waits until the broker answers. */

@@ -17,6 +17,7 @@
 /* A lane whose records are the numbers 0, 1, 2 ... as text, up to end. */
 static int64_t lane_next, lane_end;
 static const char *lane_type;
+static const int64_t *lane_times; /* by offset; NULL = one later each time */
 
 static int
 fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
@@ -30,7 +31,7 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 		const struct riffle_record r = {
 			.value = {text, (size_t)len},
 			.offset = lane_next,
-			.time_ms = 1001 + lane_next,
+			.time_ms = lane_times ? lane_times[lane_next] : 1001 + lane_next,
 			.partition = (int32_t)lane,
 		};
 		rfl_builder_add(b, &r, NULL, 0, lane_type);
@@ -213,6 +214,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	memset(b, 0, sizeof *b);
 	lane_next = lane_end = 0;
 	lane_type = NULL;
+	lane_times = NULL;
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;
 	fail_times = stay_open = begin_fails = calls_begun = 0;
@@ -273,12 +275,12 @@ deliver(struct bed *b)
 
 /* All records that the sink took are acknowledged with this status. */
 static int
-acknowledge(struct bed *b, int status, uint32_t flags)
+acknowledge_on(struct rfl_outlet *o, int status, uint32_t flags)
 {
 	struct rfl_send *s, *next;
 	struct riffle_error err = {0};
-	int moved = rfl_outlet_push(&b->outlet, &err) < 0;
-	rfl_list_foreach_safe (s, next, &b->outlet.sends, struct rfl_send, link) {
+	int moved = rfl_outlet_push(o, &err) < 0;
+	rfl_list_foreach_safe (s, next, &o->sends, struct rfl_send, link) {
 		const struct riffle_sent sent = {.status = status};
 		struct riffle_event ev = {
 			.size = sizeof ev, .type = RIFFLE_EV_SENT, .tag = s->tag, .sent = &sent};
@@ -287,16 +289,22 @@ acknowledge(struct bed *b, int status, uint32_t flags)
 		for (uint32_t i = 0; i < left; i++) {
 			ev.count = 1;
 			ev.sent_size = sizeof sent;
-			assert_int_equal(rfl_outlet_sent(&b->outlet, &ev, &err), RIFFLE_OK);
+			assert_int_equal(rfl_outlet_sent(o, &ev, &err), RIFFLE_OK);
 		}
 	}
-	while ((s = rfl_outlet_next(&b->outlet)) != NULL) {
+	while ((s = rfl_outlet_next(o)) != NULL) {
 		if (s->owner != NULL)
 			rfl_task_sent(s->owner, s);
 		rfl_send_free(s);
 		moved = 1;
 	}
 	return moved;
+}
+
+static int
+acknowledge(struct bed *b, int status, uint32_t flags)
+{
+	return acknowledge_on(&b->outlet, status, flags);
 }
 
 static void
@@ -694,6 +702,38 @@ test_full_memory_withholds_the_lane(void **state)
 	bed_end(&b);
 }
 
+/* The windows are done, and hw would say that the late record is too. */
+static void
+test_late_record_that_is_not_written_holds_the_position(void **state)
+{
+	static const int64_t times[] = {1000, 1250, 1010, 1260};
+	(void)state;
+	struct bed b;
+	struct rfl_tuple t;
+	struct rfl_outlet late;
+	bed_set(&b, RFL_SHAPE_TUMBLING, 100, 0);
+	rfl_outlet_init(&late, &provider_ops, NULL, 0);
+	lane_times = times;
+	b.conf.window.kind = RFL_WINDOW_TUMBLING;
+	b.conf.time.source = RFL_TIME_RECORD;
+	b.conf.late = RFL_LATE_STREAM;
+	b.conf.late_stream = &b.stream;
+	b.spec.late = (struct rfl_route){.outlet = &late, .content_type = "text/plain"};
+	bed_start(&b, 0, NULL);
+	lane_end = 4;
+	settle_down(&b);
+	assert_string_equal(sink_log, "0;");
+	assert_int_equal(commit(&b, &t), -1);
+	acknowledge_on(&late, RIFFLE_OK, 0);
+	assert_string_equal(sink_log, "0;2;");
+	settle_down(&b);
+	assert_int_equal(commit(&b, &t), 0);
+	assert_int_equal(t.hw, 4);
+	assert_true(t.frontier_ms >= 1100 && t.frontier_ms < 1300);
+	bed_end(&b);
+	rfl_outlet_fini(&late);
+}
+
 static void
 stage_all(struct bed *b)
 {
@@ -800,6 +840,7 @@ main(void)
 		cmocka_unit_test(test_restart_goes_on_from_the_tuple),
 		cmocka_unit_test(test_changed_settings_and_foreign_metadata_are_refused),
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
+		cmocka_unit_test(test_late_record_that_is_not_written_holds_the_position),
 		cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
 	};
