@@ -353,8 +353,11 @@ rfl_task_note_next(int64_t *next_ns, int64_t at_ns)
 static int
 may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	if (!rfl_task_is_at_most_once(t) || p->group == NULL)
+	if (!rfl_task_is_at_most_once(t) || p->is_early)
 		return p->sends_open == 0;
+	/* While its window is open more may come that is not committed yet. */
+	if (p->group == NULL)
+		return 0;
 	for (size_t i = 0; i < t->lane_count; i++)
 		if (t->lanes[i].committed < p->group->cut[i].next)
 			return 0;

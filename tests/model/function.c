@@ -157,6 +157,35 @@ call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 	return (int)n;
 }
 
+/*
+ * With one input nothing but the records themselves says what is late, as long as the wall closed no window:
+ * a window that comes again after a crash has the same ones.
+ */
+static void
+check_repeat(struct m_call *c)
+{
+	struct world *w = c->w;
+	enum ref_shape shape = w->settings.shape;
+	struct m_answered one = {
+		.partition = c->partition, .key = c->key, .count = c->count, .start_ms = c->start_ms};
+	if (w->input_count > 1 || !w->settings.has_event_time || c->is_early || c->count == 0 ||
+		(shape != REF_TUMBLING && shape != REF_HOPPING))
+		return;
+	w->is_shifted |= c->at->tasks[c->partition].ref.is_shifted;
+	for (int i = 0; i < c->count; i++)
+		one.sum = one.sum * 1000003 + (uint64_t)c->records[i];
+	for (int i = 0; i < w->answered_count && !w->is_shifted; i++) {
+		const struct m_answered *a = &w->answered[i];
+		if (a->partition == one.partition && a->key == one.key &&
+			a->start_ms == one.start_ms &&
+			(a->count != one.count || a->sum != one.sum))
+			m_object(w, "window %" PRId64 " key %d comes again with other records",
+				one.start_ms, one.key);
+	}
+	if (w->answered_count < M_ANSWERED_MAX)
+		w->answered[w->answered_count++] = one;
+}
+
 static void
 finish(struct m_call *c)
 {
@@ -164,6 +193,7 @@ finish(struct m_call *c)
 		end_call(c, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "it failed at the end");
 		return;
 	}
+	check_repeat(c);
 	if (c->count > c->answered)
 		output(c, c->count - c->answered);
 	end_call(c, RIFFLE_OK, 0, "");

@@ -72,6 +72,14 @@ struct m_batch { /* of them */
 	int count;
 };
 
+/* A window as it was answered. */
+struct m_answered {
+	int partition, key, count;
+	int64_t start_ms;
+	uint64_t sum; /* of its records */
+};
+#define M_ANSWERED_MAX 512
+
 struct m_call;
 
 /* One life of a task. */
@@ -127,6 +135,8 @@ struct world {
 	struct m_instance instances[M_INSTANCES];
 	struct m_call *calls; /* open ones, newest first */
 	int crashes, stops;
+	struct m_answered answered[M_ANSWERED_MAX];
+	int answered_count, is_shifted;
 	struct m_task *running; /* whose records enter windows now */
 };
 

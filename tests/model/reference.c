@@ -9,7 +9,7 @@ ref_start(struct ref *r, const struct ref_settings *is, int lane_count)
 	r->is = is;
 	r->lane_count = lane_count;
 	r->watermark_ms = REF_NEVER;
-	r->is_replaying = 0;
+	r->is_replaying = r->is_shifted = 0;
 	r->all_idle_since_ms = REF_NEVER;
 	r->count = r->sessions = 0;
 	for (int i = 0; i < lane_count; i++)
@@ -65,8 +65,10 @@ ref_look(struct ref *r, const int *is_idle, int is_replaying, int64_t now_ms)
 		r->all_idle_since_ms = now_ms;
 	int64_t last = ref_last_end_ms(r);
 	if (r->all_idle_since_ms != REF_NEVER && last > r->watermark_ms &&
-		now_ms >= r->all_idle_since_ms + r->is->close_after_idle_ms)
+		now_ms >= r->all_idle_since_ms + r->is->close_after_idle_ms) {
 		r->watermark_ms = last;
+		r->is_shifted = 1;
+	}
 }
 
 void

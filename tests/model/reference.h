@@ -50,6 +50,7 @@ struct ref {
 	int64_t watermark_ms;
 	int is_replaying;
 	int64_t all_idle_since_ms; /* REF_NEVER = not all are */
+	int is_shifted; /* the wall closed windows once: what is late hangs on when that was */
 	struct ref_entry list[REF_ENTRIES_MAX];
 	int count, sessions;
 };

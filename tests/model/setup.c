@@ -104,7 +104,7 @@ set_policy(struct world *w, uint64_t *r)
 	c->max_records = 1 + (uint32_t)below(r, 12);
 	c->delivery = RFL_AT_CLOSE;
 	int may_stream = !s->is_keyed && (s->shape == REF_TUMBLING || s->shape == REF_COUNT);
-	if (may_stream && c->guarantee != RFL_AT_MOST_ONCE && below(r, 3) == 0)
+	if (may_stream && below(r, 3) == 0)
 		c->delivery = RFL_STREAMING;
 	if (c->guarantee == RFL_AT_LEAST_ONCE && s->shape != REF_NONE && below(r, 8) == 0)
 		c->early_ms = 200;
