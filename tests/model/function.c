@@ -166,8 +166,10 @@ check_repeat(struct m_call *c)
 {
 	struct world *w = c->w;
 	enum ref_shape shape = w->settings.shape;
-	struct m_answered one = {
-		.partition = c->partition, .key = c->key, .count = c->count, .start_ms = c->start_ms};
+	struct m_answered one = {.partition = c->partition,
+		.key = c->key,
+		.count = c->count,
+		.start_ms = c->start_ms};
 	if (w->input_count > 1 || !w->settings.has_event_time || c->is_early || c->count == 0 ||
 		(shape != REF_TUMBLING && shape != REF_HOPPING))
 		return;
@@ -177,8 +179,7 @@ check_repeat(struct m_call *c)
 	for (int i = 0; i < w->answered_count && !w->is_shifted; i++) {
 		const struct m_answered *a = &w->answered[i];
 		if (a->partition == one.partition && a->key == one.key &&
-			a->start_ms == one.start_ms &&
-			(a->count != one.count || a->sum != one.sum))
+			a->start_ms == one.start_ms && (a->count != one.count || a->sum != one.sum))
 			m_object(w, "window %" PRId64 " key %d comes again with other records",
 				one.start_ms, one.key);
 	}
