@@ -30,10 +30,20 @@ put_lane(struct rfl_buf *b, const struct rfl_task *t, const struct rfl_lane *l)
 		b, "%s[%d]", t->spec->conf->inputs[l->at.input].stream->name, l->at.partition);
 }
 
+/* As it would be written in the file. */
 static void
-put_ago(struct rfl_buf *b, int64_t now_ns, int64_t then_ns)
+put_duration(struct rfl_buf *b, int64_t ms)
 {
-	rfl_buf_printf(b, "%" PRId64 " s", (now_ns - then_ns) / NS_PER_S);
+	if (ms >= 1000 && ms % 1000 == 0)
+		rfl_buf_printf(b, "%" PRId64 "s", ms / 1000);
+	else
+		rfl_buf_printf(b, "%" PRId64 "ms", ms);
+}
+
+static void
+put_count(struct rfl_buf *b, uint64_t windows)
+{
+	rfl_buf_printf(b, "%" PRIu64 " %s", windows, windows == 1 ? "window is" : "windows are");
 }
 
 static void
@@ -55,7 +65,8 @@ static void
 explain_panes(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 {
 	const struct rfl_pane *p = rfl_list_first(&t->panes, struct rfl_pane, link);
-	rfl_buf_printf(b, "%u windows are over and not done, the first begins ", t->pane_count);
+	put_count(b, t->pane_count);
+	rfl_buf_puts(b, " over and not done, the first begins ");
 	put_time(b, p->start_ms);
 	if (p->call != NULL)
 		rfl_buf_printf(b, ": its call (attempt %u) is open", p->attempt);
@@ -78,14 +89,17 @@ explain_lane(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 	const struct rfl_lane *l = &t->lanes[t->held_by];
 	rfl_buf_puts(b, " ");
 	put_lane(b, t, l);
-	rfl_buf_puts(b, " holds it back: its newest record is of ");
-	put_time(b, l->time_ms);
-	rfl_buf_puts(b, ", the last one came ");
-	put_ago(b, now_ns, l->last_record_ns);
-	rfl_buf_printf(b,
-		" ago; read to its end and silent for idle-after = %" PRId64
-		" s it would not count.",
-		t->spec->conf->idle_after_ms / 1000);
+	if (l->time_ms == RFL_BEFORE_MS) {
+		rfl_buf_puts(b, " holds it back: it has given no record yet");
+	} else {
+		rfl_buf_puts(b, " holds it back: its newest record is of ");
+		put_time(b, l->time_ms);
+		rfl_buf_printf(b, ", the last one came %" PRId64 " s ago",
+			(now_ns - l->last_record_ns) / NS_PER_S);
+	}
+	rfl_buf_puts(b, "; read to its end and silent for idle-after = ");
+	put_duration(b, t->spec->conf->idle_after_ms);
+	rfl_buf_puts(b, " it would not count.");
 }
 
 static void
@@ -96,7 +110,8 @@ explain_clock(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 		rfl_buf_puts(b, "it has read what there is, and waits for records.");
 		return;
 	}
-	rfl_buf_printf(b, "%" PRIu64 " windows are open", rfl_window_open_count(t->window));
+	put_count(b, rfl_window_open_count(t->window));
+	rfl_buf_puts(b, " open");
 	if (next_ms == RFL_NEVER_MS) {
 		rfl_buf_puts(b, " until they are full.");
 		return;
@@ -109,17 +124,18 @@ explain_clock(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 	}
 	rfl_buf_puts(b, "; the watermark is ");
 	put_time(b, t->watermark_ms);
-	rfl_buf_printf(b, ", max-disorder = %" PRId64 " ms behind the newest record.",
-		t->spec->conf->max_disorder_ms);
+	rfl_buf_puts(b, ", max-disorder = ");
+	put_duration(b, t->spec->conf->max_disorder_ms);
+	rfl_buf_puts(b, " behind the newest record.");
 	if (t->held_by >= 0)
 		explain_lane(b, t, now_ns);
 	else if (t->spec->conf->close_after_idle_ms < 0)
 		rfl_buf_puts(b, " No lane has records, and close-after-idle = never.");
-	else
-		rfl_buf_printf(b,
-			" No lane has records; close-after-idle = %" PRId64
-			" s closes what is open.",
-			t->spec->conf->close_after_idle_ms / 1000);
+	else {
+		rfl_buf_puts(b, " No lane has records; close-after-idle = ");
+		put_duration(b, t->spec->conf->close_after_idle_ms);
+		rfl_buf_puts(b, " closes what is open.");
+	}
 }
 
 char *

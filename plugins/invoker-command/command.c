@@ -197,6 +197,27 @@ is_interpreter(const char *program)
 	return 0;
 }
 
+/* A warning only: quotes are gone by now, and `tr '|' ,` means what it says. */
+static void
+check_operators(const struct riffle_config *cfg, const struct riffle_report *report,
+	const char *const *words)
+{
+	static const char *const of_shells[] = {
+		"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1"};
+	char text[200];
+	for (size_t i = 1; words[i] != NULL; i++)
+		for (size_t k = 0; k < sizeof of_shells / sizeof *of_shells; k++) {
+			if (strcmp(words[i], of_shells[k]) != 0)
+				continue;
+			snprintf(text, sizeof text,
+				"'%s' is an argument here, for no shell is started: shell = yes "
+				"starts one, with the whole script in one pair of quotes",
+				words[i]);
+			report->add(report, RIFFLE_REPORT_WARNING, cfg, "command", text);
+			return;
+		}
+}
+
 static void
 check_words(const struct riffle_config *cfg, const struct riffle_report *report,
 	const struct command *c)
@@ -216,6 +237,7 @@ check_words(const struct riffle_config *cfg, const struct riffle_report *report,
 	}
 	if (command_find(c, c->words[0], path, sizeof path, &err) < 0)
 		complain(report, cfg, "command", err.text);
+	check_operators(cfg, report, c->words);
 	int has_template = command_has_template(c->words, &fault);
 	if (fault != NULL)
 		complain(report, cfg, "command", fault);

@@ -310,6 +310,7 @@ def silent_inputs_hold_nothing_for_ever():
         assert (i.task("never")["windowsOpen"], i.task("closing")["windowsOpen"]) == (1, 0)
         waiting = i.task("waiting")
         assert waiting["recordsOut"] == 0 and waiting["watermark"] is None, waiting
+        assert "right[0] holds it back: it has given no record yet; " in waiting["waitsFor"], waiting
         # Who comes back counts again: its records are not late where windows are open.
         i.publish("right", [at(3, 62)])
         i.publish("left", [at(4, 100)])

@@ -453,6 +453,14 @@ test_check_finds_mistakes(void **state)
 	b.values[OPT_SHELL].u.i = 0;
 	ops->check(&b.config, &report);
 	assert_string_equal(findings, "command: program '/tmp': Is a directory;");
+	findings[0] = '\0';
+	script(&b, "cat");
+	b.values[OPT_SHELL].u.i = 0;
+	b.words[1] = "|";
+	ops->check(&b.config, &report);
+	assert_string_equal(findings,
+		"command: '|' is an argument here, for no shell is started: shell = yes starts "
+		"one, with the whole script in one pair of quotes;");
 }
 
 int
