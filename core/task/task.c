@@ -24,7 +24,8 @@ rfl_task_is_exactly_once(const struct rfl_task *t)
 int
 rfl_task_holds_outputs(const struct rfl_task *t)
 {
-	return t->spec->conf->outputs_at_status || rfl_task_is_exactly_once(t);
+	/* Only at least once may they come again with the next attempt. */
+	return t->spec->conf->outputs_at_status || t->spec->conf->guarantee != RFL_AT_LEAST_ONCE;
 }
 
 int

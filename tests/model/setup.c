@@ -97,7 +97,7 @@ set_policy(struct world *w, uint64_t *r)
 		.retries = (uint32_t)below(r, 3), .backoff_min_ms = 10, .backoff_max_ms = 50};
 	c->on_error.then = (enum rfl_final_action)below(r, 3);
 	c->on_error.dead_letter = c->late_stream = &w->stream;
-	c->outputs_at_status = c->guarantee != RFL_AT_LEAST_ONCE || below(r, 2);
+	c->outputs_at_status = c->guarantee == RFL_EXACTLY_ONCE || below(r, 2);
 	c->keep = 1;
 	c->max_outputs_bytes = 1 << 20;
 	c->calls = 1 + (uint32_t)below(r, 4);
