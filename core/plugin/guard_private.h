@@ -30,6 +30,7 @@ struct rfl_guard {
 	const struct riffle_transactions *plugin_transactions;
 	struct riffle_transactions transactions;
 	struct rfl_guard_calls *calls; /* invokers: open calls, by number */
+	struct rfl_guard *next_kept;   /* after destroy, of those that cannot be freed */
 };
 
 static inline int
