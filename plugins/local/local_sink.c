@@ -21,7 +21,8 @@ struct send {
 	struct riffle_batch *batch;
 	uint32_t first, count;
 	uint64_t tag;
-	uint32_t round_robin; /* the partition of its records without a key */
+	uint32_t
+		round_robin; /* the partition of its first record, if that has no key; the next one's follows */
 	struct riffle_sent *sent;
 	struct riffle_error record_error; /* of the first record that cannot be written */
 };
@@ -64,11 +65,12 @@ struct local_txn {
 };
 
 static struct local_partition *
-partition_of(const struct send *s, const struct riffle_record *r, int32_t *ret_partition)
+partition_of(const struct send *s, uint32_t i, int32_t *ret_partition)
 {
+	const struct riffle_record *r = riffle_batch_at(s->batch, s->first + i);
 	struct local_topic *t = s->sink->topics[r->stream];
 	uint32_t n = t->row.partitions;
-	uint32_t at = s->round_robin % n;
+	uint32_t at = (s->round_robin + i) % n;
 	if (r->partition >= 0)
 		at = (uint32_t)r->partition;
 	else if (r->key.ptr != NULL && n > 1)
@@ -111,7 +113,7 @@ append_send(struct send *s, struct local_env *env, MDB_txn *txn)
 		int32_t partition;
 		if (s->sent != NULL && s->sent[i].status != RIFFLE_OK)
 			continue;
-		struct local_partition *p = partition_of(s, r, &partition);
+		struct local_partition *p = partition_of(s, i, &partition);
 		int rc = local_append(env, txn, p, s->batch, r, now_ms, &offset);
 		if (rc != 0)
 			return rc;
@@ -183,7 +185,8 @@ send_create(struct local_sink *k, struct riffle_batch *batch, uint32_t first, ui
 	s->first = first;
 	s->count = count;
 	s->tag = tag;
-	s->round_robin = k->next_partition++;
+	s->round_robin = k->next_partition;
+	k->next_partition += count;
 	host->batch_ref(host, batch);
 	return s;
 }
@@ -213,6 +216,8 @@ local_sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink
 	struct local *owner = self;
 	LOCAL_CHECK(owner, LOCAL_MAGIC);
 	struct local_sink *k = local_alloc(sizeof *k);
+	/* Programs that write one record each begin somewhere else each time. */
+	k->next_partition = (uint32_t)local_wall_ms();
 	k->magic = LOCAL_SINK_MAGIC;
 	k->owner = owner;
 	k->env = owner->env;
