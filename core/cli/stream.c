@@ -59,7 +59,8 @@ static const struct argp_option options[] = {
 	{"file", 'f', "FILE", 0, "import: the file; default: stdin", 0},
 	{"repartition", KEY_REPARTITION, NULL, 0,
 		"import: partitions by key, else in turn, instead of those recorded", 0},
-	{"dry-run", KEY_DRY_RUN, NULL, 0, "say what would be done, change nothing", 0},
+	{"dry-run", KEY_DRY_RUN, NULL, 0,
+		"create, delete, seek, import: say what would be done, change nothing", 0},
 	{0},
 };
 

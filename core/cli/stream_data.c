@@ -249,7 +249,7 @@ take_headers(struct line *l, const json_t *list)
 }
 
 static int
-take_partition(struct line *l, const json_t *j, int repartition)
+take_partition(struct line *l, const json_t *j, int repartition, uint32_t partitions)
 {
 	l->record.partition = RIFFLE_PARTITION_NONE;
 	if (j == NULL || repartition)
@@ -257,6 +257,10 @@ take_partition(struct line *l, const json_t *j, int repartition)
 	if (!json_is_integer(j) || json_integer_value(j) < 0 || json_integer_value(j) > INT32_MAX)
 		return bad(l, "\"partition\" is not a number from 0 on");
 	l->record.partition = (int32_t)json_integer_value(j);
+	if (partitions > 0 && (uint32_t)l->record.partition >= partitions)
+		return rfl_err(l->err, RIFFLE_E_DATA,
+			"line %zu: there is no partition %d, the stream has %u", l->number,
+			l->record.partition, partitions);
 	return RIFFLE_OK;
 }
 
@@ -309,12 +313,22 @@ check_names(struct line *l, json_t *j)
 	return RIFFLE_OK;
 }
 
+struct import {
+	const struct rfl_stream_args *args;
+	struct rfl_client *client;
+	uint32_t partitions;       /* 0 = not known */
+	struct rfl_sender *sender; /* NULL: nothing is written */
+	uint64_t records;
+};
+
 static int
-take_line(struct line *l, json_t *j, const struct rfl_stream_args *a, const char *expected)
+take_line(struct line *l, json_t *j, const struct import *in)
 {
+	const char *expected = in->client->stream->stream.content_type;
 	int rc = check_names(l, j);
 	if (rc == RIFFLE_OK)
-		rc = take_partition(l, json_object_get(j, "partition"), a->repartition);
+		rc = take_partition(
+			l, json_object_get(j, "partition"), in->args->repartition, in->partitions);
 	if (rc == RIFFLE_OK)
 		rc = take_time(l, json_object_get(j, "time"));
 	if (rc == RIFFLE_OK)
@@ -331,15 +345,15 @@ take_line(struct line *l, json_t *j, const struct rfl_stream_args *a, const char
 }
 
 static int
-add_line(const char *text, size_t len, size_t number, const struct rfl_stream_args *a,
-	const char *expected, struct rfl_builder *b, struct riffle_error *reterr)
+add_line(const char *text, size_t len, size_t number, const struct import *in,
+	struct rfl_builder *b, struct riffle_error *reterr)
 {
 	json_error_t why;
 	struct line l = {.number = number, .record.offset = RIFFLE_OFFSET_NONE, .err = reterr};
 	json_t *j = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
 	if (j == NULL)
 		return rfl_err(reterr, RIFFLE_E_DATA, "line %zu: %s", number, why.text);
-	int rc = take_line(&l, j, a, expected);
+	int rc = take_line(&l, j, in);
 	if (rc == RIFFLE_OK)
 		rfl_builder_add(b, &l.record, l.headers, l.record.header_count, l.type);
 	for (size_t i = 0; i < l.buf_count; i++)
@@ -350,34 +364,68 @@ add_line(const char *text, size_t len, size_t number, const struct rfl_stream_ar
 	return rc;
 }
 
+/* Gives what was read to the sender; a refusal of what was given before shows now. */
+static int
+pass_on(struct import *in, struct rfl_builder *b, struct riffle_error *reterr)
+{
+	in->records += rfl_builder_count(b);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	if (batch != NULL && in->sender == NULL)
+		rfl_batch_unref(batch);
+	else if (batch != NULL)
+		rfl_sender_send(in->sender, batch);
+	if (in->sender == NULL || in->sender->error.code == RIFFLE_OK)
+		return RIFFLE_OK;
+	*reterr = in->sender->error;
+	return reterr->code;
+}
+
 /* The lines before a bad one are written: what was imported is said, so that one can go on from there. */
 static int
-import_lines(const struct rfl_stream_args *a, FILE *in, struct rfl_sender *s,
-	struct riffle_error *reterr)
+import_lines(struct import *in, FILE *file, struct riffle_error *reterr)
 {
-	const char *expected = s->client->stream->stream.content_type;
 	struct rfl_builder *b = rfl_builder_create();
+	struct riffle_error later = {0};
 	char *text = NULL;
 	size_t room = 0, number = 0;
 	ssize_t n;
 	int rc = RIFFLE_OK;
-	while (rc == RIFFLE_OK && (n = getline(&text, &room, in)) >= 0) {
-		rc = add_line(text, (size_t)n, ++number, a, expected, b, reterr);
-		if (rfl_builder_count(b) >= 1000 || rfl_builder_bytes(b) >= 1 << 20) {
-			rfl_sender_send(s, rfl_builder_finish(b));
-			if (rc == RIFFLE_OK && s->error.code != RIFFLE_OK) {
-				*reterr = s->error;
-				rc = s->error.code;
-			}
-		}
+	while (rc == RIFFLE_OK && (n = getline(&text, &room, file)) >= 0) {
+		rc = add_line(text, (size_t)n, ++number, in, b, reterr);
+		if (rc == RIFFLE_OK &&
+			(rfl_builder_count(b) >= 1000 || rfl_builder_bytes(b) >= 1 << 20))
+			rc = pass_on(in, b, reterr);
 	}
-	if (rc == RIFFLE_OK && ferror(in))
+	if (rc == RIFFLE_OK && ferror(file))
 		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read the input: %s", strerror(errno));
-	struct riffle_batch *rest = rfl_builder_finish(b);
-	if (rest != NULL)
-		rfl_sender_send(s, rest);
+	int last = pass_on(in, b, rc == RIFFLE_OK ? reterr : &later);
 	rfl_builder_destroy(b);
 	free(text);
+	return rc == RIFFLE_OK ? last : rc;
+}
+
+static int
+import_to(struct import *in, FILE *file, struct riffle_error *reterr)
+{
+	const char *name = in->client->stream->name;
+	struct rfl_sender s;
+	struct riffle_error late = {0};
+	if (in->args->dry_run) {
+		int rc = import_lines(in, file, reterr);
+		printf("Would import %" PRIu64 " records into stream \"%s\"\n", in->records, name);
+		return rc;
+	}
+	int rc = rfl_sender_open(&s, in->client, "import", reterr);
+	if (rc < 0)
+		return rc;
+	in->sender = &s;
+	rc = import_lines(in, file, reterr);
+	int end = rfl_sender_close(&s, &late);
+	if (rc == RIFFLE_OK && end < 0) {
+		*reterr = late;
+		rc = end;
+	}
+	printf("Imported %" PRIu64 " records into stream \"%s\"\n", s.acknowledged, name);
 	return rc;
 }
 
@@ -385,24 +433,19 @@ int
 rfl_stream_import(void *args, struct rfl_client *client, struct riffle_error *reterr)
 {
 	const struct rfl_stream_args *a = args;
-	struct rfl_sender s;
-	struct riffle_error late = {0};
-	FILE *in = a->file ? fopen(a->file, "re") : stdin;
-	if (in == NULL)
+	struct import in = {.args = a, .client = client};
+	struct riffle_stream_info info = {.size = sizeof info};
+	struct riffle_error unknown;
+	FILE *file = a->file ? fopen(a->file, "re") : stdin;
+	if (file == NULL)
 		return rfl_err(
 			reterr, RIFFLE_E_NOTFOUND, "cannot read %s: %s", a->file, strerror(errno));
-	int rc = rfl_sender_open(&s, client, "import", reterr);
-	if (rc == RIFFLE_OK) {
-		rc = import_lines(a, in, &s, reterr);
-		int end = rfl_sender_close(&s, &late);
-		if (rc == RIFFLE_OK && end < 0) {
-			*reterr = late;
-			rc = end;
-		}
-		printf("Imported %" PRIu64 " records into stream \"%s\"\n", s.acknowledged,
-			client->stream->name);
-	}
+	if (client->ops->describe != NULL &&
+		client->ops->describe(client->instance->self, &client->stream->stream, &info,
+			&unknown) == RIFFLE_OK)
+		in.partitions = info.partitions;
+	int rc = import_to(&in, file, reterr);
 	if (a->file != NULL)
-		fclose(in);
+		fclose(file);
 	return rc;
 }
