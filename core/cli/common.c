@@ -69,7 +69,7 @@ rfl_common_load(struct rfl_common *c, int quiet)
 	c->plugins = rfl_plugins_create();
 	const struct rfl_conf_finder finder = rfl_plugins_finder(c->plugins);
 	const struct rfl_conf_request request = {
-		.file = c->file, .sets = c->sets, .finder = &finder};
+		.file = c->file, .sets = c->sets, .finder = &finder, .calls_nothing = quiet};
 	int rc = rfl_conf_load(&request, &diags, &c->conf);
 	if (diags.errors > 0 || !quiet) {
 		rfl_diags_text(&diags, &text);

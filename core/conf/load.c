@@ -556,6 +556,7 @@ rfl_conf_load(
 	struct rfl_resolve r = {.conf = c,
 		.arena = arena,
 		.finder = request->finder,
+		.calls_nothing = request->calls_nothing,
 		.doc = {.arena = arena, .diags = diags}};
 	c->memory = arena;
 	char *full = realpath(request->file, NULL);

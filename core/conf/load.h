@@ -36,6 +36,8 @@ struct rfl_conf_request {
 	const char *file;        /* the main file; must exist */
 	const char *const *sets; /* "SECTION.KEY=VALUE", NULL-terminated; or NULL */
 	const struct rfl_conf_finder *finder;
+	/* 1: no function will be called, so what its plugin finds in its options does not matter. */
+	int calls_nothing;
 };
 
 /*

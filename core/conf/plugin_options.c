@@ -142,6 +142,8 @@ rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 	};
 	struct reporter ctx = {r, s};
 	const struct riffle_report rep = {.size = sizeof rep, .ctx = &ctx, .add = report};
+	if (r->calls_nothing && section == RIFFLE_SECTION_FUNCTION)
+		return;
 	if (plugin->check != NULL && !failed && r->doc.diags->errors == errors)
 		plugin->check(config, &rep);
 }

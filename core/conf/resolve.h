@@ -12,6 +12,7 @@ struct rfl_resolve {
 	struct rfl_doc doc;
 	const struct rfl_conf_finder *finder;
 	int plugin_refused;
+	int calls_nothing;
 };
 
 /* load.c: one typed value of an entry, or of the option's default where e is NULL. 0, or -1 after a finding. */

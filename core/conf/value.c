@@ -163,7 +163,11 @@ rfl_value_time(const char *s, int64_t *ret_ms)
 		return -1;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
+	int month = tm.tm_mon, leap_second = tm.tm_sec == 60;
 	int64_t ms = (int64_t)timegm(&tm) * 1000;
+	/* The 30th of February would be a day of March. */
+	if (tm.tm_mon != month && !leap_second)
+		return -1;
 	if (take_zone(s + n, &ms) < 0)
 		return -1;
 	*ret_ms = ms;

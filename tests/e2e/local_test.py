@@ -1,6 +1,7 @@
 """The embedded provider as people use it: several processes on one directory, the verbs of `riffle stream`."""
 import json
 import os
+import subprocess
 
 from rig import LOCAL, Instance, main, section, stream
 
@@ -74,6 +75,22 @@ def publish_and_subscribe_work_beside_a_daemon_and_without_one():
         assert payloads(i.read("in", 3)) == ["after", "before", "beside"]
 
 
+def records_without_a_key_go_to_the_partitions_in_turn():
+    with Instance(LOCAL + stream("a", partitions=3)) as i:
+        i.publish("a", [str(n) for n in range(300)])
+        count = [len(i.cli("stream", "export", "a", "--partition", str(p)).splitlines()) for p in range(3)]
+        assert count == [100, 100, 100], count
+
+
+def a_function_whose_program_went_away_is_no_hindrance_to_a_publisher():
+    gone = section("function gone", {"invoker": "command", "command": "/nonexistent/program"})
+    with Instance(LOCAL + stream("a") + stream("b") + gone + section("processor p", {
+            "function": "gone", "input": "a", "output": "b", "window": "none"})) as i:
+        assert i.run("check").returncode == 78
+        i.publish("a", ["x"])
+        assert len(i.read("a", 1)) == 1
+
+
 def what_is_exported_can_be_imported():
     with Instance(LOCAL + stream("a", partitions=3) + stream("b", partitions=3) +
                   stream("c", partitions=1)) as i:
@@ -98,7 +115,9 @@ def what_is_exported_can_be_imported():
         # A null value is not an empty one; other partitions are taken on request.
         bare = '{"key":"x","value":null}\n{"value":"","partition":7}\n'
         done = i.run("stream", "import", "c", input=bare)
-        assert done.returncode == 1 and "has no partition 7, only 1" in done.stderr, done
+        assert done.returncode == 1 and "line 2: there is no partition 7, the stream has 1" in done.stderr, done
+        done = i.cli("stream", "import", "c", "--repartition", "--dry-run", input=bare)
+        assert done == 'Would import 2 records into stream "c"\n', done
         i.cli("stream", "import", "c", "--repartition", input=bare)
         values = [json.loads(line)["value"] for line in i.cli("stream", "export", "c").splitlines()]
         assert values == [None, None, ""], values
@@ -205,8 +224,12 @@ def what_retention_took_is_told_and_can_be_passed():
         lines = ["%04d " % n + "x" * 900 for n in range(600)]
         for n in range(0, 600, 60):
             i.publish("in", lines[n:n + 60])
-        i.wait_for("retention takes what was not read", lambda: json.loads(
-            i.cli("stream", "status", "in", "-o", "json"))["partitions"][0]["start"] > 1)
+        # Processes clean while they live: this one waits for its lines.
+        with subprocess.Popen([i.program, "publish", "-c", i.file, "in", "-l"], env=i.env,
+                              stdin=subprocess.PIPE, text=True) as publisher:
+            i.wait_for("retention takes what was not read", lambda: json.loads(
+                i.cli("stream", "status", "in", "-o", "json"))["partitions"][0]["start"] > 1)
+            publisher.communicate(lines[-1] + "\n", timeout=30)
         i.start(ready=False)
         i.wait_for("the task stops and says why", lambda: "is behind retention" in i.logged())
         i.stop()
@@ -221,6 +244,8 @@ def what_retention_took_is_told_and_can_be_passed():
 main([two_daemons_with_two_groups_share_a_log,
       a_second_daemon_on_a_group_is_refused_by_name,
       publish_and_subscribe_work_beside_a_daemon_and_without_one,
+      records_without_a_key_go_to_the_partitions_in_turn,
+      a_function_whose_program_went_away_is_no_hindrance_to_a_publisher,
       what_is_exported_can_be_imported,
       a_bad_line_is_named_and_what_came_before_it_is_kept,
       status_shows_partitions_groups_and_lag_and_seek_moves_them,
