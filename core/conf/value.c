@@ -163,10 +163,11 @@ rfl_value_time(const char *s, int64_t *ret_ms)
 		return -1;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	int month = tm.tm_mon, leap_second = tm.tm_sec == 60;
-	int64_t ms = (int64_t)timegm(&tm) * 1000;
-	/* The 30th of February would be a day of March. */
-	if (tm.tm_mon != month && !leap_second)
+	int month = tm.tm_mon, seconds = tm.tm_sec;
+	tm.tm_sec = 0;
+	int64_t ms = ((int64_t)timegm(&tm) + seconds) * 1000;
+	/* The 30th of February would be a day of March; a leap second may well be in another month. */
+	if (tm.tm_mon != month)
 		return -1;
 	if (take_zone(s + n, &ms) < 0)
 		return -1;

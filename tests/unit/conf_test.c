@@ -433,6 +433,8 @@ test_values(void **state)
 	assert_true(rfl_value_time("1970-01-01T01:00:00+01:00", &n) == 0 && n == 0);
 	assert_true(rfl_value_time("1969-12-31T23:59:59Z", &n) == 0 && n == -1000);
 	assert_true(rfl_value_time("2026-02-29T00:00:00Z", &n) < 0);
+	assert_true(rfl_value_time("2026-02-30T23:59:60Z", &n) < 0);
+	assert_true(rfl_value_time("2016-12-31T23:59:60Z", &n) == 0);
 	assert_true(rfl_value_time("2028-02-29T00:00:00Z", &n) == 0);
 	assert_true(rfl_value_time("yesterday", &n) < 0 &&
 		    rfl_value_time("2026-13-01T00:00:00Z", &n) < 0);
