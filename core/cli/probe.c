@@ -31,11 +31,12 @@ rfl_probe_plugin(
 	int rc = RIFFLE_OK;
 	rfl_child_start(&child, load, &probe);
 	rfl_children_wait(&child, 1, RFL_PROBE_TIMEOUT_MS);
-	if (child.end != RFL_CHILD_ANSWERED)
-		rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"plugin refused: %s: while it was loaded: %s [R03]", path,
+	if (child.end != RFL_CHILD_ANSWERED) {
+		struct riffle_error why;
+		rfl_err(&why, RIFFLE_E_UNSUPPORTED, "while it was loaded: %s [R03]",
 			rfl_buf_str(&child.text));
-	else if (child.status != 0)
+		rc = rfl_plugin_refused(reterr, why.code, path, why.text);
+	} else if (child.status != 0)
 		rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED, "%s", rfl_buf_str(&child.text));
 	rfl_child_fini(&child);
 	return rc;

@@ -49,6 +49,18 @@ other_machine(const char *path)
 	       h[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32);
 }
 
+/* The linker's words mostly begin with the path, which our callers say themselves. */
+static void
+keep_error(const char *path, const char *why)
+{
+	size_t len = strlen(path);
+	if (why == NULL)
+		why = "no reason given";
+	else if (strncmp(why, path, len) == 0 && strncmp(why + len, ": ", 2) == 0)
+		why += len + 2;
+	snprintf(last_error, sizeof last_error, "%s", why);
+}
+
 static lt_module
 open_now(lt_user_data data, const char *path, lt_dladvise advise)
 {
@@ -61,10 +73,8 @@ open_now(lt_user_data data, const char *path, lt_dladvise advise)
 		return NULL;
 	}
 	void *h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (h == NULL) {
-		const char *why = dlerror();
-		snprintf(last_error, sizeof last_error, "%s", why ? why : "no reason given");
-	}
+	if (h == NULL)
+		keep_error(path, dlerror());
 	return h;
 }
 

@@ -12,7 +12,7 @@ struct rfl_object;
 
 int rfl_loader_init(struct riffle_error *reterr);
 void rfl_loader_fini(void);
-/* path names an existing .so or .la. */
+/* path names an existing .so or .la. The error's text does not repeat it. */
 int rfl_object_open(const char *path, struct rfl_object **ret_object, struct riffle_error *reterr);
 void *rfl_object_symbol(struct rfl_object *o, const char *name); /* NULL where it has none */
 void rfl_object_keep(struct rfl_object *o);  /* accepted: it is never unloaded; frees the handle */

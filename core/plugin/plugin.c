@@ -186,6 +186,17 @@ load(struct rfl_plugins *p, const char *path, const struct stat *st, struct riff
 }
 
 int
+rfl_plugin_refused(struct riffle_error *reterr, int code, const char *path, const char *why)
+{
+	static const char form[] = "plugin refused: : ", cut[] = "...";
+	size_t room = sizeof reterr->text - sizeof form - strnlen(why, RIFFLE_ERROR_TEXT - 80);
+	size_t len = strlen(path);
+	const char *tail = len > room ? path + len - (room - strlen(cut)) : path;
+	return rfl_err(
+		reterr, code, "plugin refused: %s%s: %s", tail == path ? "" : cut, tail, why);
+}
+
+int
 rfl_plugins_load(struct rfl_plugins *p, const struct rfl_plugin_places *places, const char *path,
 	struct riffle_error *reterr)
 {
@@ -197,7 +208,7 @@ rfl_plugins_load(struct rfl_plugins *p, const struct rfl_plugin_places *places, 
 	if (rc == RIFFLE_OK)
 		rc = load(p, resolved, &st, &why);
 	free(resolved);
-	return rc < 0 ? rfl_err(reterr, rc, "plugin refused: %s: %s", path, why.text) : rc;
+	return rc < 0 ? rfl_plugin_refused(reterr, rc, path, why.text) : rc;
 }
 
 static int
@@ -228,10 +239,12 @@ rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name,
 		return not_found(kind, name, places->dirs, reterr);
 	int rc = rfl_plugins_load(p, places, path, reterr);
 	found = rc < 0 ? NULL : lookup(p, kind, name);
-	if (rc == RIFFLE_OK && found == NULL)
-		rc = rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
-			"plugin refused: %s: holds no %s \"%s\" [R10]", path, rfl_kind_name(kind),
+	if (rc == RIFFLE_OK && found == NULL) {
+		struct riffle_error why;
+		rfl_err(&why, RIFFLE_E_UNSUPPORTED, "holds no %s \"%s\" [R10]", rfl_kind_name(kind),
 			name);
+		rc = rfl_plugin_refused(reterr, why.code, path, why.text);
+	}
 	free(path);
 	if (rc < 0)
 		return rc;

@@ -45,6 +45,11 @@ int rfl_plugins_find(struct rfl_plugins *p, uint32_t kind, const char *name,
 /* Load one file; all plugins in it are checked and added. places NULL: no directories, no pins. */
 int rfl_plugins_load(struct rfl_plugins *p, const struct rfl_plugin_places *places,
 	const char *path, struct riffle_error *reterr);
+/*
+ * Fills reterr with "plugin refused: PATH: WHY" and returns code. What does not fit is taken from the
+ * front of the path, "...": the cause and its code are always there.
+ */
+int rfl_plugin_refused(struct riffle_error *reterr, int code, const char *path, const char *why);
 /* All that are loaded, newest first. */
 const struct rfl_plugin *rfl_plugins_first(const struct rfl_plugins *p);
 /* The finder that conf is handed; valid as long as p. */

@@ -115,6 +115,19 @@ bad_plugin(const char *name)
 	return rfl_sprintf("%s/tests/badplugins/%s.so", build ? build : ".", name);
 }
 
+static int
+begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+static int
+ends(const char *text, const char *with)
+{
+	size_t end = strlen(text), len = strlen(with);
+	return end >= len && strcmp(text + end - len, with) == 0;
+}
+
 static void
 test_each_fault_is_refused_by_its_text(void **state)
 {
@@ -199,16 +212,61 @@ test_each_fault_is_refused_by_its_text(void **state)
 		struct riffle_error err = {0};
 		char *path = bad_plugin(cases[i].name);
 		int rc = rfl_plugins_load(p, NULL, path, &err);
-		char *front = rfl_sprintf("plugin refused: %s: ", path);
-		size_t end = strlen(err.text), len = strlen(cases[i].says);
-		if (rc >= 0 || strncmp(err.text, front, strlen(front)) != 0 || end < len ||
-			strcmp(err.text + end - len, cases[i].says) != 0)
+		if (rc >= 0 || !begins(err.text, "plugin refused: ") ||
+			!ends(err.text, cases[i].says))
 			fail_msg("%s: %d, %s", cases[i].name, rc, err.text);
+		assert_non_null(strstr(err.text, strrchr(path, '/')));
 		assert_null(rfl_plugins_first(p));
-		free(front);
 		free(path);
 		rfl_plugins_destroy(p);
 	}
+}
+
+static void
+refused_file(char *path, const char *says)
+{
+	struct rfl_plugins *p = rfl_plugins_create();
+	struct riffle_error err = {0};
+	if (rfl_plugins_load(p, NULL, path, &err) >= 0 || strstr(err.text, says) == NULL)
+		fail_msg("%s: %s", says, err.text);
+	rfl_plugins_destroy(p);
+}
+
+static void
+test_a_long_path_leaves_room_for_the_cause(void **state)
+{
+	(void)state;
+	char path[1000], said[RIFFLE_ERROR_TEXT];
+	for (size_t len = 100; len < sizeof path; len += 7) {
+		struct riffle_error err = {0};
+		memset(path, 'p', len);
+		path[len] = '\0';
+		strcpy(path + len - 4, "e.so");
+		assert_int_equal(rfl_plugin_refused(&err, RIFFLE_E_DATA, path, "bad magic [R06]"),
+			RIFFLE_E_DATA);
+		assert_true(ends(err.text, "e.so: bad magic [R06]"));
+		assert_true(begins(
+			err.text, len > 220 ? "plugin refused: ...pp" : "plugin refused: pp"));
+		/* A cause as long as it can be is cut itself before all of the path is. */
+		memset(said, 'c', sizeof said - 1);
+		said[sizeof said - 1] = '\0';
+		rfl_plugin_refused(&err, RIFFLE_E_DATA, path, said);
+		assert_non_null(strstr(err.text, "ppe.so: cccc"));
+	}
+	char *good = bad_plugin("undefined-symbol");
+	char *dir = rfl_strdup("/tmp/riffle-place-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	char *command = rfl_sprintf("d=%s/%0150d && mkdir $d && cp %s $d/u.so", dir, 0, good);
+	assert_int_equal(system(command), 0);
+	char *deep = rfl_sprintf("%s/%0150d/u.so", dir, 0);
+	refused_file(deep, "/u.so: undefined symbol: nobody_has_this_function (see ldd) [R03]");
+	free(command);
+	command = rfl_sprintf("rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+	free(command);
+	free(deep);
+	free(dir);
+	free(good);
 }
 
 static char *
@@ -221,16 +279,6 @@ scratch_file(const char *content, size_t len, mode_t mode)
 	assert_int_equal(fchmod(fd, mode), 0);
 	close(fd);
 	return path;
-}
-
-static void
-refused_file(char *path, const char *says)
-{
-	struct rfl_plugins *p = rfl_plugins_create();
-	struct riffle_error err = {0};
-	if (rfl_plugins_load(p, NULL, path, &err) >= 0 || strstr(err.text, says) == NULL)
-		fail_msg("%s: %s", says, err.text);
-	rfl_plugins_destroy(p);
 }
 
 static void
@@ -448,6 +496,7 @@ main(void)
 		cmocka_unit_test(test_builder_takes_more_than_a_chunk),
 		cmocka_unit_test(test_view_keeps_what_it_looks_at),
 		cmocka_unit_test(test_each_fault_is_refused_by_its_text),
+		cmocka_unit_test(test_a_long_path_leaves_room_for_the_cause),
 		cmocka_unit_test(test_files_that_are_no_plugin),
 		cmocka_unit_test(test_good_plugin_loads_once_and_is_found),
 		cmocka_unit_test(test_who_may_write_a_plugin),
