@@ -156,11 +156,24 @@ rfl_guard_create(const struct rfl_plugin *plugin, const char *what, enum rfl_gua
 	return g;
 }
 
+int
+rfl_guard_opened(struct rfl_guard *g, const char *function, int rc, const void *made,
+	struct riffle_error *reterr)
+{
+	rc = rfl_guard_status(g, function, rc, 0, reterr);
+	if (rc != RIFFLE_OK || made != NULL)
+		return rc;
+	rfl_guard_breach(g, "G02", function, "said OK and made nothing");
+	return rfl_guard_refuse(g, reterr);
+}
+
 void
 rfl_guard_set_self(struct rfl_guard *g, void *self)
 {
 	RFL_CHECK(g, RFL_GUARD_MAGIC);
 	g->self = self;
+	if (g->plugin->kind == RIFFLE_KIND_PROVIDER)
+		rfl_guard_wrap_transactions(g);
 }
 
 /* What a quarantined plugin may still call, from threads of its own, must find what it calls. */

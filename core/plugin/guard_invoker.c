@@ -289,14 +289,6 @@ rfl_guard_free_calls(struct rfl_guard *g)
 	free(g->calls);
 }
 
-static struct rfl_guard *
-guard_of(void *self)
-{
-	struct rfl_guard *g = self;
-	RFL_CHECK(g, RFL_GUARD_MAGIC);
-	return g;
-}
-
 static struct call *
 call_of(void *call)
 {
@@ -319,7 +311,7 @@ g_call_begin(void *self, const struct riffle_call_spec *spec,
 	const struct riffle_call_events *events, void *data, void **ret_call,
 	struct riffle_error *reterr)
 {
-	struct rfl_guard *g = guard_of(self);
+	struct rfl_guard *g = rfl_guard_of(self);
 	void *made = NULL;
 	if (!rfl_guard_is_open(g))
 		return rfl_guard_refuse(g, reterr);
@@ -421,7 +413,7 @@ g_call_destroy(void *call)
 static int
 g_ready(void *self, struct riffle_error *reterr)
 {
-	struct rfl_guard *g = guard_of(self);
+	struct rfl_guard *g = rfl_guard_of(self);
 	if (!rfl_guard_is_open(g))
 		return rfl_guard_refuse(g, reterr);
 	rfl_guard_enter(g, "ready", NULL);
@@ -433,7 +425,7 @@ g_ready(void *self, struct riffle_error *reterr)
 static uint64_t
 g_capabilities(void *self)
 {
-	struct rfl_guard *g = guard_of(self);
+	struct rfl_guard *g = rfl_guard_of(self);
 	if (!rfl_guard_is_open(g))
 		return 0;
 	rfl_guard_enter(g, "capabilities", NULL);
@@ -445,7 +437,7 @@ g_capabilities(void *self)
 static const void *
 g_extension(void *self, const char *id)
 {
-	struct rfl_guard *g = guard_of(self);
+	struct rfl_guard *g = rfl_guard_of(self);
 	if (!rfl_guard_is_open(g))
 		return NULL;
 	rfl_guard_enter(g, "extension", NULL);
@@ -457,7 +449,7 @@ g_extension(void *self, const char *id)
 static void
 g_destroy(void *self)
 {
-	struct rfl_guard *g = guard_of(self);
+	struct rfl_guard *g = rfl_guard_of(self);
 	if (!rfl_guard_is_open(g))
 		return;
 	rfl_guard_enter(g, "destroy", NULL);

@@ -33,6 +33,14 @@ struct rfl_guard {
 	struct rfl_guard *next_kept;   /* after destroy, of those that cannot be freed */
 };
 
+static inline struct rfl_guard *
+rfl_guard_of(void *self)
+{
+	struct rfl_guard *g = self;
+	RFL_CHECK(g, RFL_GUARD_MAGIC);
+	return g;
+}
+
 static inline int
 rfl_guard_is_open(const struct rfl_guard *g)
 {
@@ -53,6 +61,10 @@ void rfl_guard_leave(void);
 int rfl_guard_status(struct rfl_guard *g, const char *function, int rc, int64_t most,
 	struct riffle_error *reterr);
 
+/* Whether an open succeeded; then *made is what it made. */
+int rfl_guard_opened(struct rfl_guard *g, const char *function, int rc, const void *made,
+	struct riffle_error *reterr);
+
 /* guard_batch.c */
 struct rfl_guard_expect {
 	uint32_t most;      /* records */
@@ -69,9 +81,19 @@ struct riffle_batch *rfl_guard_lend(
 	struct rfl_guard *g, struct riffle_batch *b, uint32_t *first, uint32_t count);
 void rfl_guard_lend_end(struct riffle_batch *own, struct riffle_batch *lent);
 
-/* guard_provider.c, guard_invoker.c: fill ops with what the plugin has. */
+/* Fill the guard's operations with what the plugin has: guard_provider.c, guard_invoker.c, ... */
 void rfl_guard_wrap_provider(struct rfl_guard *g);
 void rfl_guard_wrap_invoker(struct rfl_guard *g);
+void rfl_guard_wrap_source(struct riffle_provider_ops *ops);
+void rfl_guard_wrap_sink(struct riffle_provider_ops *ops, int flushes);
+void rfl_guard_wrap_transactions(struct rfl_guard *g); /* once its self is set */
+
+/* guard_sink.c, guard_txn.c: of the guard's sink and transaction. */
+void *rfl_guard_sink_bare(void *sink);                /* the plugin's */
+void rfl_guard_sink_join(void *sink);                 /* a transaction was opened on it */
+void rfl_guard_sink_expect(void *sink, uint64_t tag); /* the answer to a commit or an abort */
+void *rfl_guard_txn_bare(void *txn);                  /* the plugin's */
+
 /* guard_invoker.c: every open call ends with the fault. */
 void rfl_guard_end_calls(struct rfl_guard *g);
 void rfl_guard_free_calls(struct rfl_guard *g);
