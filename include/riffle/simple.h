@@ -15,7 +15,7 @@
  * The author's file defines a table of options for [provider], one or both of struct
  * riffle_simple_source and struct riffle_simple_sink, and ends with one RIFFLE_SIMPLE_ macro. It is
  * linked with -pthread. riffle/riffle.h does not include this header: the code behind it, in
- * riffle/simple_machine.h, uses POSIX threads and Linux's eventfd, and brings in stdio.h, stdlib.h,
+ * riffle/simple/, uses POSIX threads and Linux's eventfd, and brings in stdio.h, stdlib.h,
  * string.h, errno.h, unistd.h and others. Under -std=c11 it stands before any header of the system.
  * Names that begin with rfs_ are its own. Like the host it ends the process when there is no memory
  * for its own few words; for records there may be none, which is tried again.
@@ -133,6 +133,6 @@ static inline int riffle_simple_fail_errno(struct riffle_error *reterr, const ch
 }
 #endif
 
-#include <riffle/simple_machine.h>
+#include <riffle/simple/provider.h>
 
 #endif
