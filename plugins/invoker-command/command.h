@@ -128,11 +128,13 @@ struct command_feed {
 struct command_answer {
 	struct command_answer *next;
 	int refs; /* atomic */
-	uint32_t count, given, record_room, header_count, header_room, type_count, type_room;
+	uint32_t count, given, record_room, header_count, header_room, type_count, type_room,
+		json_room;
 	struct riffle_record *records;
 	struct riffle_header *headers;
 	const char **types;
-	size_t charge; /* against the credit, of all its records */
+	char *type_is_json; /* of each of types */
+	size_t charge;      /* against the credit, of all its records */
 	size_t used, room;
 	char bytes[];
 };

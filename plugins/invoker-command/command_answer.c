@@ -20,6 +20,7 @@ unref(struct command_answer *a)
 	free(a->records);
 	free(a->headers);
 	free(a->types);
+	free(a->type_is_json);
 	free(a);
 }
 
@@ -61,6 +62,7 @@ command_answer_room(struct command_call *c, size_t bytes, uint32_t headers, size
 	a->headers = command_grow(
 		a->headers, &a->header_room, a->header_count + headers, sizeof *a->headers);
 	a->types = command_grow(a->types, &a->type_room, a->type_count + 2, sizeof *a->types);
+	a->type_is_json = command_grow(a->type_is_json, &a->json_room, a->type_count + 2, 1);
 	if (a->type_count == 0)
 		a->types[a->type_count++] = NULL;
 	return a;
@@ -90,6 +92,7 @@ command_answer_type(struct command_answer *a, struct riffle_bytes type)
 	struct riffle_bytes copy = command_answer_copy(a, type);
 	a->bytes[a->used++] = '\0';
 	a->types[a->type_count] = copy.ptr;
+	a->type_is_json[a->type_count] = (char)command_is_json_type(copy.ptr);
 	return a->type_count++;
 }
 

@@ -2,6 +2,9 @@
 #include "command_json.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Deeper than anybody means it, shallower than our stack. */
 #define DEPTH_MAX 64
@@ -52,10 +55,60 @@ utf8_length(const unsigned char *p, size_t left)
 	return n;
 }
 
+/* Eight bytes of which none ends a run: no quote, backslash, control character, nothing beyond ASCII. */
+static int
+is_plain(const char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+	uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (v - ones * 0x20);
+	return ((found | v) & high) == 0;
+}
+
+#ifdef __SSE2__
+/* Which of sixteen bytes are not plain, a bit each. As signed numbers those beyond ASCII are below the space too. */
+static inline unsigned
+not_plain(const char *p)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i is = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
+	is = _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+	is = _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+	return (unsigned)_mm_movemask_epi8(is);
+}
+#endif
+
+/*
+ * Behind the plain bytes at p, or before the last few of them: sixteen at once where the processor can, the
+ * last ones together with some that were looked at before; else eight.
+ */
+static inline const char *
+skip_plain(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	if (end - p >= 16) {
+		unsigned found;
+		for (; end - p > 16; p += 16)
+			if ((found = not_plain(p)) != 0)
+				return p + __builtin_ctz(found);
+		found = not_plain(end - 16);
+		return found != 0 ? end - 16 + __builtin_ctz(found) : end;
+	}
+#endif
+	while (end - p >= 8 && is_plain(p))
+		p += 8;
+	return p;
+}
+
 /* Eight bytes at once while they are ASCII. */
 int
 json_is_utf8(const char *p, size_t len)
 {
+	const char *rest = skip_plain(p, p + len);
+	len -= (size_t)(rest - p);
+	p = rest;
 	while (len > 0) {
 		uint64_t eight;
 		if (len >= sizeof eight) {
@@ -118,18 +171,6 @@ escape_length(const char *p, const char *end)
 	return low >= 0xdc00 && low <= 0xdfff ? 12 : 0;
 }
 
-/* Eight bytes of which none ends a run: no quote, backslash, control character, nothing beyond ASCII. */
-static int
-is_plain(const char *p)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
-	uint64_t v;
-	memcpy(&v, p, sizeof v);
-	uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
-	uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (v - ones * 0x20);
-	return ((found | v) & high) == 0;
-}
-
 int
 json_take_string(struct json_reader *r, struct json_slice *ret_slice)
 {
@@ -138,8 +179,7 @@ json_take_string(struct json_reader *r, struct json_slice *ret_slice)
 		return json_fail(r, "a string is expected");
 	*ret_slice = (struct json_slice){.p = r->p};
 	for (;;) {
-		while (r->end - r->p >= 8 && is_plain(r->p))
-			r->p += 8;
+		r->p = skip_plain(r->p, r->end);
 		if (r->p == r->end || *r->p == '"')
 			break;
 		unsigned char c = (unsigned char)*r->p;
@@ -295,12 +335,6 @@ json_take_null(struct json_reader *r)
 	return 1;
 }
 
-int
-json_is(const struct json_slice *s, const char *text)
-{
-	return !s->has_escapes && strlen(text) == s->len && memcmp(s->p, text, s->len) == 0;
-}
-
 static char *
 put_utf8(char *to, unsigned v)
 {
@@ -402,12 +436,15 @@ char *
 json_escape(char *to, const char *text, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
-	for (size_t i = 0; i < len; i++) {
-		for (; len - i >= 8 && is_plain(text + i); i += 8, to += 8)
-			memcpy(to, text + i, 8);
-		if (i == len)
+	const char *end = text + len;
+	for (;; text++) {
+		size_t n = (size_t)(skip_plain(text, end) - text);
+		memcpy(to, text, n);
+		to += n;
+		text += n;
+		if (text == end)
 			break;
-		unsigned char c = (unsigned char)text[i];
+		unsigned char c = (unsigned char)*text;
 		char e = escapes[c];
 		if (e == 0) {
 			*to++ = (char)c;

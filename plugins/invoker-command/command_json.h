@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct json_reader {
 	const char *p, *end;
@@ -29,7 +30,13 @@ int json_take_string(struct json_reader *r, struct json_slice *ret_slice);
 int json_take_value(struct json_reader *r, struct json_slice *ret_slice);
 int json_take_integer(struct json_reader *r, int64_t *ret_n);
 int json_take_null(struct json_reader *r); /* 1 if it was one; otherwise nothing is taken */
-int json_is(const struct json_slice *s, const char *text);
+/* Here, so that the length of a literal is known where it is compared. */
+static inline int
+json_is(const struct json_slice *s, const char *text)
+{
+	size_t len = strlen(text);
+	return s->len == len && !s->has_escapes && memcmp(s->p, text, len) == 0;
+}
 /* Replaces the escapes; to has room for s->len. Returns the length. */
 size_t json_unescape(const struct json_slice *s, char *to);
 

@@ -6,7 +6,6 @@
 #include "command.h"
 #include "command_json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,55 +17,72 @@ refuses(const struct riffle_batch *b, const struct riffle_record *r)
 }
 
 /*
- * A line while it is written: room for the worst that may still come is looked for first, a part at a
- * time, and what was not needed is given back at the line's end.
+ * A line while it is written, behind the end of the feed: what a part needs at worst is looked for
+ * before, and what was not needed is given back at the line's end.
  */
 struct out {
 	struct command_feed *f;
-	size_t len; /* so far, behind the end of the feed */
+	char *begin, *p, *end;
 };
 
-static char *
-room(struct out *o, size_t want)
+static void
+more_room(struct out *o, size_t want)
 {
-	return command_text_room(&o->f->text, o->len + want) + o->len;
+	size_t len = (size_t)(o->p - o->begin), room = len + want + 256;
+	o->begin = command_text_room(&o->f->text, room);
+	o->p = o->begin + len;
+	o->end = o->begin + room;
 }
 
-static void
+static inline void
+ensure(struct out *o, size_t want)
+{
+	if ((size_t)(o->end - o->p) < want)
+		more_room(o, want);
+}
+
+/* Inline: most of what is put is a literal of a few bytes. */
+static inline void
 put(struct out *o, const char *s, size_t n)
 {
-	memcpy(room(o, n), s, n);
-	o->len += n;
+	ensure(o, n);
+	memcpy(o->p, s, n);
+	o->p += n;
 }
 
 #define PUT(o, literal) put(o, literal, sizeof literal - 1)
+
+static struct out
+begin_line(struct command_feed *f)
+{
+	struct out o = {.f = f};
+	more_room(&o, 0);
+	return o;
+}
 
 static void
 end_line(struct out *o)
 {
 	PUT(o, "}\n");
-	command_feed_room(o->f, o->len);
-	o->len = 0;
+	command_feed_room(o->f, (size_t)(o->p - o->begin));
 }
 
 static void
 put_string(struct out *o, const char *s, size_t len)
 {
-	char *to = room(o, 6 * len + 2), *p = to;
-	*p++ = '"';
-	p = json_escape(p, s, len);
-	*p++ = '"';
-	o->len += (size_t)(p - to);
+	ensure(o, 6 * len + 2);
+	*o->p++ = '"';
+	o->p = json_escape(o->p, s, len);
+	*o->p++ = '"';
 }
 
 static void
 put_base64(struct out *o, struct riffle_bytes b)
 {
-	char *to = room(o, json_base64_bytes(b.len) + 2), *p = to;
-	*p++ = '"';
-	p = json_base64_encode(p, b.ptr, b.len);
-	*p++ = '"';
-	o->len += (size_t)(p - to);
+	ensure(o, json_base64_bytes(b.len) + 2);
+	*o->p++ = '"';
+	o->p = json_base64_encode(o->p, b.ptr, b.len);
+	*o->p++ = '"';
 }
 
 /* ,"name":"text" or ,"nameBase64":"..." */
@@ -88,9 +104,19 @@ put_member(struct out *o, const char *name, struct riffle_bytes b)
 }
 
 static void
-put_number(struct out *o, const char *name, long long n)
+put_number(struct out *o, const char *name, int64_t n)
 {
-	o->len += (size_t)sprintf(room(o, 64), ",\"%s\":%lld", name, n);
+	char digits[24], *p = digits + sizeof digits;
+	uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+	do
+		*--p = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (n < 0)
+		*--p = '-';
+	PUT(o, ",\"");
+	put(o, name, strlen(name));
+	PUT(o, "\":");
+	put(o, p, (size_t)(digits + sizeof digits - p));
 }
 
 static void
@@ -137,7 +163,7 @@ static void
 start(struct command_feed *f, const struct command_call *c)
 {
 	const struct command_spec *s = &c->spec;
-	struct out o = {f, 0};
+	struct out o = begin_line(f);
 	PUT(&o, "{\"type\":\"start\",\"version\":1");
 	put_number(&o, "window", c->number);
 	put_number(&o, "attempt", s->attempt);
@@ -150,7 +176,7 @@ start(struct command_feed *f, const struct command_call *c)
 static void
 end(struct command_feed *f, const struct command_call *c)
 {
-	struct out o = {f, 0};
+	struct out o = begin_line(f);
 	PUT(&o, "{\"type\":\"end\"");
 	put_number(&o, "window", c->number);
 	end_line(&o);
@@ -162,8 +188,7 @@ put_document(struct out *o, struct riffle_bytes b)
 {
 	PUT(o, ",\"value\":");
 	put(o, b.ptr, b.len);
-	char *end = room(o, 0), *p = end - b.len;
-	for (; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;)
+	for (char *p = o->p - b.len; (p = memchr(p, '\n', (size_t)(o->p - p))) != NULL;)
 		*p = ' ';
 }
 
@@ -194,7 +219,7 @@ record(struct command_feed *f, const struct command_call *c, const struct riffle
 {
 	const char *input = r->stream < c->spec.input_count ? c->spec.input_names[r->stream] : "";
 	const char *type = type_of(c, b, r);
-	struct out o = {f, 0};
+	struct out o = begin_line(f);
 	PUT(&o, "{\"type\":\"record\",\"input\":");
 	put_string(&o, input, strlen(input));
 	if (r->time_ms != RIFFLE_TIME_NONE)
@@ -342,6 +367,8 @@ take_member(struct json_reader *r, struct line *l)
 		return 0;
 	if (!json_take(r, ':'))
 		return json_fail(r, "no ':' behind a name");
+	if (json_is(&name, "value"))
+		return once(r, &l->has_value) && take_value(r, l);
 	if (json_is(&name, "type"))
 		return take_string(r, &l->has_type, &l->type);
 	if (json_is(&name, "output"))
@@ -362,8 +389,6 @@ take_member(struct json_reader *r, struct line *l)
 		return take_text(r, &l->message, 0);
 	if (json_is(&name, "valueBase64"))
 		return take_text(r, &l->value_text, 1);
-	if (json_is(&name, "value"))
-		return once(r, &l->has_value) && take_value(r, l);
 	return json_fail(r, "a member that answers do not have");
 }
 
@@ -451,6 +476,15 @@ settle_value(struct json_reader *r, struct line *l, int is_json)
 	return 1;
 }
 
+static struct riffle_bytes
+content_type_of(struct json_reader *r, struct command_answer *a, const struct line *l)
+{
+	const struct text given = {l->content_type, l->has_content_type, 0};
+	if (!l->has_content_type || l->content_type.has_escapes)
+		return copy_text(r, a, &given);
+	return (struct riffle_bytes){l->content_type.p, l->content_type.len};
+}
+
 static void
 add_output(
 	struct json_reader *r, struct command_call *c, struct line *l, size_t size, size_t expected)
@@ -465,14 +499,13 @@ add_output(
 	/* Nothing that was unescaped or decoded is longer than it was; the type is there twice. */
 	struct command_answer *a =
 		command_answer_room(c, size + l->content_type.len + 1, l->header_count, expected);
-	const struct text given = {l->content_type, l->has_content_type, 0};
-	struct riffle_bytes type = copy_text(r, a, &given);
+	struct riffle_bytes type = content_type_of(r, a, l);
 	if (type.ptr != NULL && memchr(type.ptr, '\0', type.len) != NULL) {
 		json_fail(r, "a content type with a NUL byte");
 		return;
 	}
 	to.content_type = command_answer_type(a, type);
-	int is_json = to.content_type ? command_is_json_type(a->types[to.content_type])
+	int is_json = to.content_type ? a->type_is_json[to.content_type]
 				      : c->spec.output_is_json[to.stream];
 	if (!settle_value(r, l, is_json))
 		return;
