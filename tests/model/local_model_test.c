@@ -373,6 +373,8 @@ work(int fd, int number)
 	static struct request q;
 	static struct answer a;
 	open_worker(&w, number);
+	if (send(fd, "", 1, 0) < 0)
+		exit(3);
 	do {
 		memset(&a, 0, sizeof a);
 		if (recv(fd, &q, sizeof q, 0) != (ssize_t)sizeof q)
@@ -448,6 +450,9 @@ start_worker(int n)
 	}
 	close(pair[1]);
 	others[n].fd = pair[0];
+	/* The others may look at its group as soon as it has it. */
+	char ready;
+	assert_int_equal(recv(others[n].fd, &ready, 1, 0), 1);
 }
 
 static void
