@@ -2,13 +2,7 @@
 #ifndef RFL_TESTS_UNIT_COMMAND_BED_H
 #define RFL_TESTS_UNIT_COMMAND_BED_H
 
-#include "test.h"
-
-#include "plugin_host.h"
-
-#include <pthread.h>
-
-static const struct riffle_invoker_ops *ops;
+#include "call_bed.h"
 
 enum {
 	OPT_COMMAND,
@@ -39,20 +33,6 @@ struct bed {
 	struct riffle_config config;
 	const char *words[8];
 	void *self;
-};
-
-/* One call, and all that it said. */
-struct call {
-	void *call;
-	pthread_mutex_t lock;
-	char *out; /* records, each with a '|' behind it */
-	size_t len, room, records;
-	char full[4096]; /* the last records with all that they have */
-	size_t full_len;
-	uint64_t replied;
-	char type[64];
-	int is_done, status, writable;
-	struct riffle_error error;
 };
 
 static void
@@ -101,7 +81,7 @@ describe_bytes(struct call *c, const char *name, struct riffle_bytes b)
 }
 
 static void
-describe(struct call *c, const struct riffle_batch *b, const struct riffle_record *r)
+look(struct call *c, const struct riffle_batch *b, const struct riffle_record *r)
 {
 	char *to = c->full + c->full_len;
 	if (c->full_len > sizeof c->full / 2)
@@ -122,62 +102,6 @@ describe(struct call *c, const struct riffle_batch *b, const struct riffle_recor
 }
 
 static void
-on_output(void *data, struct riffle_batch *batch)
-{
-	struct call *c = data;
-	pthread_mutex_lock(&c->lock);
-	for (uint32_t i = 0; i < batch->record_count; i++) {
-		const struct riffle_record *r = riffle_batch_at(batch, i);
-		while (c->room < c->len + r->value.len + 2)
-			c->out = realloc(c->out, c->room = 2 * c->room + 64);
-		if (r->value.len > 0)
-			memcpy(c->out + c->len, r->value.ptr, r->value.len);
-		c->len += r->value.len;
-		c->out[c->len++] = '|';
-		c->out[c->len] = '\0';
-		snprintf(c->type, sizeof c->type, "%s",
-			r->content_type ? batch->content_types[r->content_type] : "");
-		describe(c, batch, r);
-		c->records++;
-	}
-	pthread_mutex_unlock(&c->lock);
-	batch->release(batch);
-}
-
-static void
-on_writable(void *data)
-{
-	struct call *c = data;
-	__atomic_store_n(&c->writable, 1, __ATOMIC_RELEASE);
-}
-
-static void
-on_done(void *data, int status, const struct riffle_error *err)
-{
-	struct call *c = data;
-	pthread_mutex_lock(&c->lock);
-	assert_false(c->is_done);
-	c->status = status;
-	if (status < 0)
-		c->error = *err;
-	c->is_done = 1;
-	pthread_mutex_unlock(&c->lock);
-}
-
-static void
-on_replied(void *data, uint64_t count)
-{
-	struct call *c = data;
-	__atomic_store_n(&c->replied, count, __ATOMIC_RELEASE);
-}
-
-static const struct riffle_call_events events = {.size = sizeof events,
-	.output = on_output,
-	.writable = on_writable,
-	.replied = on_replied,
-	.done = on_done};
-
-static void
 begin_window(struct bed *b, struct call *c, uint32_t outputs, const char *start, uint32_t attempt)
 {
 	static const char *const names[] = {"x", "y"};
@@ -196,60 +120,13 @@ begin_window(struct bed *b, struct call *c, uint32_t outputs, const char *start,
 		.output_types = types,
 		.headers = headers,
 		.attempt = attempt};
-	struct riffle_error err = {0};
-	memset(c, 0, sizeof *c);
-	pthread_mutex_init(&c->lock, NULL);
-	assert_int_equal(ops->call_begin(b->self, &spec, &events, c, &c->call, &err), RIFFLE_OK);
+	begin_call(b->self, &spec, c);
 }
 
 static inline void
 begin(struct bed *b, struct call *c, uint32_t outputs)
 {
 	begin_window(b, c, outputs, "1000", 2);
-}
-
-static void
-no_release(struct riffle_batch *b)
-{
-	(void)b;
-}
-
-static inline int
-push(struct call *c, struct riffle_batch *batch, const struct riffle_record *r, uint32_t count,
-	struct riffle_error *err)
-{
-	*batch = (struct riffle_batch){.size = sizeof *batch,
-		.record_size = sizeof *r,
-		.record_count = count,
-		.records = r,
-		.release = no_release,
-		.host = {1, 0}};
-	return ops->call_push(c->call, batch, 0, count, err);
-}
-
-static int
-is_done(void *ctx)
-{
-	struct call *c = ctx;
-	pthread_mutex_lock(&c->lock);
-	int done = c->is_done;
-	pthread_mutex_unlock(&c->lock);
-	return done;
-}
-
-static void
-end(struct call *c)
-{
-	assert_true(eventually(is_done, c));
-	ops->call_destroy(c->call);
-	free(c->out);
-	pthread_mutex_destroy(&c->lock);
-}
-
-static inline int
-has_room(void *ctx)
-{
-	return __atomic_exchange_n(&((struct call *)ctx)->writable, 0, __ATOMIC_ACQ_REL);
 }
 
 static void
