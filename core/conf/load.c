@@ -625,6 +625,14 @@ rfl_conf_destinations(const struct rfl_processor_conf *p, const struct rfl_strea
 	return n;
 }
 
+char *
+rfl_conf_group(const struct rfl_processor_conf *p, const struct rfl_provider_conf *provider)
+{
+	return provider == p->inputs[0].stream->provider
+		       ? rfl_strdup(p->group)
+		       : rfl_sprintf("%s.%s", p->group, provider->name);
+}
+
 const struct rfl_stream_conf *
 rfl_conf_stream(const struct rfl_conf *c, const char *name)
 {
