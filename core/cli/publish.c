@@ -12,6 +12,7 @@
 #include "plugin/host.h"
 #include "wire/content_type.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,10 +105,14 @@ parse(int key, char *arg, struct argp_state *state)
 		p->stream = arg;
 		return 0;
 	case ARGP_KEY_END:
-		if (p->stream == NULL || p->sources != 1)
-			argp_error(state, p->stream
-						  ? "one of -p, --payload-base64, -f, -l is needed"
-						  : "which stream?");
+		if (p->stream == NULL)
+			argp_error(state, "which stream?");
+		if (p->sources == 0)
+			argp_error(state, "one of -p, --payload-base64, -f, -l is needed");
+		if (p->sources > 1)
+			argp_error(state,
+				"-p, --payload-base64, -f and -l exclude each other; of a "
+				"record there is one value");
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &p->common;
@@ -145,7 +150,7 @@ send_lines(const struct publish *p, struct rfl_sender *o, const char *type)
 			rfl_sender_send(o, rfl_builder_finish(b));
 	}
 	if (o->error.code == RIFFLE_OK && ferror(stdin))
-		rfl_err(&o->error, RIFFLE_E_FATAL, "cannot read stdin");
+		rfl_err(&o->error, RIFFLE_E_FATAL, "cannot read stdin: %s", strerror(errno));
 	struct riffle_batch *rest = rfl_builder_finish(b);
 	if (rest != NULL)
 		rfl_sender_send(o, rest);
@@ -162,10 +167,12 @@ read_file(const char *path, struct rfl_buf *out, struct riffle_error *reterr)
 	FILE *in = fopen(path, "re");
 	while (in != NULL && (n = fread(buf, 1, sizeof buf, in)) > 0)
 		rfl_buf_add(out, buf, n);
-	int failed = in == NULL || ferror(in);
+	int failed = in == NULL || ferror(in), why = errno;
 	if (in != NULL)
 		fclose(in);
-	return failed ? rfl_err(reterr, RIFFLE_E_NOTFOUND, "cannot read %s", path) : RIFFLE_OK;
+	return failed ? rfl_err(reterr, RIFFLE_E_NOTFOUND, "cannot read %s: %s", path,
+				strerror(why))
+		      : RIFFLE_OK;
 }
 
 static int

@@ -43,6 +43,7 @@ enum {
 	KEY_PURGE,
 	KEY_GROUP,
 	KEY_TO,
+	KEY_CREATE,
 	KEY_PARTITION,
 	KEY_REPARTITION
 };
@@ -55,6 +56,7 @@ static const struct argp_option options[] = {
 	{"purge", KEY_PURGE, NULL, 0, "delete: its records and positions too", 0},
 	{"group", KEY_GROUP, "NAME", 0, "status, seek: the group", 0},
 	{"to", KEY_TO, "WHERE", 0, "seek: earliest, latest, a time (RFC 3339) or an offset", 0},
+	{"create", KEY_CREATE, NULL, 0, "seek: also a group that does not read it yet", 0},
 	{"partition", KEY_PARTITION, "N", 0, "seek, export: this partition alone", 0},
 	{"file", 'f', "FILE", 0, "import: the file; default: stdin", 0},
 	{"repartition", KEY_REPARTITION, NULL, 0,
@@ -129,6 +131,9 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_TO:
 		a->to = arg;
+		return 0;
+	case KEY_CREATE:
+		a->create = 1;
 		return 0;
 	case KEY_PARTITION:
 		if (rfl_value_int(arg, &a->partition, &why) < 0 || a->partition < 0 ||
@@ -216,12 +221,28 @@ write_whole(const char *path, const char *text, struct riffle_error *reterr)
 static char *
 drop_in_path(const struct rfl_stream_args *a)
 {
-	char *dir = rfl_sprintf("%s/conf.d", a->common.conf->runtime.state_dir);
-	mkdir(a->common.conf->runtime.state_dir, 0700);
-	mkdir(dir, 0750);
-	char *path = rfl_sprintf("%s/stream-%s.ini", dir, a->name);
+	return rfl_sprintf("%s/conf.d/stream-%s.ini", a->common.conf->runtime.state_dir, a->name);
+}
+
+static int
+make_dir(const char *path, mode_t mode, struct riffle_error *reterr)
+{
+	if (mkdir(path, mode) == 0 || errno == EEXIST)
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_FATAL, "cannot make %s: %s", path, strerror(errno));
+}
+
+/* Where drop-ins are kept: made with the first of them. */
+static int
+make_place(const struct rfl_stream_args *a, struct riffle_error *reterr)
+{
+	const char *state = a->common.conf->runtime.state_dir;
+	char *dir = rfl_sprintf("%s/conf.d", state);
+	int rc = make_dir(state, 0700, reterr);
+	if (rc == RIFFLE_OK)
+		rc = make_dir(dir, 0750, reterr);
 	free(dir);
-	return path;
+	return rc;
 }
 
 /* The file stays only if the configuration with it is sound and its provider made the stream. */
@@ -232,7 +253,7 @@ create_for_good(struct rfl_stream_args *a, const char *text)
 	struct rfl_client client;
 	char *path = drop_in_path(a);
 	int status = RFL_EXIT_FAILED;
-	if (write_whole(path, text, &err) < 0) {
+	if (make_place(a, &err) < 0 || write_whole(path, text, &err) < 0) {
 		free(path);
 		return rfl_failed_err("stream create", &err);
 	}

@@ -1,7 +1,8 @@
 /*
  * riffle stream export | import: all records of a stream as lines of JSON, and back. A line has partition,
  * offset, time (milliseconds since 1970 UTC), key, value, contentType and headers, which are pairs of a name
- * and a value in their order. Text is a string, other bytes are {"base64":...}, what is absent is null.
+ * and a value in their order. Text is a string, other bytes are {"base64":...}, what is absent is null; a record that states no content type has
+ * the stream's.
  */
 #include "cli/stream.h"
 
@@ -37,7 +38,7 @@ bytes_json(struct riffle_bytes b)
 }
 
 static json_t *
-record_json(const struct riffle_batch *b, const struct riffle_record *r)
+record_json(const struct riffle_batch *b, const struct riffle_record *r, const char *stream_type)
 {
 	json_t *headers = json_array();
 	for (uint32_t i = 0; i < r->header_count; i++) {
@@ -51,20 +52,20 @@ record_json(const struct riffle_batch *b, const struct riffle_record *r)
 	json_object_set_new(
 		j, "time", r->time_ms == RIFFLE_TIME_NONE ? json_null() : json_integer(r->time_ms));
 	json_object_set_new(j, "contentType",
-		r->content_type ? json_string(b->content_types[r->content_type]) : json_null());
+		json_string(r->content_type ? b->content_types[r->content_type] : stream_type));
 	return j;
 }
 
 static int
-print_batch(
-	const struct riffle_batch *b, int64_t end, int64_t *ret_next, struct riffle_error *reterr)
+print_batch(const struct riffle_batch *b, const char *stream_type, int64_t end, int64_t *ret_next,
+	struct riffle_error *reterr)
 {
 	for (uint32_t i = 0; i < b->record_count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		*ret_next = r->offset + 1;
 		if (r->offset >= end)
 			return RIFFLE_OK;
-		json_t *j = record_json(b, r);
+		json_t *j = record_json(b, r, stream_type);
 		char *text = json_dumps(j, JSON_COMPACT);
 		int failed = text == NULL || puts(text) < 0;
 		free(text);
@@ -149,7 +150,8 @@ export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *
 		rfl_batch_take(b);
 		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
 		rfl_batch_unref(b);
-		rc = print_batch(opened, l->log_end, &next, reterr);
+		rc = print_batch(
+			opened, r->client->stream->stream.content_type, l->log_end, &next, reterr);
 		rfl_batch_unref(opened);
 	}
 	return rc;

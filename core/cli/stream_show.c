@@ -89,7 +89,11 @@ add_groups(const struct rfl_stream_args *a, struct rfl_client *c, const struct r
 {
 	struct riffle_group_list *groups;
 	void *self = c->instance->bare;
-	int rc = p->groups(self, &c->stream->stream, &groups, reterr), found = 0;
+	int rc = RIFFLE_OK;
+	if (a->group != NULL)
+		rc = rfl_stream_find_group(&a->common, c, p, a->group, "", reterr);
+	if (rc == RIFFLE_OK)
+		rc = p->groups(self, &c->stream->stream, &groups, reterr);
 	if (rc < 0)
 		return rc;
 	for (uint32_t i = 0; i < groups->group_count && rc == RIFFLE_OK; i++) {
@@ -97,7 +101,6 @@ add_groups(const struct rfl_stream_args *a, struct rfl_client *c, const struct r
 		const struct riffle_group_info *g = group_at(groups, i);
 		if (a->group != NULL && strcmp(a->group, g->name) != 0)
 			continue;
-		found = 1;
 		rc = p->partitions(self, &c->stream->stream, g->name, &l, reterr);
 		if (rc < 0)
 			break;
@@ -105,10 +108,6 @@ add_groups(const struct rfl_stream_args *a, struct rfl_client *c, const struct r
 		l->release(l);
 	}
 	groups->release(groups);
-	if (rc == RIFFLE_OK && a->group != NULL && !found)
-		return rfl_err(reterr, RIFFLE_E_NOTFOUND,
-			"group \"%s\" has no positions in stream \"%s\"", a->group,
-			c->stream->name);
 	return rc;
 }
 
@@ -271,6 +270,9 @@ rfl_stream_seek(void *args, struct rfl_client *c, struct riffle_error *reterr)
 	struct riffle_partition_list *l;
 	uint32_t count;
 	int rc = positions_of(c, &p, reterr);
+	if (rc == RIFFLE_OK && !a->create)
+		rc = rfl_stream_find_group(
+			&a->common, c, p, a->group, " (--create makes it)", reterr);
 	if (rc == RIFFLE_OK)
 		rc = p->partitions(c->instance->bare, stream, a->group, &l, reterr);
 	if (rc < 0)

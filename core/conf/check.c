@@ -42,6 +42,8 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 			rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
 				"stream '%s' cannot be written: its provider '%s' only reads",
 				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
+	if (f == NULL)
+		return;
 	if (p->input_count > 1 && !(f->capabilities & RIFFLE_CAN_MANY_INPUTS))
 		rfl_entry_error(&r->doc, rfl_section_entry(s, "input"), "C122", NULL,
 			"function '%s' cannot tell several inputs apart: invoker '%s' takes one",
@@ -52,25 +54,33 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 			f->invoker);
 }
 
+static void
+refuse_exactly_once(struct rfl_resolve *r, struct rfl_entry *e, int is_refused, const char *why)
+{
+	if (is_refused)
+		rfl_entry_error(
+			&r->doc, e, "C121", NULL, "exactly-once is not offered for %s", why);
+}
+
 /*
  * What a position with a few numbers cannot restore: after a crash the windows would be put together
- * otherwise than before. NULL = it can.
+ * otherwise than before.
  */
-static const char *
-not_exactly_once(const struct rfl_processor_conf *p)
+static void
+check_restorable(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
+	const struct rfl_processor_conf *p)
 {
-	int event = p->time.source != RFL_TIME_PROCESSING;
+	enum rfl_window_kind kind = p->window.kind;
+	int event = p->time.source != RFL_TIME_PROCESSING || rfl_is_broken(s, "time");
 	int keyed = p->by.source != RFL_BY_NOTHING;
-	if (p->early_ms > 0)
-		return "early panes: what they said cannot be taken back";
-	if (p->window.kind == RFL_WINDOW_SESSION)
-		return "session windows: which records an open session holds is not in the "
-		       "position";
-	if (p->window.kind == RFL_WINDOW_COUNT && keyed)
-		return "count windows with `by`: which records were counted is not in the position";
-	if (p->window.kind == RFL_WINDOW_HOPPING && !event)
-		return "hopping windows on processing time: read again, records have another time";
-	return NULL;
+	refuse_exactly_once(
+		r, e, p->early_ms > 0, "early panes: what they said cannot be taken back");
+	refuse_exactly_once(r, e, kind == RFL_WINDOW_SESSION,
+		"session windows: which records an open session holds is not in the position");
+	refuse_exactly_once(r, e, kind == RFL_WINDOW_COUNT && keyed,
+		"count windows with `by`: which records were counted is not in the position");
+	refuse_exactly_once(r, e, kind == RFL_WINDOW_HOPPING && !event,
+		"hopping windows on processing time: read again, records have another time");
 }
 
 static void
@@ -100,10 +110,7 @@ check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 				"of "
 				"the inputs, '%s': '%s' is on '%s'",
 				one->name, sides[i]->name, sides[i]->provider->name);
-	const char *why = not_exactly_once(p);
-	if (why != NULL)
-		rfl_entry_error(
-			&r->doc, e, "C121", NULL, "exactly-once is not offered for %s", why);
+	check_restorable(r, s, e, p);
 	if (!(one->capabilities & RIFFLE_CAN_TRANSACTIONS))
 		rfl_entry_error(&r->doc, e, "C121", NULL,
 			"exactly-once needs transactions, which provider '%s' (type '%s') does not "
@@ -141,7 +148,8 @@ warn_of_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 			"records "
 			"were published with them as their keys",
 			p->inputs[0].stream->name, count);
-	if (count > 1 && p->window.kind != RFL_WINDOW_NONE && p->by.source == RFL_BY_NOTHING)
+	if (count > 1 && p->window.kind != RFL_WINDOW_NONE && p->by.source == RFL_BY_NOTHING &&
+		!rfl_is_broken(s, "by"))
 		rfl_entry_warning(&r->doc, rfl_section_entry(s, "input"), "C131", NULL,
 			"'%s' has %u partitions, and each has windows of its own: %u results for "
 			"each window",
@@ -152,6 +160,8 @@ void
 rfl_check_processor(
 	struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
+	if (p->input_count == 0)
+		return;
 	check_partitions(r, s, p);
 	check_sides(r, s, p);
 	check_at_least_once(r, s, p);
@@ -210,12 +220,23 @@ is_used(const struct rfl_conf *c, const struct rfl_stream_conf *s)
 	return 0;
 }
 
+/* 1 = a word was not understood that may be the use of something. */
+static int
+may_hide_a_use(const struct rfl_diags *d)
+{
+	static const char first_rule[] = "C112"; /* from there on all words were understood */
+	for (size_t i = 0; i < d->count; i++)
+		if (d->items[i].severity == RFL_ERROR && strcmp(d->items[i].code, first_rule) < 0)
+			return 1;
+	return 0;
+}
+
 /* What stands there for nothing is often a name that was meant to be used. */
 static void
 warn_of_unused(struct rfl_resolve *r)
 {
 	const struct rfl_conf *c = r->conf;
-	if (c->processor_count == 0 || r->doc.diags->errors > 0)
+	if (c->processor_count == 0 || may_hide_a_use(r->doc.diags))
 		return;
 	for (size_t i = 0; i < c->stream_count; i++)
 		if (!is_used(c, c->streams[i]))

@@ -28,6 +28,20 @@ rfl_entry_of(struct rfl_section *s, const char *key)
 	return e;
 }
 
+void
+rfl_mark_broken(struct rfl_entry *e)
+{
+	if (e != NULL)
+		e->broken = 1;
+}
+
+int
+rfl_is_broken(const struct rfl_section *s, const char *key)
+{
+	const struct rfl_entry *e = rfl_section_entry(s, key);
+	return e != NULL && e->broken;
+}
+
 static char *
 absolute(struct rfl_conf_memory *a, const char *dir, const char *path)
 {
@@ -145,8 +159,10 @@ rfl_resolve_key(struct rfl_resolve *r, struct rfl_section *s, const char *key)
 			s->kind, s->name);
 		return v;
 	}
-	if (rfl_resolve_value(r, e, o, &v) < 0)
+	if (rfl_resolve_value(r, e, o, &v) < 0) {
+		rfl_mark_broken(e);
 		v = (struct riffle_value){0};
+	}
 	return v;
 }
 
@@ -607,6 +623,14 @@ rfl_conf_destinations(const struct rfl_processor_conf *p, const struct rfl_strea
 	if (p->on_error.dead_letter != NULL)
 		list[n++] = p->on_error.dead_letter;
 	return n;
+}
+
+char *
+rfl_conf_group(const struct rfl_processor_conf *p, const struct rfl_provider_conf *provider)
+{
+	return provider == p->inputs[0].stream->provider
+		       ? rfl_strdup(p->group)
+		       : rfl_sprintf("%s.%s", p->group, provider->name);
 }
 
 const struct rfl_stream_conf *

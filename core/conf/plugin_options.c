@@ -113,7 +113,6 @@ rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 	struct riffle_value *values = rfl_arena_alloc(r->arena, (count + 1) * sizeof *values);
 	const char **pairs = rfl_arena_alloc(r->arena, (2 * s->entry_count + 1) * sizeof *pairs);
 	size_t errors = r->doc.diags->errors;
-	int failed = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		const struct riffle_option *o = option_at(t, i);
 		if (o->type == RIFFLE_OPT_PASS) {
@@ -126,8 +125,9 @@ rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 		if (e == NULL && (o->flags & RIFFLE_OPT_REQUIRED))
 			rfl_section_error(&r->doc, s, "C104", o->doc,
 				"key '%s' is missing in [%s %s]", o->name, s->kind, s->name);
-		failed |= rfl_resolve_value(r, e, o, &values[i]) < 0;
+		rfl_resolve_value(r, e, o, &values[i]);
 	}
+	int is_typed = r->doc.diags->errors == errors;
 	find_unknown(r, s, t);
 	*config = (struct riffle_config){
 		.size = sizeof *config,
@@ -144,6 +144,6 @@ rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 	const struct riffle_report rep = {.size = sizeof rep, .ctx = &ctx, .add = report};
 	if (r->calls_nothing && section == RIFFLE_SECTION_FUNCTION)
 		return;
-	if (plugin->check != NULL && !failed && r->doc.diags->errors == errors)
+	if (plugin->check != NULL && is_typed)
 		plugin->check(config, &rep);
 }

@@ -30,6 +30,7 @@ split_reference(struct rfl_resolve *r, struct rfl_entry *e, const char *text, in
 		  (ret->alias && ret->alias[0] == '\0') || (at && (at[0] == '\0' || !is_input));
 	if (!bad)
 		return 0;
+	ret->at = NULL;
 	if (is_input)
 		rfl_entry_error(&r->doc, e, "C109", NULL,
 			"malformed input stream reference \"%s\", should be of the form "
@@ -69,39 +70,49 @@ rfl_resolve_stream(struct rfl_resolve *r, struct rfl_entry *e, const char *name)
 	return NULL;
 }
 
-static int
+static void
 set_start(struct rfl_resolve *r, struct rfl_entry *e, const char *at, struct rfl_input_conf *in)
 {
 	const char *why;
 	in->start = RIFFLE_START_LATEST;
 	if (at == NULL || strcmp(at, "latest") == 0)
-		return 0;
-	if (strcmp(at, "earliest") == 0) {
+		return;
+	if (strcmp(at, "earliest") == 0)
 		in->start = RIFFLE_START_EARLIEST;
-		return 0;
-	}
-	if (rfl_value_int(at, &in->start_value, &why) == 0 && in->start_value >= 0) {
+	else if (rfl_value_int(at, &in->start_value, &why) == 0 && in->start_value >= 0)
 		in->start = RIFFLE_START_OFFSET;
-		return 0;
-	}
-	if (rfl_value_time(at, &in->start_value) == 0) {
+	else if (rfl_value_time(at, &in->start_value) == 0)
 		in->start = RIFFLE_START_TIME;
-		return 0;
-	}
-	rfl_entry_error(&r->doc, e, "C102",
-		"earliest, latest, an offset, or a time like 2026-01-02T03:04:05Z",
-		"'%s' is not a place to start at", at);
-	return -1;
+	else
+		rfl_entry_error(&r->doc, e, "C102",
+			"earliest, latest, an offset, or a time like 2026-01-02T03:04:05Z",
+			"'%s' is not a place to start at", at);
 }
 
-static int
-alias_fails(struct rfl_resolve *r, struct rfl_entry *e, const char *alias)
+static void
+check_alias(struct rfl_resolve *r, struct rfl_entry *e, const char *alias)
 {
-	if (rfl_value_is_label(alias))
-		return 0;
-	rfl_entry_error(&r->doc, e, "C106", NULL,
-		"alias '%s' is not a name: a-z, 0-9 and '-', at most 63", alias);
-	return 1;
+	if (!rfl_value_is_label(alias))
+		rfl_entry_error(&r->doc, e, "C106", NULL,
+			"alias '%s' is not a name: a-z, 0-9 and '-', at most 63", alias);
+}
+
+/* The stream that a reference names, its alias checked too; NULL after a finding, and the list is broken. */
+static const struct rfl_stream_conf *
+resolve_reference(struct rfl_resolve *r, struct rfl_entry *e, const char *text, int is_input,
+	struct reference *ret)
+{
+	const struct rfl_stream_conf *stream = NULL;
+	if (split_reference(r, e, text, is_input, ret) == 0) {
+		stream = rfl_resolve_stream(r, e, ret->stream);
+		if (ret->alias == NULL)
+			ret->alias = ret->stream;
+		else
+			check_alias(r, e, ret->alias);
+	}
+	if (stream == NULL)
+		rfl_mark_broken(e);
+	return stream;
 }
 
 static void
@@ -116,12 +127,10 @@ set_inputs(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_co
 	for (size_t i = 0; i < n; i++) {
 		struct reference ref;
 		struct rfl_input_conf *in = &p->inputs[p->input_count];
-		if (split_reference(r, e, v.u.list[i], 1, &ref) < 0)
-			continue;
-		in->alias = ref.alias ? ref.alias : ref.stream;
-		in->stream = rfl_resolve_stream(r, e, ref.stream);
-		if (in->stream == NULL || set_start(r, e, ref.at, in) < 0 ||
-			alias_fails(r, e, in->alias))
+		in->stream = resolve_reference(r, e, v.u.list[i], 1, &ref);
+		in->alias = ref.alias;
+		set_start(r, e, ref.at, in);
+		if (in->stream == NULL)
 			continue;
 		for (size_t k = 0; k < p->input_count; k++) {
 			if (strcmp(p->inputs[k].alias, in->alias) == 0)
@@ -149,11 +158,9 @@ set_outputs(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_c
 	for (size_t i = 0; i < n; i++) {
 		struct reference ref;
 		struct rfl_output_conf *out = &p->outputs[p->output_count];
-		if (split_reference(r, e, v.u.list[i], 0, &ref) < 0)
-			continue;
-		out->alias = ref.alias ? ref.alias : ref.stream;
-		out->stream = rfl_resolve_stream(r, e, ref.stream);
-		if (out->stream == NULL || alias_fails(r, e, out->alias))
+		out->stream = resolve_reference(r, e, v.u.list[i], 0, &ref);
+		out->alias = ref.alias;
+		if (out->stream == NULL)
 			continue;
 		for (size_t k = 0; k < p->output_count; k++)
 			if (strcmp(p->outputs[k].alias, out->alias) == 0)
@@ -202,7 +209,6 @@ void
 rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 {
 	struct rfl_conf *c = r->conf;
-	size_t errors = r->doc.diags->errors;
 	struct rfl_processor_conf *p = rfl_arena_alloc(r->arena, sizeof *p);
 	p->name = s->name;
 	p->place = s->place;
@@ -211,11 +217,13 @@ rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 	set_inputs(r, s, p);
 	set_outputs(r, s, p);
 	struct riffle_value window = rfl_resolve_key(r, s, "window");
-	if (window.u.s != NULL)
-		rfl_resolve_window(r, rfl_entry_of(s, "window"), window.u.s, &p->window);
+	if (window.u.s != NULL &&
+		rfl_resolve_window(r, rfl_entry_of(s, "window"), window.u.s, &p->window) < 0)
+		rfl_mark_broken(rfl_entry_of(s, "window"));
 	struct riffle_value on_error = rfl_resolve_key(r, s, "on-error");
-	if (on_error.u.s != NULL)
-		rfl_resolve_on_error(r, rfl_entry_of(s, "on-error"), on_error.u.s, &p->on_error);
+	if (on_error.u.s != NULL && rfl_resolve_on_error(r, rfl_entry_of(s, "on-error"),
+					    on_error.u.s, &p->on_error) < 0)
+		rfl_mark_broken(rfl_entry_of(s, "on-error"));
 	p->guarantee = (enum rfl_guarantee)rfl_resolve_key(r, s, "guarantee").u.i;
 	p->outputs_at_status =
 		rfl_resolve_key(r, s, "outputs").u.i == 1 || p->guarantee == RFL_EXACTLY_ONCE;
@@ -225,8 +233,7 @@ rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 	p->commit_interval_ms = commit_interval(r, s, p->guarantee);
 	rfl_resolve_time(r, s, p);
 	p->window.canonical = rfl_window_canonical(r->arena, p);
-	if (r->doc.diags->errors != errors || p->function == NULL || p->input_count == 0)
-		return;
 	rfl_check_processor(r, s, p);
+	/* Also when something is wrong with it: its tests are read all the same. */
 	c->processors[c->processor_count++] = p;
 }

@@ -496,13 +496,16 @@ void
 rfl_doc_set(struct rfl_doc *doc, const char *text, const char *dir)
 {
 	const char *eq = strchr(text, '=');
-	const struct rfl_place place = {.file = "--set"};
 	const char *dot = eq ? memrchr(text, '.', (size_t)(eq - text)) : NULL;
 	if (dot == NULL || dot == text || dot + 1 == eq) {
+		const struct rfl_place place = {.file = "--set"};
 		rfl_diag_add(doc->diags, RFL_ERROR, "C014", place, 0, NULL, NULL,
 			"'%s' is not SECTION.KEY=VALUE", text);
 		return;
 	}
+	/* What stands before the '=' is the place; the value may be a secret. */
+	const struct rfl_place place = {
+		.file = rfl_arena_sprintf(doc->arena, "--set %.*s", (int)(eq - text), text)};
 	char *section = rfl_arena_strndup(doc->arena, text, (size_t)(dot - text));
 	char *name = strchr(section, '.');
 	if (name != NULL)
@@ -510,8 +513,7 @@ rfl_doc_set(struct rfl_doc *doc, const char *text, const char *dir)
 	struct rfl_section *s = rfl_doc_section(doc, section, name ? name : "");
 	if (s == NULL && strcmp(section, "runtime") != 0) {
 		rfl_diag_add(doc->diags, RFL_ERROR, "C014", place, 0, NULL, NULL,
-			"'%s': there is no section [%s%s%s]", text, section, name ? " " : "",
-			name ? name : "");
+			"there is no section [%s%s%s]", section, name ? " " : "", name ? name : "");
 		return;
 	}
 	if (s == NULL) {

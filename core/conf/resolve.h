@@ -21,6 +21,12 @@ int rfl_resolve_value(struct rfl_resolve *r, struct rfl_entry *e, const struct r
 /* The value of a core key of a section; its default where it is not written. */
 struct riffle_value rfl_resolve_key(struct rfl_resolve *r, struct rfl_section *s, const char *key);
 struct rfl_entry *rfl_entry_of(struct rfl_section *s, const char *key); /* marks it as used */
+/*
+ * A value that could not be read, which a finding says: nothing may be found from it. rfl_resolve_key calls
+ * rfl_mark_broken for what it cannot type, the grammars of values for what they cannot read. NULL is a no-op.
+ */
+void rfl_mark_broken(struct rfl_entry *e);
+int rfl_is_broken(const struct rfl_section *s, const char *key); /* 0 where the key is not there */
 
 /*
  * plugin_options.c: finds the plugin named at e, types its options in section s, runs its check. Every

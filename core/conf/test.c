@@ -207,6 +207,17 @@ take_value(struct reading *l)
 	return 0;
 }
 
+/* 1 = a stream that is not among those known may be one that is written wrongly in the processor. */
+static int
+side_is_broken(struct rfl_resolve *r, const struct rfl_processor_conf *p, int outputs)
+{
+	const struct rfl_section *s = rfl_doc_section(&r->doc, "processor", p->name);
+	if (!outputs)
+		return p->input_count == 0 || rfl_is_broken(s, "input");
+	return rfl_is_broken(s, "output") || rfl_is_broken(s, "late") ||
+	       rfl_is_broken(s, "on-error");
+}
+
 struct names {
 	const char *list[2];
 	const struct rfl_stream_conf *stream;
@@ -240,12 +251,14 @@ static int
 take_stream(struct reading *l, int outputs)
 {
 	size_t count;
-	const struct rfl_processor_conf *p = l->test->processor;
-	struct names *all = sides(l->r, p, outputs, &count);
 	const char *words[1024];
 	size_t n = 0;
 	char *from = l->at;
 	char *name = take_word(l);
+	const struct rfl_processor_conf *p = l->test->processor;
+	if (p == NULL)
+		return 0;
+	struct names *all = sides(l->r, p, outputs, &count);
 	/* An alias goes before a stream that happens to have its name. */
 	for (int which = 0; which < 2; which++)
 		for (size_t i = 0; i < count; i++) {
@@ -256,6 +269,8 @@ take_stream(struct reading *l, int outputs)
 			if (n < sizeof words / sizeof words[0])
 				words[n++] = all[i].list[which];
 		}
+	if (side_is_broken(l->r, p, outputs))
+		return 0;
 	const char *near = rfl_value_nearest(name, words, n);
 	char *hint = near ? rfl_arena_sprintf(l->r->arena, "did you mean '%s'?", near) : NULL;
 	return refuse(l, from, "C105", hint, "'%s' is no %s of processor '%s'", name,
@@ -263,9 +278,11 @@ take_stream(struct reading *l, int outputs)
 }
 
 static int
-is_processing_time(const struct rfl_test_conf *t)
+is_processing_time(struct rfl_resolve *r, const struct rfl_test_conf *t)
 {
-	return t->processor->time.source == RFL_TIME_PROCESSING;
+	const struct rfl_processor_conf *p = t->processor;
+	return p != NULL && p->time.source == RFL_TIME_PROCESSING &&
+	       !rfl_is_broken(rfl_doc_section(&r->doc, "processor", p->name), "time");
 }
 
 static int
@@ -280,7 +297,7 @@ read_send(struct reading *l)
 	if (take_time(l, &after_ms) < 0)
 		return -1;
 	l->record->time_ms = t->start_ms + after_ms;
-	if (t->send_count > 0 && is_processing_time(t) &&
+	if (t->send_count > 0 && is_processing_time(l->r, t) &&
 		l->record->time_ms < t->sends[t->send_count - 1].time_ms)
 		return refuse(l, at_time, "C129", "only on event time may records be out of order",
 			"the time is before that of the line above");
@@ -395,8 +412,6 @@ rfl_resolve_test(struct rfl_resolve *r, struct rfl_section *s)
 	t->has_expect = rfl_entry_of(s, "expect") != NULL;
 	if (rfl_entry_of(s, "send") == NULL)
 		rfl_resolve_key(r, s, "send");
-	if (t->processor == NULL)
-		return;
 	read_lines(r, s, t, "send");
 	read_lines(r, s, t, "expect");
 	if (r->doc.diags->errors == errors)

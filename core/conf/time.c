@@ -82,6 +82,8 @@ resolve_source(struct rfl_resolve *r, struct rfl_section *s, struct rfl_time_con
 		return;
 	}
 	int place = take_place(r, e, words[0], &ret->name, &ret->path);
+	if (place <= 0)
+		rfl_mark_broken(e);
 	if (place < 0)
 		return;
 	if (place == 0) {
@@ -112,6 +114,8 @@ resolve_by(struct rfl_resolve *r, struct rfl_section *s, struct rfl_by_conf *ret
 		return;
 	}
 	int place = take_place(r, e, word, &ret->name, &ret->path);
+	if (place <= 0)
+		rfl_mark_broken(e);
 	if (place == 0)
 		rfl_entry_error(
 			&r->doc, e, "C102", keys, "'%s' is nothing to make windows by", word);
@@ -133,6 +137,8 @@ resolve_late(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_
 	if (streams && words[1] != NULL && words[2] == NULL) {
 		p->late = RFL_LATE_STREAM;
 		p->late_stream = rfl_resolve_stream(r, e, words[1]);
+		if (p->late_stream == NULL)
+			rfl_mark_broken(e);
 	} else if (strcmp(words[0], "stop") == 0 && words[1] == NULL) {
 		p->late = RFL_LATE_STOP;
 	} else if (strcmp(words[0], "drop") != 0 || words[1] != NULL) {
@@ -142,6 +148,7 @@ resolve_late(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_
 				     : NULL;
 		rfl_entry_error(&r->doc, e, "C102", hint ? hint : "drop | stream NAME | stop",
 			"'%s' is nothing to do with late records", v.u.s);
+		rfl_mark_broken(e);
 	}
 }
 
@@ -149,6 +156,13 @@ static int
 has_event_time(const struct rfl_processor_conf *p)
 {
 	return p->time.source != RFL_TIME_PROCESSING;
+}
+
+/* Of a window that could not be read the kind may be known. */
+static int
+has_kind(const struct rfl_section *s, const struct rfl_processor_conf *p)
+{
+	return p->window.kind != RFL_WINDOW_NONE || !rfl_is_broken(s, "window");
 }
 
 /* max-disorder and its synonym: what event time cannot do without. */
@@ -182,13 +196,12 @@ refuse_without(
 static void
 check_fits(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
+	/* What could not be read is no reason to find fault with what goes with it. */
 	enum rfl_window_kind kind = p->window.kind;
-	/* A time that could not be read is no reason to find fault with what goes with one. */
-	const struct rfl_entry *time = rfl_section_entry(s, "time");
-	int event = has_event_time(p) || (time != NULL && strcmp(time->value, "processing") != 0);
-	int windows = kind != RFL_WINDOW_NONE;
-	int grid = kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_HOPPING;
-	int keyed = p->by.source != RFL_BY_NOTHING;
+	int event = has_event_time(p) || rfl_is_broken(s, "time");
+	int windows = kind != RFL_WINDOW_NONE || !has_kind(s, p);
+	int grid = kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_HOPPING || !has_kind(s, p);
+	int keyed = p->by.source != RFL_BY_NOTHING, is_by_known = !rfl_is_broken(s, "by");
 	static const char *const event_keys[] = {
 		"max-disorder", "grace", "max-future", "idle-after", "close-after-idle", "late"};
 	for (size_t i = 0; i < sizeof event_keys / sizeof event_keys[0]; i++)
@@ -197,8 +210,9 @@ check_fits(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proces
 	refuse_without(r, s, "early", windows, "windows that are open for a while");
 	refuse_without(
 		r, s, "emit-empty", grid && !keyed, "tumbling and hopping windows without `by`");
-	refuse_without(r, s, "output-key", keyed, "windows with `by`");
-	if (kind == RFL_WINDOW_COUNT && keyed && p->window.size_ms == 0)
+	refuse_without(r, s, "output-key", keyed || !is_by_known, "windows with `by`");
+	if (kind == RFL_WINDOW_COUNT && keyed && p->window.size_ms == 0 &&
+		!rfl_is_broken(s, "window"))
 		rfl_entry_error(&r->doc, rfl_entry_of(s, "window"), "C126", "count 100 or 1m",
 			"with `by` a count window needs an `or`: a key that never comes again "
 			"would "
@@ -228,7 +242,7 @@ resolve_delivery(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 	struct riffle_value v = rfl_resolve_key(r, s, "delivery");
 	struct rfl_entry *e = rfl_entry_of(s, "delivery");
 	enum rfl_window_kind kind = p->window.kind;
-	int shaped = (kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_COUNT) &&
+	int shaped = (kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_COUNT || !has_kind(s, p)) &&
 		     p->by.source == RFL_BY_NOTHING;
 	int able = p->function != NULL && (p->function->capabilities & RIFFLE_CAN_STREAM) != 0;
 	p->delivery = shaped && able ? RFL_STREAMING : RFL_AT_CLOSE;

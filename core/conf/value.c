@@ -259,8 +259,8 @@ rfl_value_is_label(const char *s)
 
 #define WORD_MAX 40
 
-static size_t
-distance(const char *a, const char *b)
+size_t
+rfl_value_distance(const char *a, const char *b)
 {
 	size_t row[WORD_MAX + 1], la = strlen(a), lb = strlen(b);
 	if (la > WORD_MAX || lb > WORD_MAX)
@@ -289,7 +289,7 @@ rfl_value_nearest(const char *s, const char *const *words, size_t count)
 	const char *best = NULL;
 	size_t least = strlen(s) / 3 + 2;
 	for (size_t i = 0; i < count; i++) {
-		size_t d = distance(s, words[i]);
+		size_t d = rfl_value_distance(s, words[i]);
 		if (d >= least)
 			continue;
 		least = d;

@@ -23,6 +23,8 @@ char **rfl_value_list(struct rfl_conf_memory *a, const char *s, size_t *ret_coun
 /* Words as sh splits them: blanks, '...', "..." with \" and \\; no expansion. NULL: an open quote. */
 char **rfl_value_words(struct rfl_conf_memory *a, const char *s);
 int rfl_value_is_label(const char *s); /* a DNS label of at most 63 */
+/* How many letters differ; long words are only told to be far apart. */
+size_t rfl_value_distance(const char *a, const char *b);
 /* The known word nearest to what was written, or NULL when none is near. */
 const char *rfl_value_nearest(const char *s, const char *const *words, size_t count);
 

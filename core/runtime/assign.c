@@ -47,8 +47,7 @@ rfl_processor_open_source(
 			.partitions = partitions,
 		};
 	}
-	char *group = leads ? rfl_strdup(p->setup.processor->group)
-			    : rfl_sprintf("%s.%s", p->setup.processor->group, s->instance->name);
+	char *group = rfl_conf_group(p->setup.processor, input_of(p, s, 0)->stream->provider);
 	const struct riffle_source_spec spec = {
 		.size = sizeof spec,
 		.stream_size = sizeof *streams,

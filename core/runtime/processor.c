@@ -70,6 +70,7 @@ set_task_spec(struct rfl_processor *p)
 	p->task_spec = (struct rfl_task_spec){
 		.conf = c,
 		.clock = p->setup.clock,
+		.function_clock = p->setup.function_clock,
 		.what = p->what,
 		.callee = {.ops = p->setup.function->invoker,
 			.self = p->setup.function->self,

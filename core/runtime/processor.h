@@ -16,7 +16,8 @@ struct rfl_processor_setup {
 	const struct rfl_conf *conf;
 	const struct rfl_processor_conf *processor;
 	const struct rfl_clock *clock;
-	const char *instance; /* stable id */
+	const struct rfl_clock *function_clock; /* of the function's timeout; NULL = clock */
+	const char *instance;                   /* stable id */
 	struct rfl_instance *function;
 	struct rfl_instance *const *input_providers;       /* by input */
 	struct rfl_instance *const *destination_providers; /* as rfl_conf_destinations */

@@ -24,6 +24,8 @@
 /* What a cancelled call of the function may still take to end. */
 #define CLOSE_MS 10000
 #define READY_POLL_MS 5
+/* How late the end of a function's timeout, which is of the real clock, may be seen. */
+#define TIMEOUT_POLL_MS 20
 
 /* A window that the function was called with. */
 struct called {
@@ -203,7 +205,7 @@ settle(struct bed *b, int64_t *next_ns)
 		int is_away = now.windows_waiting > 0 && !is_ready(b, &err);
 		if (now.calls_due == 0 && !is_away)
 			return 0;
-		if (!wait_for_function(b, b->limit_ns, is_away ? READY_POLL_MS : 60000))
+		if (!wait_for_function(b, b->limit_ns, is_away ? READY_POLL_MS : TIMEOUT_POLL_MS))
 			break;
 	}
 	fail_late(b);
@@ -332,6 +334,7 @@ open_processor(struct bed *b, const struct rfl_conf *conf)
 		.conf = conf,
 		.processor = p,
 		.clock = &b->clock,
+		.function_clock = &b->real_clock,
 		.instance = "test",
 		.function = &b->callee.instance,
 		.input_providers = providers,

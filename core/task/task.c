@@ -286,6 +286,13 @@ rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err)
 		rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
 }
 
+static int64_t
+function_now_ns(const struct rfl_task *t)
+{
+	return rfl_clock_mono_ns(
+		t->spec->function_clock ? t->spec->function_clock : t->spec->clock);
+}
+
 void
 rfl_task_feed(struct rfl_task *t, struct rfl_pane *p)
 {
@@ -298,8 +305,7 @@ rfl_task_feed(struct rfl_task *t, struct rfl_pane *p)
 	}
 	int64_t limit_ms = t->spec->conf->function->timeout_ms;
 	if (!was_ended && rfl_call_is_ended(p->call) && limit_ms > 0)
-		rfl_call_set_deadline(
-			p->call, rfl_clock_mono_ns(t->spec->clock) + limit_ms * 1000000);
+		rfl_call_set_deadline(p->call, function_now_ns(t) + limit_ms * 1000000);
 }
 
 void
@@ -331,10 +337,10 @@ begin_call(struct rfl_task *t, struct rfl_pane *p)
 }
 
 static void
-check_deadline(struct rfl_task *t, struct rfl_pane *p, int64_t now_ns)
+check_deadline(struct rfl_task *t, struct rfl_pane *p)
 {
 	struct riffle_error err = {0};
-	if (now_ns < rfl_call_deadline_ns(p->call))
+	if (function_now_ns(t) < rfl_call_deadline_ns(p->call))
 		return;
 	rfl_err_retriable(&err, RIFFLE_E_TIMEOUT,
 		"the function did not end within timeout = %" PRId64 "ms of its input",
@@ -406,14 +412,24 @@ begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 	return moved;
 }
 
+/* By the task's clock. */
+static int64_t
+deadline_ns(const struct rfl_task *t, const struct rfl_pane *p)
+{
+	int64_t at_ns = rfl_call_deadline_ns(p->call);
+	if (at_ns == INT64_MAX || t->spec->function_clock == NULL)
+		return at_ns;
+	return at_ns - function_now_ns(t) + rfl_clock_mono_ns(t->spec->clock);
+}
+
 static int
 run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 {
 	struct rfl_pane *p;
 	int moved = begin_calls(t, now_ns, next_ns);
 	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
-		check_deadline(t, p, now_ns);
-		rfl_task_note_next(next_ns, rfl_call_deadline_ns(p->call));
+		check_deadline(t, p);
+		rfl_task_note_next(next_ns, deadline_ns(t, p));
 	}
 	return moved;
 }

@@ -33,6 +33,8 @@ struct rfl_route {
 struct rfl_task_spec {
 	const struct rfl_processor_conf *conf;
 	const struct rfl_clock *clock;
+	/* Of the function's timeout, for where `clock` is turned by hand and the function is not; NULL = clock */
+	const struct rfl_clock *function_clock;
 	const char *what; /* "processor averager", for the log */
 	struct rfl_callee callee;
 	struct rfl_window_spec window;

@@ -91,6 +91,7 @@ struct command {
 	int again;                                /* there is more to do at once */
 	int64_t log_second;                       /* lines of stderr are counted by the second */
 	unsigned logged, suppressed;
+	int has_left_behind; /* and it was said */
 };
 
 /* Records of one push that wait to be written, or are being written. */
@@ -317,6 +318,9 @@ void command_close(struct command_child *ch, int which);
 void command_kill(struct command_child *ch, int signal); /* the whole group */
 void command_begin_kill(struct command_child *ch);       /* SIGTERM, SIGKILL after the grace */
 int command_reap(struct command_child *ch);              /* 1 once it is reaped */
+/* Until when what a child left behind may go on writing once the child itself has ended. */
+int64_t command_rest_until_ns(const struct command *c);
+void command_say_left_behind(struct command *c); /* that it did not end by then; said once */
 /* From wait_status to an error; untouched for status 0. */
 void command_judge_exit(const struct command_child *ch, struct riffle_error *err);
 /* Is there such a program, and where? As execvp would look for it. */

@@ -20,6 +20,9 @@
 /* Fewer turns between us and the child; a system that grants less is fine too. */
 #define PIPE_BYTES (1024 * 1024)
 
+/* What is still on its way from a process behind a pipe or a subshell is there by then. */
+#define REST_NS INT64_C(500000000)
+
 static int
 is_program(const char *path, int *ret_errno)
 {
@@ -270,6 +273,28 @@ command_reap(struct command_child *ch)
 	ch->wait_status = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 	command_close(ch, COMMAND_PIPES);
 	return 1;
+}
+
+int64_t
+command_rest_until_ns(const struct command *c)
+{
+	return command_now_ns(c) + (c->grace_ns < REST_NS ? c->grace_ns : REST_NS);
+}
+
+void
+command_say_left_behind(struct command *c)
+{
+	char text[256];
+	if (c->has_left_behind)
+		return;
+	c->has_left_behind = 1;
+	snprintf(text, sizeof text,
+		"'%s' ended and left a process behind that held its output open: it was killed "
+		"a moment later, for which each call waits; what runs on needs an output of its "
+		"own "
+		"(>/dev/null 2>&1); this is said once",
+		command_name(c));
+	c->host->log(c->host, RIFFLE_LOG_WARNING, text);
 }
 
 void

@@ -132,20 +132,19 @@ is_open(const struct command_child *ch)
 }
 
 static void
-enforce(struct command_call *c, struct command_job *j)
+enforce(struct command_call *c, const struct command_job *j)
 {
 	struct command_child *ch = j->child;
 	if (ch->is_reaped && ch->kill_at_ns == INT64_MAX && is_open(ch))
-		ch->kill_at_ns = command_now_ns(c->owner) +
-				 (c->error.code == RIFFLE_OK ? c->owner->grace_ns : 0);
+		ch->kill_at_ns = c->error.code == RIFFLE_OK ? command_rest_until_ns(c->owner) : 0;
 	if (command_now_ns(c->owner) < ch->kill_at_ns)
 		return;
 	ch->kill_at_ns = INT64_MAX;
 	command_kill(ch, SIGKILL);
 	if (!ch->is_reaped || !is_open(ch))
 		return;
-	command_fault(ch, "ended, and a process that it left behind holds its output open");
-	blame(c, j, &ch->fault);
+	if (c->error.code == RIFFLE_OK)
+		command_say_left_behind(c->owner);
 	command_close(ch, COMMAND_OUT);
 	command_close(ch, COMMAND_ERR);
 }

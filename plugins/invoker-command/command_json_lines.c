@@ -396,7 +396,7 @@ static int
 take_line(struct json_reader *r, struct line *l)
 {
 	if (!json_take(r, '{'))
-		return json_fail(r, "a line is one object");
+		return json_fail(r, "a line that is no JSON object");
 	if (!json_take(r, '}')) {
 		do {
 			if (!take_member(r, l))
@@ -450,7 +450,8 @@ find_output(struct json_reader *r, const struct command_spec *s, const struct li
 	if (!l->has_output && s->output_count == 1)
 		return 1;
 	if (!l->has_output)
-		return json_fail(r, "no \"output\", and the processor has not just one");
+		return json_fail(
+			r, "a line without \"output\", and the processor has not just one");
 	for (uint32_t i = 0; i < s->output_count; i++)
 		if (json_is(&l->output, s->output_names[i])) {
 			*ret_output = i;

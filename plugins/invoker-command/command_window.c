@@ -99,7 +99,7 @@ is_open(const struct command_child *ch)
 	return ch->watch[COMMAND_OUT].fd >= 0 || ch->watch[COMMAND_ERR].fd >= 0;
 }
 
-/* A process that the child left behind holds the output open: it gets the grace, and then an end. */
+/* A process that the child left behind holds the output open: it may finish, or has an end. */
 static void
 wait_for_the_rest(struct command_call *c)
 {
@@ -107,7 +107,7 @@ wait_for_the_rest(struct command_call *c)
 	if (c->error.code != RIFFLE_OK)
 		command_kill(ch, SIGKILL);
 	else if (ch->kill_at_ns == INT64_MAX)
-		ch->kill_at_ns = command_now_ns(c->owner) + c->owner->grace_ns;
+		ch->kill_at_ns = command_rest_until_ns(c->owner);
 }
 
 static void
@@ -121,9 +121,7 @@ enforce(struct command_call *c)
 	if (!ch->is_reaped)
 		return;
 	if (c->error.code == RIFFLE_OK)
-		command_fail(&c->error, RIFFLE_E_DATA, 0,
-			"'%s' ended, and a process that it left behind holds its output open",
-			command_name(c->owner));
+		command_say_left_behind(c->owner);
 	command_close(ch, COMMAND_OUT);
 	command_close(ch, COMMAND_ERR);
 }

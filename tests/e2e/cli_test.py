@@ -445,6 +445,64 @@ def names_come_from_the_configuration_alone():
         assert not os.path.exists(os.path.join(i.dir, "state"))
 
 
+def failed(instance, *arguments, status=1):
+    done = instance.run(*arguments)
+    assert done.returncode == status, (arguments, done)
+    return done.stderr
+
+
+COPY = {"invoker": "command", "command": "cat"}
+
+
+def a_group_that_nobody_has_is_not_made_by_seeking():
+    text = (LOCAL + stream("in", content_type="text/plain") + stream("out", content_type="text/plain") +
+            section("function f", COPY) +
+            "".join(section("processor " + name, {"function": "f", "input": "in", "output": "out"})
+                    for name in ("north", "south")))
+    with Instance(text) as i:
+        i.publish("in", ["a"])
+        seek = ["stream", "seek", "in", "--to", "earliest", "--group"]
+        assert failed(i, *seek, "default.soth") == (
+            'riffle stream seek: no group "default.soth" reads stream "in" (--create makes it): there are '
+            '"default.south", "default.north"\n')
+        assert json.loads(i.cli("stream", "status", "in", "-o", "json"))["groups"] == []
+        # Of a processor that has not run yet, and wanted.
+        i.cli(*seek, "default.north")
+        i.cli(*seek, "other", "--create")
+        groups = json.loads(i.cli("stream", "status", "in", "-o", "json"))["groups"]
+        assert [g["group"] for g in groups] == ["default.north", "other"], groups
+        assert failed(i, "stream", "status", "in", "--group", "othr") == (
+            'riffle stream status: no group "othr" reads stream "in": there are "other", "default.north", "default.south"\n')
+
+
+def what_cannot_be_published_says_why():
+    with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
+        assert failed(i, "publish", "in", "-p", "1", "-f", "x", status=2).startswith(
+            "riffle publish: -p, --payload-base64, -f and -l exclude each other; of a record there is one value\n")
+        assert failed(i, "publish", "in", status=2).startswith(
+            "riffle publish: one of -p, --payload-base64, -f, -l is needed\n")
+        for path, why in (("/nonexistent", "No such file or directory"), (i.dir, "Is a directory")):
+            assert failed(i, "publish", "in", "-f", path) == "riffle publish: cannot read %s: %s\n" % (path, why)
+
+
+def a_stream_that_cannot_be_kept_says_why():
+    with Instance("[runtime]\nstate-dir = riffle.ini/state\n" + LOCAL + "dir = log\n") as i:
+        assert failed(i, "stream", "create", "orders", "--provider", "local") == (
+            "riffle stream create: cannot make %s/state: Not a directory\n" % i.file)
+
+
+def an_export_has_the_content_type_of_its_stream():
+    text = (LOCAL + stream("in", content_type="text/plain") + stream("out", content_type="text/csv") +
+            section("function f", COPY) +
+            section("processor p", {"function": "f", "input": "in", "output": "out", "window": "count 1"}))
+    with Instance(text) as i:
+        i.start()
+        i.publish("in", ["a,b"])
+        i.read("out", 1)
+        record = json.loads(i.cli("stream", "export", "out"))
+        assert (record["value"], record["contentType"]) == ("a,b", "text/csv"), record
+
+
 if __name__ == "__main__":
     main([help_lists_the_verbs_and_their_words, what_is_unknown_names_the_nearest, an_abbreviated_option_still_counts,
           pages_are_roff_without_warnings, the_page_of_the_command_has_every_verb_and_option,
@@ -453,4 +511,6 @@ if __name__ == "__main__":
           a_broken_file_does_not_hide_the_plugins, a_file_is_tried_where_it_can_do_no_harm,
           a_bad_file_does_not_take_the_list_down, lists_come_in_three_forms, colours_are_for_terminals_that_want_them,
           a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
-          fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone])
+          fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone,
+          a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
+          a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream])

@@ -193,6 +193,15 @@ def a_function_that_hangs_is_given_up():
     assert time.monotonic() - began < 20
 
 
+def the_timeout_of_a_function_is_of_the_real_clock():
+    hangs = "'[ $RIFFLE_ATTEMPT -gt 1 ] || sleep 1000; paste -s -d+'"
+    function = {"invoker": "command", "shell": "yes", "command": hangs, "timeout": "200ms", "grace": "100ms"}
+    assert run(config(["in 00:00:01 a", "in 00:00:12 b"], ["out a", "out b"], function)) == "ok t (2 windows, 2 retries)\n"
+    function["command"] = "'sleep 1000'"
+    out = run(config(["in 00:00:01 a"], ["out a"], function, on_error="stop"), status=1)
+    assert "the function did not end within timeout = 200ms of its input" in out, out
+
+
 def a_processor_that_stops_fails_the_test():
     out = run(config(["in 00:00:01 a"], ["out a"], {"invoker": "command", "command": "false"}), status=1)
     assert re.search(r"  the processor is stopped: .*exit status 1", out), out
@@ -286,6 +295,7 @@ main([the_example_of_the_distribution_passes,
       a_difference_has_keys_and_days,
       without_expect_everything_is_shown,
       a_function_that_hangs_is_given_up,
+      the_timeout_of_a_function_is_of_the_real_clock,
       a_processor_that_stops_fails_the_test,
       a_plugin_that_misbehaves_fails_the_test,
       a_window_that_nothing_closes_is_told,

@@ -370,6 +370,34 @@ test_bad_files_say_exactly_this(void **state)
 }
 
 static void
+test_what_is_wrong_on_the_command_line_is_named(void **state)
+{
+	(void)state;
+	char *path = write_temp("[provider p]\ntype = fake\nservers = a\n[processor x]\n");
+	struct rfl_conf *c;
+	struct rfl_diags diags = RFL_DIAGS_INIT;
+	struct rfl_buf text = RFL_BUF_INIT;
+	static const char *const sets[] = {"runtime.workers=no", "provider.p.password=hunter2",
+		"provider.q.password=hunter3", "processor.x.window=count", "x=1", NULL};
+	assert_int_equal(load_file(path, sets, &c, &diags), RIFFLE_E_CONFIG);
+	rfl_diags_text(&diags, &text);
+	static const char *const said[] = {
+		"--set runtime.workers: error: 'no' is no value for workers [C102]\n",
+		"--set provider.p.password: error: everybody knows that one [C112]\n",
+		"--set provider.q.password: error: there is no section [provider q] [C014]\n",
+		"--set processor.x.window: error: '' is not a number of records [C102]\n",
+		"--set: error: 'x=1' is not SECTION.KEY=VALUE [C014]\n"};
+	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+		if (strstr(rfl_buf_str(&text), said[i]) == NULL)
+			fail_msg("%s is not in\n%s", said[i], rfl_buf_str(&text));
+	assert_null(strstr(rfl_buf_str(&text), "hunter"));
+	rfl_buf_fini(&text);
+	rfl_diags_fini(&diags);
+	unlink(path);
+	free(path);
+}
+
+static void
 test_includes_and_drop_ins_in_their_order(void **state)
 {
 	(void)state;
@@ -473,6 +501,7 @@ main(void)
 		cmocka_unit_test(test_every_field_of_a_good_file),
 		cmocka_unit_test(test_tests_have_their_lines),
 		cmocka_unit_test(test_bad_files_say_exactly_this),
+		cmocka_unit_test(test_what_is_wrong_on_the_command_line_is_named),
 		cmocka_unit_test(test_includes_and_drop_ins_in_their_order),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_a_thousand_processors_load_in_half_a_second),

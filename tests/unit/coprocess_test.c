@@ -311,8 +311,8 @@ test_json_lines_that_are_none(void **state)
 	static const struct {
 		const char *line, *why;
 	} cases[] = {
-		{"x", "a line is one object"},
-		{"[]", "a line is one object"},
+		{"x", "a line that is no JSON object"},
+		{"[]", "a line that is no JSON object"},
 		{"{}{}", "something behind the object"},
 		{"{\"value\":\"a\"", "an object without an end"},
 		{"{\"value\" \"a\"}", "no ':' behind a name"},
