@@ -1,4 +1,4 @@
-/* A processor from inside, for processor.c, assign.c and commit.c. */
+/* A processor from inside, for the files that it is made of. */
 #ifndef RFL_RUNTIME_PROCESSOR_PRIVATE_H
 #define RFL_RUNTIME_PROCESSOR_PRIVATE_H
 
@@ -68,6 +68,18 @@ struct rfl_processor {
 
 /* processor.c: everything is closed and opened again later. */
 void rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err);
+
+/* streams.c: asks for those it needs; streams_open and stream_error then say how that goes. */
+int rfl_processor_ask_for_streams(struct rfl_processor *p, struct riffle_error *reterr);
+void rfl_processor_forget_streams(
+	struct rfl_processor *p); /* what is asked for is answered to nobody */
+
+/* outputs.c */
+int rfl_processor_open_sinks(struct rfl_processor *p, struct riffle_error *reterr);
+void rfl_processor_set_side_routes(struct rfl_processor *p); /* once the sinks are open */
+void rfl_processor_leave_sinks(struct rfl_processor *p);
+const struct riffle_error *rfl_processor_broken_sink(
+	const struct rfl_processor *p); /* NULL = none is */
 
 /* assign.c */
 int rfl_processor_open_source(
