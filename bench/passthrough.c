@@ -9,6 +9,8 @@
 
 struct passthrough {
 	const struct riffle_host *host;
+	int64_t fails_every; /* of its calls, after the answer; 0 = none */
+	int64_t calls;       /* atomic */
 };
 
 struct call {
@@ -78,11 +80,11 @@ static int
 create(const struct riffle_host *host, const struct riffle_config *cfg, void **ret_self,
 	struct riffle_error *reterr)
 {
-	(void)cfg;
 	struct passthrough *p = calloc(1, sizeof *p);
 	if (p == NULL)
 		return fail(reterr, RIFFLE_E_NOMEM, "no memory for the instance");
 	p->host = host;
+	p->fails_every = riffle_config_at(cfg, 0)->u.i;
 	*ret_self = p;
 	return RIFFLE_OK;
 }
@@ -150,8 +152,18 @@ call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count
 static int
 call_end(void *call, struct riffle_error *reterr)
 {
+	struct call *c = call;
+	struct passthrough *p = c->owner;
+	struct riffle_error err = {0};
+	int64_t number = __atomic_add_fetch(&p->calls, 1, __ATOMIC_RELAXED);
 	(void)reterr;
-	finish(call, RIFFLE_OK, NULL);
+	if (p->fails_every == 0 || number % p->fails_every != 0) {
+		finish(c, RIFFLE_OK, NULL);
+		return RIFFLE_OK;
+	}
+	fail(&err, RIFFLE_E_DATA, "it was told to fail");
+	err.flags = RIFFLE_ERR_RETRIABLE;
+	finish(c, RIFFLE_E_DATA, &err);
 	return RIFFLE_OK;
 }
 
@@ -180,6 +192,14 @@ call_destroy(void *call)
 	free(call);
 }
 
+static const struct riffle_option options[] = {
+	{"fails-every", RIFFLE_OPT_INT, 0, "0", 0, INT32_MAX, NULL,
+		"Of so many calls one fails, once it has answered; 0 = none does."},
+};
+static const struct riffle_option_table tables[] = {
+	{sizeof tables[0], RIFFLE_SECTION_FUNCTION, sizeof options[0], 1, options},
+};
+
 static const struct riffle_invoker_ops ops = {
 	.size = sizeof ops,
 	.create = create,
@@ -201,6 +221,9 @@ static const struct riffle_plugin plugin = {
 	.version = "0.1.0",
 	.license = "same as riffle",
 	.capabilities = RIFFLE_CAN_STREAM | RIFFLE_CAN_MANY_INPUTS,
+	.table_size = sizeof tables[0],
+	.table_count = 1,
+	.tables = tables,
 	.ops = &ops,
 };
 

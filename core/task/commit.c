@@ -207,6 +207,9 @@ rfl_task_commit_undone(struct rfl_task *t)
 	t->asked_frontier_ms = t->committed_frontier_ms;
 	if (!rfl_task_is_exactly_once(t))
 		return;
+#ifdef RFL_SABOTAGE_NO_REWIND
+	return;
+#endif
 	rfl_list_foreach (g, &t->groups, struct rfl_group, link)
 		unstage_group(t, g);
 	rfl_side_unstage(t);

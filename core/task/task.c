@@ -322,7 +322,9 @@ begin_call(struct rfl_task *t, struct rfl_pane *p)
 	struct riffle_error err = {0};
 	p->attempt++;
 	p->fault.code = 0;
+#ifndef RFL_SABOTAGE_NO_STATUS
 	rfl_pane_drop_outputs(p);
+#endif
 	rfl_list_remove(&p->work);
 	int rc = rfl_call_begin(&t->spec->callee, t, p, t->store, &p->call, &err);
 	if (rc < 0) {

@@ -1,75 +1,208 @@
-"""Three instances share eight partitions while they are killed and stopped, and the broker with them. At least
-once: no record is missing, and outputs with equal ids have equal bytes. Exactly once: what comes out is what went
-in. $RIFFLE_CHAOS_S says how long."""
+"""Three instances share eight partitions while they are killed and stopped, join and leave, and the broker with
+them. At least once: no record is missing, and outputs with equal ids have equal bytes. Exactly once, with two inputs,
+tumbling and hopping windows on event time, disorder, late records and a function that fails: each record is in each of
+its windows or late, once, for a reader that was there all the time and one that comes after it; commits are numbered
+without gaps. $RIFFLE_SECONDS says how long, $RIFFLE_SEED with which dice, $RIFFLE_PROGRAM with which daemon."""
 import collections
+import itertools
 import os
 import random
 import signal
+import subprocess
+import tempfile
 import threading
 import time
 
-from kafka_rig import Broker, instance
-from rig import main, section, stream
+from exactly_once import Came, Left, judge, judge_commits, tuple_of
+from kafka_rig import CLIENT, Broker, instance, records_of
+from rig import RIFFLE, main, section, stream
 
-SECONDS = int(os.environ.get("RIFFLE_CHAOS_S", "60"))
+SECONDS = int(os.environ.get("RIFFLE_SECONDS", "60"))
 SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
+PROGRAM = os.environ.get("RIFFLE_PROGRAM", RIFFLE)
 PARTITIONS = 8
+FAULTS = 12
+RATE = 400
+DISORDER_MS = 2000
+# Of the records that end all windows before them, after the first ones.
+LAST_MS = 3000000
+# A session and a transaction that a stop may outlast.
 KEYS = {"rdkafka.session.timeout.ms": "2000", "rdkafka.heartbeat.interval.ms": "300", "request-timeout": "3s",
-        "rdkafka.socket.timeout.ms": "5000"}
-WINDOW = {"window": "tumbling 500ms", "time": "record", "by": "key", "max-disorder": "2s", "idle-after": "1s",
-          "close-after-idle": "1s", "delivery": "at-close", "late": "stop"}
+        "rdkafka.socket.timeout.ms": "3000", "rdkafka.transaction.timeout.ms": "3000"}
+TEXT = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
+# The processors under exactly-once, with the length of their windows and how far they lie apart.
+SHAPES = {"tumble": ("tumbling 1s", 1000, 1000), "hop": ("hopping 1500ms every 500ms", 1500, 500)}
 broker = None
 
 
-def config(guarantee):
-    text = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
-    return (stream("in", **text) + stream("out", **text) + section("function echo", {"invoker": "passthrough"}) +
-            section("processor copy", {"function": "echo", "input": "in@earliest", "output": "out",
-                                       "commit-interval": "200ms", "guarantee": guarantee,
-                                       "on-error": "retry 1000 backoff 100ms..1s then stop", **WINDOW}))
+def at_least_once_config():
+    return (stream("in", **TEXT) + stream("out", **TEXT) + section("function echo", {"invoker": "passthrough"}) +
+            section("processor copy", {
+                "function": "echo", "input": "in@earliest", "output": "out", "commit-interval": "200ms",
+                "window": "tumbling 500ms", "time": "record", "by": "key", "max-disorder": "2s", "idle-after": "1s",
+                "close-after-idle": "1s", "delivery": "at-close", "late": "stop", "guarantee": "at-least-once",
+                "on-error": "retry 1000 backoff 100ms..1s then stop"}))
+
+
+def exactly_once_config():
+    text = stream("left", **TEXT) + stream("right", **TEXT) + section(
+        "function echo", {"invoker": "passthrough", "fails-every": 20})
+    for name, (window, _, _) in SHAPES.items():
+        text += stream(name + "-out", encoding="raw", **TEXT) + stream(name + "-late", encoding="raw", **TEXT)
+        text += section("processor " + name, {
+            "function": "echo", "input": "left@earliest, right@earliest", "output": name + "-out", "window": window,
+            "time": "record", "by": "key", "max-disorder": "%dms" % DISORDER_MS, "late": "stream %s-late" % name,
+            "idle-after": "1h", "close-after-idle": "never", "delivery": "at-close", "pane-headers": "yes",
+            "guarantee": "exactly-once", "on-error": "retry 1000 backoff 50ms..200ms then stop"})
+    return text
 
 
 class Load(threading.Thread):
-    """Publishes numbered records by a client that is not ours, and knows which were acknowledged."""
+    """Writes records at a rate, by a client that is not ours."""
 
-    def __init__(self, topic):
+    def __init__(self, topics, records):
         super().__init__()
-        self.topic = topic
-        self.acknowledged = 0
+        self.records = records
         self.stopping = False
+        self.writer = subprocess.Popen([CLIENT, "write", broker.servers, *topics], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+        self.written = 0
+
+    def write(self, records):
+        for r in records:
+            self.writer.stdin.write("%d\t%d\t%s\t%d\t%s\n" % r)
+            self.written += 1
+        self.writer.stdin.flush()
 
     def run(self):
         while not self.stopping:
-            lines = "".join("%d:%d\n" % (n % 97, n) for n in range(self.acknowledged, self.acknowledged + 500))
-            try:
-                broker.produce(self.topic, "-K:", "-X", "enable.idempotence=true", input=lines)
-                self.acknowledged += 500
-            except AssertionError:
-                # It gives up where riffle must not; some of these may come twice.
-                time.sleep(0.2)
+            self.write(itertools.islice(self.records, RATE // 20))
             time.sleep(0.05)
+
+    def end(self, last=()):
+        """Once all of it is acknowledged."""
+        self.stopping = True
+        self.join()
+        self.write(last)
+        out, _ = self.writer.communicate(timeout=120)
+        assert self.writer.returncode == 0 and int(out) == self.written, (self.writer.returncode, out, self.written)
+
+
+def plain(dice, begin_ms):
+    """(topic, partition, key, time, value), in the order of time."""
+    for n in itertools.count():
+        yield 0, dice.randrange(PARTITIONS), "k%d" % dice.randrange(97), begin_ms + n * 1000 // RATE, str(n)
+
+
+def disordered(dice, begin_ms):
+    """The same of two topics, out of order as far as is allowed, a few further."""
+    for n in itertools.count():
+        back_ms = dice.randrange(DISORDER_MS - 100) if dice.random() > 0.03 else dice.randrange(DISORDER_MS, 12000)
+        yield (n % 2, dice.randrange(PARTITIONS), "k%d" % dice.randrange(5), begin_ms + n * 1000 // RATE - back_ms,
+               str(n))
+
+
+def last_words(begin_ms):
+    """Everything before them is over."""
+    return [(topic, p, "end", begin_ms + LAST_MS, "end-%d-%d" % (topic, p))
+            for topic in range(2) for p in range(PARTITIONS)]
+
+
+def stop_for_a_while(dice, pid):
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(dice.uniform(0.5, 4.5))
+    os.kill(pid, signal.SIGCONT)
 
 
 def hurt(instances, dice):
     """One fault; its name."""
     i = dice.choice(instances)
-    what = dice.choice(["kill", "kill", "stop", "stop", "kill", "broker kill", "broker stop"])
+    what = dice.choice(["kill", "kill", "kill", "stop", "stop", "leave", "broker kill", "broker stop"])
     if what == "kill":
         i.daemon.kill()
         i.daemon.wait()
         time.sleep(dice.uniform(0, 1))
         i.start(ready=False)
     elif what == "stop":
-        i.daemon.send_signal(signal.SIGSTOP)
-        time.sleep(dice.uniform(0.5, 4))
-        i.daemon.send_signal(signal.SIGCONT)
+        stop_for_a_while(dice, i.daemon.pid)
+    elif what == "leave":
+        assert i.stop(limit=60) == 0
+        # Its session ends, and the others get its partitions.
+        time.sleep(dice.uniform(2.2, 3.5))
+        i.start(ready=False)
     elif what == "broker kill":
         broker.do("restart")
     else:
-        os.kill(broker.pid(), signal.SIGSTOP)
-        time.sleep(dice.uniform(0.5, 4))
-        os.kill(broker.pid(), signal.SIGCONT)
+        stop_for_a_while(dice, broker.pid())
     return what
+
+
+def is_done(end, frontier_ms, offset, metadata):
+    """All was read, and all windows that end by then are done."""
+    if frontier_ms is None:
+        return offset == end
+    return metadata and tuple_of(metadata).hw == end and tuple_of(metadata).frontier_ms >= frontier_ms
+
+
+class Chaos:
+    """Three instances under fire, for as long as the body of `with` does not begin."""
+
+    def __init__(self, text, topics, records, last=()):
+        self.space = broker.name()
+        self.dice = random.Random(SEED)
+        self.begin_ms = int(time.time() * 1000) - 3600000
+        self.made = [instance(broker, self.space, text, {"instance": "i%d" % n}, KEYS, program=PROGRAM)
+                     for n in range(3)]
+        self.topics = [self.space + "_" + t for t in topics]
+        self.records = records(random.Random(SEED + 1), self.begin_ms)
+        self.last = last
+        self.faults = []
+
+    def __enter__(self):
+        try:
+            for i in self.made:
+                i.start(ready=False)
+            self.made[0].cli("health", "--wait-timeout", "30s")
+            return self
+        except Exception:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        for i in self.made:
+            i.__exit__()
+
+    def run(self):
+        load = Load(self.topics, self.records)
+        load.start()
+        try:
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end or len(self.faults) < FAULTS:
+                time.sleep(self.dice.uniform(0.2, 3))
+                self.faults.append(hurt(self.made, self.dice))
+                for i in self.made:
+                    assert i.daemon.poll() is None, "a daemon ended by itself: %s" % i.logged()[-3000:]
+        finally:
+            load.end(self.last)
+        print("# %d faults (%s), %d records (seed %d)" % (
+            len(self.faults), ", ".join("%d %s" % (self.faults.count(f), f) for f in sorted(set(self.faults))),
+            load.written, SEED))
+        return load.written
+
+    def wait_until_committed(self, groups, frontier_ms=None):
+        left = [(group, topic, p) for group in groups for topic in self.topics for p in range(PARTITIONS)]
+        ends = {(topic, p): broker.ends(topic, p)[1] for _, topic, p in left}
+
+        def all_done():
+            while left and is_done(ends[left[0][1:]], frontier_ms, *broker.committed(
+                    left[0][1], "%s.%s" % (self.space, left[0][0]), left[0][2])):
+                left.pop(0)
+            return not left
+        try:
+            self.made[0].wait_for("everything is committed", all_done, limit=120)
+        except AssertionError:
+            print("# not done: %s" % left)
+            raise
 
 
 def verify(records, count):
@@ -83,55 +216,86 @@ def verify(records, count):
     return [n for n in range(count) if n not in seen], differing, sum(1 for n in seen.values() if n > 1)
 
 
-def under_chaos(guarantee):
-    """(what went in, what came out, how many were acknowledged), as a reader of what is committed sees them."""
-    dice = random.Random(SEED)
-    space = broker.name()
-    made = [instance(broker, space, config(guarantee), {"instance": "i%d" % n}, KEYS) for n in range(3)]
-    faults = []
-    try:
-        for i in made:
-            i.start(ready=False)
-        made[0].cli("health", "--wait-timeout", "30s")
-        load = Load(space + "_in")
-        load.start()
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end or len(faults) < 12:
-            time.sleep(dice.uniform(0.2, 3))
-            faults.append(hurt(made, dice))
-        load.stopping = True
-        load.join()
-        made[0].wait_for("everything is committed", lambda: all(
-            broker.committed(space + "_in", space + ".copy", p)[0] == broker.ends(space + "_in", p)[1]
-            for p in range(PARTITIONS)), limit=90)
-        print("# %s: %d faults (%s), %d records acknowledged (seed %d)" % (
-            guarantee, len(faults), ", ".join("%d %s" % (faults.count(f), f) for f in sorted(set(faults))),
-            load.acknowledged, SEED))
-        assert load.acknowledged > 5000
-        return broker.consume(space + "_in"), broker.consume(space + "_out"), load.acknowledged
-    finally:
-        for i in made:
-            i.__exit__()
-
-
 def at_least_once_under_chaos():
-    _, out, acknowledged = under_chaos("at-least-once")
-    lost, differing, doubled = verify(out, acknowledged)
-    print("# %d lost, %d more than once, %d ids that differ" % (len(lost), doubled, differing))
-    assert not lost and not differing, lost[:20]
+    with Chaos(at_least_once_config(), ["in"], plain) as chaos:
+        written = chaos.run()
+        chaos.wait_until_committed(["copy"])
+        lost, differing, doubled = verify(broker.dump(chaos.space + "_out")[chaos.space + "_out"], written)
+        print("# %d lost, %d more than once, %d ids that differ" % (len(lost), doubled, differing))
+        assert not lost and not differing, lost[:20]
 
 
-def difference(came, left):
-    """(lost, doubled); what its writer wrote twice comes out twice."""
-    came, left = (collections.Counter((r.key, r.value) for r in records) for records in (came, left))
-    return sum((came - left).values()), sum((left - came).values())
+class Reader:
+    """Reads what is committed while it becomes so."""
+
+    def __init__(self, *topics):
+        self.file = tempfile.NamedTemporaryFile(mode="w+", prefix="riffle-reader-")
+        self.process = subprocess.Popen([CLIENT, "follow", broker.servers, *topics], stdout=self.file)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.file.close()
+
+    def read(self, count, limit=30):
+        """Once so many are there, by topic."""
+        end = time.monotonic() + limit
+        while True:
+            with open(self.file.name) as lines:
+                whole = [line for line in lines if line.endswith("\n")]
+            if len(whole) >= count or time.monotonic() > end:
+                return records_of(whole)
+            time.sleep(0.1)
+
+
+def by_partition(records):
+    """In the order in which they were read."""
+    partitions = collections.defaultdict(list)
+    for r in records:
+        partitions[r.partition].append(r)
+    return partitions
+
+
+def left_of(records):
+    for r in records:
+        headers = dict(r.headers)
+        yield Left((int(headers["riffle-window-start"]), int(headers["riffle-window-end"])), r.key,
+                   headers["riffle-id"], r.value)
 
 
 def exactly_once_under_chaos():
-    came, left, _ = under_chaos("exactly-once")
-    lost, doubled = difference(came, left)
-    print("# %d records came, %d lost, %d doubled" % (len(came), lost, doubled))
-    assert (lost, doubled) == (0, 0)
+    sides = [name + "-" + side for name in SHAPES for side in ("out", "late")]
+    chaos = Chaos(exactly_once_config(), ["left", "right"], disordered)
+    chaos.last = last_words(chaos.begin_ms)
+    topics = ["%s_%s" % (chaos.space, side) for side in sides]
+    with chaos, Reader(*topics) as reader:
+        chaos.run()
+        chaos.wait_until_committed(SHAPES, LAST_MS + chaos.begin_ms - DISORDER_MS)
+        inputs = broker.dump(*chaos.topics)
+        after = broker.dump(*topics)
+        during = reader.read(sum(map(len, after.values())))
+        commits, generations = broker.groups()
+    came = [Came((topic, r.partition), r.offset, r.time, r.value) for topic in inputs for r in inputs[topic]]
+    still_open = {value for _, _, _, _, value in chaos.last}
+    bad = []
+    for topic in topics:
+        if by_partition(during[topic]) != by_partition(after[topic]):
+            bad.append("%s: the reader that was there saw something else than the one that came after" % topic)
+    for name, (_, size_ms, slide_ms) in SHAPES.items():
+        out, late = (after["%s_%s-%s" % (chaos.space, name, side)] for side in ("out", "late"))
+        faults = judge(came, list(left_of(out)), [r.value for r in late], size_ms, slide_ms, DISORDER_MS, still_open)
+        group = "%s.%s" % (chaos.space, name)
+        numbered = [((topic, p), metadata) for g, topic, p, _, metadata in commits if g == group and metadata]
+        faults.update(judge_commits(numbered))
+        print("# %s: %d records came, %d outputs, %d late, %d commits of lanes in %d generations: %s" % (
+            name, len(came), len(out), len(late), len(numbered), generations.get(group, 0), faults))
+        if faults:
+            bad.append("%s: %s" % (name, faults))
+        assert len(out) > 1000 and len(late) > 10 and len(numbered) > 100, (len(out), len(late), len(numbered))
+    assert not bad, "\n".join(bad)
 
 
 def the_verifier_finds_a_planted_loss_and_a_planted_difference():
@@ -140,8 +304,6 @@ def the_verifier_finds_a_planted_loss_and_a_planted_difference():
             self.key, self.value, self.headers = None, value, [("ce_id", name)]
     assert verify([Fake("0", "a"), Fake("2", "c")], 3)[0] == [1]
     assert verify([Fake("0", "a"), Fake("1", "a")], 2)[1] == 1
-    three = [Fake(n, n) for n in "012"]
-    assert difference(three, three[:2]) == (1, 0) and difference(three, three + three[:1]) == (0, 1)
 
 
 with Broker() as broker:

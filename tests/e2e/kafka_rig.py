@@ -2,7 +2,9 @@
 import collections
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -10,6 +12,7 @@ import time
 from rig import BUILD, SRC, Instance, section
 
 TOOL = os.path.join(BUILD, "tests/kafka/kafka-tool")
+CLIENT = os.path.join(BUILD, "tests/kafka/kafka-client")
 BROKER = os.path.join(SRC, "tests/kafka/broker")
 Record = collections.namedtuple("Record", "partition offset key value headers time")
 
@@ -19,6 +22,33 @@ def run(*words, **options):
     if done.returncode != 0:
         raise AssertionError("%s: exit %d\n%s%s" % (" ".join(words), done.returncode, done.stdout, done.stderr))
     return done.stdout
+
+
+def records_of(lines):
+    """What kafka-client prints, by topic."""
+    records = collections.defaultdict(list)
+    for line in lines:
+        topic, partition, offset, time_ms, key, headers, value = line.rstrip("\n").split("\t", 6)
+        records[topic].append(Record(int(partition), int(offset), key, value,
+                                     [tuple(h.split("=", 1)) for h in headers.split(";") if h], int(time_ms)))
+    return records
+
+
+class Bytes:
+    """Reads what Kafka packs into its internal topics."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, form):
+        value = struct.unpack_from(">" + form, self.data, self.at)[0]
+        self.at += struct.calcsize(">" + form)
+        return value
+
+    def text(self):
+        length = self.take("h")
+        self.at += length
+        return self.data[self.at - length:self.at].decode()
 
 
 class Broker:
@@ -79,6 +109,35 @@ class Broker:
         return [Record(r["partition"], r["offset"], r["key"], r["payload"],
                        list(zip(r.get("headers", [])[::2], r.get("headers", [])[1::2])), r["ts"]) for r in records]
 
+    def dump(self, *topics):
+        """All records that are committed now, by topic."""
+        return records_of(run(CLIENT, "dump", self.servers, *topics).splitlines())
+
+    def groups(self):
+        """([(group, topic, partition, offset, metadata)] as committed one after the other, {group: generation})."""
+        out = subprocess.run(["kcat", "-b", self.servers, "-C", "-t", "__consumer_offsets", "-o", "beginning", "-e",
+                              "-q", "-X", "isolation.level=read_committed", "-f", "%K %S\n%k%s"],
+                             check=True, capture_output=True, timeout=120).stdout
+        commits, generations, at = [], {}, 0
+        while head := re.compile(rb"(-?\d+) (-?\d+)\n").match(out, at):
+            lengths = [max(int(n), 0) for n in head.groups()]
+            key, value = Bytes(out[head.end():head.end() + lengths[0]]), Bytes(
+                out[head.end() + lengths[0]:head.end() + sum(lengths)])
+            at = head.end() + sum(lengths)
+            version, group = key.take("h"), key.text()
+            if not value.data:
+                continue
+            form = value.take("h")
+            if version == 2:
+                value.text()
+                generations[group] = max(generations.get(group, 0), value.take("i"))
+                continue
+            topic, partition, offset = key.text(), key.take("i"), value.take("q")
+            if form == 3:
+                value.take("i")
+            commits.append((group, topic, partition, offset, value.text()))
+        return commits, generations
+
 
 def provider(broker, name="franz", **keys):
     return section("provider " + name, {"type": "kafka", "bootstrap-servers": broker.servers, **keys})
@@ -88,6 +147,6 @@ def runtime(namespace, **keys):
     return section("runtime", {"namespace": namespace, **keys})
 
 
-def instance(broker, namespace, text, runtime_keys=None, provider_keys=None):
+def instance(broker, namespace, text, runtime_keys=None, provider_keys=None, **options):
     return Instance(runtime(namespace, **(runtime_keys or {})) +
-                    provider(broker, **(provider_keys or {})) + text)
+                    provider(broker, **(provider_keys or {})) + text, **options)
