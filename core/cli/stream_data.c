@@ -1,8 +1,8 @@
 /*
  * riffle stream export | import: all records of a stream as lines of JSON, and back. A line has partition,
  * offset, time (milliseconds since 1970 UTC), key, value, contentType and headers, which are pairs of a name
- * and a value in their order. Text is a string, other bytes are {"base64":...}, what is absent is null; a record that states no content type has
- * the stream's.
+ * and a value in their order. Text is a string, other bytes are {"base64":...}, what is absent is null; a
+ * record that states no content type has the stream's.
  */
 #include "cli/stream.h"
 

@@ -3,6 +3,7 @@
  * broker is not reported as a broken provider.
  */
 #include <librdkafka/rdkafka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,22 @@ ends(rd_kafka_t *rk, char **args)
 	printf("%lld %lld\n", (long long)low, (long long)high);
 }
 
+/* A broker that has just come back first loads the positions of its groups. */
+static rd_kafka_resp_err_t
+wait_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
+{
+	time_t end = time(NULL) + WAIT_MS / 1000;
+	for (;;) {
+		rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, WAIT_MS);
+		int passes = err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+			     err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+			     err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+		if (!passes || time(NULL) >= end)
+			return err;
+		poll(NULL, 0, 100);
+	}
+}
+
 /* committed SERVERS TOPIC PARTITION GROUP: offset and metadata, -1 = none */
 static void
 committed(const char *servers, char **args)
@@ -186,7 +203,7 @@ committed(const char *servers, char **args)
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_t *at =
 		rd_kafka_topic_partition_list_add(list, args[0], atoi(args[1]));
-	must("committed", rd_kafka_committed(rk, list, WAIT_MS));
+	must("committed", wait_committed(rk, list));
 	printf("%lld %.*s\n", at->offset < 0 ? -1 : (long long)at->offset, (int)at->metadata_size,
 		at->metadata ? (const char *)at->metadata : "");
 	rd_kafka_topic_partition_list_destroy(list);
