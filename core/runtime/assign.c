@@ -134,7 +134,10 @@ take_event(struct rfl_processor *p, struct rfl_source *s, const struct riffle_ev
 		rfl_processor_committed(p, ev);
 		break;
 	case RIFFLE_EV_ERROR:
-		if (ev->status == RIFFLE_E_FATAL || ev->status == RIFFLE_E_FENCED)
+		/* Who has our place keeps it: to open again would take it back, and so on in turns. */
+		if (ev->status == RIFFLE_E_FENCED)
+			rfl_processor_stop(p, &ev->error);
+		else if (ev->status == RIFFLE_E_FATAL)
 			rfl_processor_fail(p, &ev->error);
 		else
 			rfl_log(RIFFLE_LOG_WARNING, "S002", p->what, "%s", ev->error.text);

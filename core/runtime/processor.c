@@ -36,14 +36,15 @@ is_quarantined(const struct rfl_processor *p, struct riffle_error *ret_fault)
 	return 0;
 }
 
-/* For good: nothing is opened again. */
-static void
-stop_quarantined(struct rfl_processor *p, const struct riffle_error *fault)
+void
+rfl_processor_stop(struct rfl_processor *p, const struct riffle_error *why)
 {
+	if (p->phase >= RFL_PHASE_TASKS)
+		return;
 	p->is_over = 1;
 	free(p->why);
-	p->why = rfl_strdup(fault->text);
-	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", fault->text);
+	p->why = rfl_strdup(why->text);
+	rfl_log(RIFFLE_LOG_ERROR, "S006", p->what, "stopped: %s", why->text);
 	begin_close(p);
 }
 
@@ -75,7 +76,7 @@ rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 	if (p->phase >= RFL_PHASE_TASKS)
 		return;
 	if (is_quarantined(p, &fault)) {
-		stop_quarantined(p, &fault);
+		rfl_processor_stop(p, &fault);
 		return;
 	}
 	p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_MIN_MS : p->backoff_ms * 2;
@@ -241,7 +242,7 @@ rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress)
 	if (broken != NULL)
 		rfl_processor_fail(p, broken);
 	if (p->phase < RFL_PHASE_TASKS && !p->is_over && is_quarantined(p, &fault))
-		stop_quarantined(p, &fault);
+		rfl_processor_stop(p, &fault);
 	switch (p->phase) {
 	case RFL_PHASE_IDLE:
 		run_idle(p, now_ns, progress);

@@ -29,7 +29,7 @@ struct rfl_processor {
 	uint32_t magic;
 	enum rfl_phase phase;
 	int draining;
-	int is_over; /* an instance it needs is quarantined: it is not opened again */
+	int is_over; /* an instance it needs is quarantined, or another has its place: it is not opened again */
 	struct rfl_processor_setup setup; /* arrays copied */
 	struct rfl_worker *worker;
 	char *what;
@@ -66,8 +66,9 @@ struct rfl_processor {
 	int64_t txn_retry_ns;
 };
 
-/* processor.c: everything is closed and opened again later. */
+/* processor.c: everything is closed and opened again later, or stays closed. */
 void rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err);
+void rfl_processor_stop(struct rfl_processor *p, const struct riffle_error *why);
 
 /* streams.c: asks for those it needs; streams_open and stream_error then say how that goes. */
 int rfl_processor_ask_for_streams(struct rfl_processor *p, struct riffle_error *reterr);

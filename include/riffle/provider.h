@@ -157,7 +157,7 @@ struct riffle_sink_spec {
 #define RIFFLE_EV_RELEASED 4u  /* lanes: released, and the last batch of them is back */
 #define RIFFLE_EV_COMMITTED 5u /* tag, status, error */
 #define RIFFLE_EV_ERROR                                                                            \
-	6u /* status, error. FATAL or FENCED: close. Else the plugin goes on trying */
+	6u /* status, error. FATAL: close, open again. FENCED: same, a source for good. Else it goes on trying */
 #define RIFFLE_EV_CLOSED 7u /* after close: the last event; destroy may follow */
 /* Events of sink_poll, beside ERROR and CLOSED. */
 #define RIFFLE_EV_SENT 8u      /* tag, first, count, sent */

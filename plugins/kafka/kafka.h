@@ -238,6 +238,7 @@ struct kafka_source {
 	struct kafka_resolved *resolved;
 	struct riffle_error trouble; /* of the helper, to be told; code 0 = none */
 	int is_destroyed;            /* the helper ended the client and itself */
+	int is_replaced;             /* told that another process has its place */
 };
 int kafka_source_open(void *self, const struct riffle_source_spec *spec, void **ret_source,
 	struct riffle_error *reterr);

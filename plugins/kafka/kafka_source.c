@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Brokers refuse more (offset.metadata.max.bytes); a few take more, which we do not need. */
+#define METADATA_MAX 4096u
+
 /* One source_commit that is on its way. */
 struct kafka_commit {
 	struct kafka_commit *next;
@@ -26,17 +29,34 @@ on_rebalance(
 	kafka_assign_taken(s, rd_kafka_assignment_lost(rk));
 }
 
+/* Once, and before a commit is told to have failed for it. */
+static void
+tell_of_successor(struct kafka_source *s)
+{
+	if (s->is_replaced)
+		return;
+	s->is_replaced = 1;
+	struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_ERROR);
+	ev->status = kafka_err(&ev->error, RIFFLE_E_FENCED,
+		"another process has taken the place of this member of group %s: are there two "
+		"of one instance?",
+		s->group);
+}
+
 static void
 tell(struct kafka_source *s, rd_kafka_resp_err_t e, const char *words)
 {
 	if (e == RD_KAFKA_RESP_ERR__FATAL) {
 		char fatal[256];
 		e = rd_kafka_fatal_error(s->rk, fatal, sizeof fatal);
+		if (e == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+			tell_of_successor(s);
+			return;
+		}
 		struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_ERROR);
-		ev->status = e == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? RIFFLE_E_FENCED
-								       : RIFFLE_E_FATAL;
-		kafka_err(&ev->error, ev->status, "the consumer of group %s is finished: %s",
-			s->group ? s->group : "(none)", fatal);
+		ev->status = kafka_err(&ev->error, RIFFLE_E_FATAL,
+			"the consumer of group %s is finished: %s", s->group ? s->group : "(none)",
+			fatal);
 		return;
 	}
 	kafka_events_error(&s->events, kafka_now_ns(s->owner), e, "%s", words);
@@ -333,9 +353,15 @@ kafka_source_positions(struct kafka_source *s, const struct riffle_position *pos
 	int rc = RIFFLE_OK;
 	for (uint32_t i = 0; i < count && rc == RIFFLE_OK; i++) {
 		const struct riffle_position *at = &positions[i];
-		if (at->stream >= s->stream_count || at->metadata.len > 4096 || at->offset < 0) {
+		if (at->stream >= s->stream_count || at->offset < 0) {
 			rc = kafka_err(
 				reterr, RIFFLE_E_INVAL, "position %u is not one of this source", i);
+			break;
+		}
+		if (at->metadata.len > METADATA_MAX) {
+			rc = kafka_err(reterr, RIFFLE_E_INVAL,
+				"position %u has %zu bytes of metadata: a broker takes at most %u",
+				i, at->metadata.len, METADATA_MAX);
 			break;
 		}
 		if (owned_lane(s, at) == NULL || rd_kafka_assignment_lost(s->rk)) {
@@ -392,6 +418,8 @@ on_committed(
 		while (*at != c)
 			at = &(*at)->next;
 		*at = c->next;
+		if (e == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+			tell_of_successor(s);
 		struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_COMMITTED);
 		ev->tag = c->tag;
 		if (e != RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -687,6 +687,29 @@ test_a_broken_source_is_opened_again(void **state)
 }
 
 static void
+test_who_is_replaced_stays_closed(void **state)
+{
+	(void)state;
+	struct bed b;
+	char why[300];
+	start(&b, RFL_AT_LEAST_ONCE);
+	settle(&b);
+	/* A commit that is fenced for the same reason does not open it again either. */
+	log_end[0] = 1;
+	commit_fails = RIFFLE_E_FENCED;
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_ERROR,
+			 .status = RIFFLE_E_FENCED,
+			 .error = {.code = RIFFLE_E_FENCED, .text = "replaced"}});
+	settle(&b);
+	advance(&b, 60000);
+	assert_int_equal(opened, 1);
+	assert_int_equal(sources_open, 0);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_STOPPED);
+	assert_string_equal(why, "replaced");
+	finish(&b);
+}
+
+static void
 test_a_broken_sink_is_opened_again(void **state)
 {
 	(void)state;
@@ -818,6 +841,7 @@ main(void)
 		cmocka_unit_test(test_what_can_never_be_committed_stops),
 		cmocka_unit_test(test_an_unknown_transaction_is_settled_by_reading_back),
 		cmocka_unit_test(test_a_broken_source_is_opened_again),
+		cmocka_unit_test(test_who_is_replaced_stays_closed),
 		cmocka_unit_test(test_a_broken_sink_is_opened_again),
 		cmocka_unit_test(test_a_confused_provider_stops_its_processor),
 		cmocka_unit_test(test_a_confused_invoker_loses_no_window),
