@@ -138,6 +138,28 @@ explain_clock(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 	}
 }
 
+/* What the provider says of it, beside that it has nothing. */
+static void
+explain_state(struct rfl_buf *b, const struct rfl_task *t, const struct rfl_lane *l)
+{
+	struct riffle_lane_state state = {.size = sizeof state};
+	if (l->at.ops->lane_state == NULL ||
+		l->at.ops->lane_state(l->at.source, l->at.id, &state) != RIFFLE_OK ||
+		state.flags == 0)
+		return;
+	rfl_buf_puts(b, " ");
+	put_lane(b, t, l);
+	if (state.flags & RIFFLE_LANE_HANGING)
+		rfl_buf_printf(b,
+			" cannot be read past offset %" PRId64
+			": a transaction of somebody else is open there, and the log goes on to "
+			"%" PRId64 "; it does not count as idle.",
+			state.position, state.log_end);
+	else
+		rfl_buf_puts(b, " cannot be read for now: it is leaderless, denied or out of reach; "
+				"it does not count as idle.");
+}
+
 char *
 rfl_task_explain(const struct rfl_task *t)
 {
@@ -152,7 +174,8 @@ rfl_task_explain(const struct rfl_task *t)
 		explain_panes(&b, t, now_ns);
 	else
 		explain_clock(&b, t, now_ns);
-	for (size_t i = 0; i < t->lane_count && !t->stopped; i++)
+	for (size_t i = 0; i < t->lane_count && !t->stopped; i++) {
+		explain_state(&b, t, &t->lanes[i]);
 		if (t->lanes[i].is_withheld) {
 			rfl_buf_puts(&b, " ");
 			put_lane(&b, t, &t->lanes[i]);
@@ -160,5 +183,6 @@ rfl_task_explain(const struct rfl_task *t)
 				" is not read further: the task's memory, %zu bytes, is full.",
 				t->spec->memory_bytes);
 		}
+	}
 	return rfl_buf_take(&b);
 }

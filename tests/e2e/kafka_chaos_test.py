@@ -13,8 +13,8 @@ import tempfile
 import threading
 import time
 
-from exactly_once import Came, Left, judge, judge_commits, tuple_of
-from kafka_rig import CLIENT, Broker, instance, records_of
+from exactly_once import Came, judge, judge_commits, tuple_of
+from kafka_rig import CLIENT, Broker, instance, left_of, records_of
 from rig import RIFFLE, main, section, stream
 
 SECONDS = int(os.environ.get("RIFFLE_SECONDS", "60"))
@@ -28,7 +28,8 @@ DISORDER_MS = 2000
 LAST_MS = 3000000
 # A session and a transaction that a stop may outlast.
 KEYS = {"rdkafka.session.timeout.ms": "2000", "rdkafka.heartbeat.interval.ms": "300", "request-timeout": "3s",
-        "rdkafka.socket.timeout.ms": "3000", "rdkafka.transaction.timeout.ms": "3000"}
+        "rdkafka.socket.timeout.ms": "3000", "rdkafka.transaction.timeout.ms": "3000",
+        "rdkafka.reconnect.backoff.max.ms": "300"}
 TEXT = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
 # The processors under exactly-once, with the length of their windows and how far they lie apart.
 SHAPES = {"tumble": ("tumbling 1s", 1000, 1000), "hop": ("hopping 1500ms every 500ms", 1500, 500)}
@@ -117,7 +118,7 @@ def stop_for_a_while(dice, pid):
 def hurt(instances, dice):
     """One fault; its name."""
     i = dice.choice(instances)
-    what = dice.choice(["kill", "kill", "kill", "stop", "stop", "leave", "broker kill", "broker stop"])
+    what = dice.choice(["kill", "kill", "kill", "stop", "stop", "leave", "broker kill", "broker away", "broker stop"])
     if what == "kill":
         i.daemon.kill()
         i.daemon.wait()
@@ -132,6 +133,11 @@ def hurt(instances, dice):
         i.start(ready=False)
     elif what == "broker kill":
         broker.do("restart")
+    elif what == "broker away":
+        # For longer than a record of a transaction waits: it is aborted, and those who took part live on.
+        broker.do("kill")
+        time.sleep(dice.uniform(3.2, 4.5))
+        broker.do("start")
     else:
         stop_for_a_while(dice, broker.pid())
     return what
@@ -259,13 +265,6 @@ def by_partition(records):
     return partitions
 
 
-def left_of(records):
-    for r in records:
-        headers = dict(r.headers)
-        yield Left((int(headers["riffle-window-start"]), int(headers["riffle-window-end"])), r.key,
-                   headers["riffle-id"], r.value)
-
-
 def exactly_once_under_chaos():
     sides = [name + "-" + side for name in SHAPES for side in ("out", "late")]
     chaos = Chaos(exactly_once_config(), ["left", "right"], disordered)
@@ -278,6 +277,7 @@ def exactly_once_under_chaos():
         after = broker.dump(*topics)
         during = reader.read(sum(map(len, after.values())))
         commits, generations = broker.groups()
+        logs = "".join(i.logged() for i in chaos.made)
     came = [Came((topic, r.partition), r.offset, r.time, r.value) for topic in inputs for r in inputs[topic]]
     still_open = {value for _, _, _, _, value in chaos.last}
     bad = []
@@ -295,6 +295,8 @@ def exactly_once_under_chaos():
         if faults:
             bad.append("%s: %s" % (name, faults))
         assert len(out) > 1000 and len(late) > 10 and len(numbered) > 100, (len(out), len(late), len(numbered))
+    print("# %d transactions were aborted and tried again, %d processors opened again" % (
+        logs.count("a transaction was aborted"), logs.count("; opened again in")))
     assert not bad, "\n".join(bad)
 
 

@@ -1,0 +1,40 @@
+"""Daemons with one thing turned round, each of which the chaos under exactly-once must find out. $RIFFLE_SABOTAGED
+names them, $RIFFLE_ROUNDS says how often each is tried with other dice, $RIFFLE_SECONDS how long."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+from rig import BUILD, SRC, main
+
+ROUNDS = int(os.environ.get("RIFFLE_ROUNDS", "5"))
+SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
+# By the judge of what came out, or by a promise of ours that the daemon found broken.
+FOUND = re.compile(r"^# (?:(?:tumble|hop): .* generations: (?!nothing$)|riffle: (?=a bug))(.*)$", re.M)
+
+
+def rounds_of(program):
+    """What the judge said of each round, until it found something."""
+    for n in range(ROUNDS):
+        env = dict(os.environ, RIFFLE_PROGRAM=os.path.join(BUILD, program), RIFFLE_SEED=str(SEED + n),
+                   RIFFLE_ONLY="exactly_once_under_chaos",
+                   RIFFLE_SECONDS=os.environ.get("RIFFLE_SECONDS", "30"))
+        done = subprocess.run([sys.executable, os.path.join(SRC, "tests/e2e/kafka_chaos_test.py")], env=env,
+                              capture_output=True, text=True)
+        found = FOUND.findall(done.stdout)
+        yield found or (done.stdout + done.stderr)[-2000:]
+        if found:
+            return
+
+
+def case(program):
+    def is_found():
+        said = list(rounds_of(program))
+        assert isinstance(said[-1], list), "not in %d rounds; the last one said\n%s" % (len(said), said[-1])
+        print("# %s: found in round %d: %s" % (program, len(said), "; ".join(said[-1])[:600]))
+    is_found.__name__ = os.path.basename(program) + "_is_found"
+    return is_found
+
+
+main([case(program) for program in os.environ["RIFFLE_SABOTAGED"].split()])
