@@ -272,7 +272,7 @@ parse(struct slot *s)
 	struct command_child *ch = s->child;
 	struct command_call *c = s->turns;
 	size_t before = ch->out_read;
-	int had_hello = ch->has_hello;
+	int had_hello = ch->has_hello, had_status = c != NULL && c->has_status;
 	if (ch->fault.code != RIFFLE_OK)
 		return 0;
 	if (c == NULL) {
@@ -287,6 +287,9 @@ parse(struct slot *s)
 	}
 	if (!had_hello && ch->has_hello)
 		say_health(ch->owner, NULL);
+	/* While its window is open still, its end is written now, for the program to read. */
+	if (c != NULL && c->has_status && !had_status && !c->is_end_written)
+		ch->owner->again = 1;
 	if (c == NULL || !c->has_status || !c->is_end_written || ch->fault.code != RIFFLE_OK)
 		return ch->out_read > before;
 	forgive(ch->owner->pool, s, c);

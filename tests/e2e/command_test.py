@@ -1,4 +1,5 @@
 """Functions as programs: each skeleton in one test, each mode and format, and programs that misbehave."""
+import contextlib
 import json
 import os
 import shutil
@@ -175,6 +176,79 @@ def per_record_replies_in_order():
         assert payloads(i.read("out", 8)) == ["%d from in" % n for n in range(1, 9)]
 
 
+# Says back each record with the attempt, at once, and how many there were when the window is over.
+AT_ONCE = ("import json, sys\n"
+           "def say(**line): print(json.dumps(line), flush=True)\n"
+           "for line in sys.stdin:\n"
+           "  m = json.loads(line)\n"
+           "  if m['type'] == 'start': start, count, failed = m, 0, False\n"
+           "  if m['type'] == 'record' and not failed:\n"
+           "    count += 1\n"
+           "    say(value='%s/%d' % (m['value'], start['attempt']))\n"
+           "    failed = m['value'] == 'done' or m['value'] == 'fail' and start['attempt'] == 1\n"
+           "    if failed: say(type='status', window=start['window'], status=75 if m['value'] == 'fail' else 0)\n"
+           "  if m['type'] == 'end' and not failed:\n"
+           "    say(value='%d records' % count)\n"
+           "    say(type='status', window=start['window'], status=0)\n")
+
+
+@contextlib.contextmanager
+def at_once():
+    """Windows of three records, answered while they are open."""
+    function = {"command": "python3 at_once.py", "mode": "coprocess", "format": "json-lines", "restart": "10ms"}
+    with Instance("") as i:
+        with open(os.path.join(i.dir, "at_once.py"), "w") as out:
+            out.write(AT_ONCE)
+        i.write(one({**function, "dir": i.dir}, "count 3", delivery="stream"))
+        i.start()
+        yield i
+
+
+def windows_done(i):
+    return i.task("p")["windowsDone"]
+
+
+def answers_are_heard_while_their_window_is_open():
+    with at_once() as i:
+        i.publish("in", ["a", "b"])
+        assert payloads(i.read("out", 2)) == ["a/1", "b/1"]
+        assert (calls_open(i), windows_done(i)) == (1, 0)
+        i.publish("in", ["c"])
+        assert payloads(i.read("out", 4))[2:] == ["c/1", "3 records"]
+        i.wait_until_committed("p")
+        assert windows_done(i) == 1
+
+
+def a_call_that_fails_while_its_window_is_open_gets_all_records_again():
+    with at_once() as i:
+        i.publish("in", ["a", "fail"])
+        # What was answered before it failed is out already: at least once.
+        assert payloads(i.read("out", 4)) == ["a/1", "fail/1", "a/2", "fail/2"]
+        assert (windows_done(i), i.task("p")["retries"]) == (0, 1)
+        i.publish("in", ["c"])
+        assert payloads(i.read("out", 6))[4:] == ["c/2", "3 records"]
+        # A program that dies under an open window has a successor that gets all of it too.
+        i.publish("in", ["d", "e"])
+        assert payloads(i.read("out", 8))[6:] == ["d/1", "e/1"]
+        os.kill(the_child(i), signal.SIGKILL)
+        assert payloads(i.read("out", 10))[8:] == ["d/2", "e/2"]
+        i.publish("in", ["f"])
+        assert payloads(i.read("out", 12))[10:] == ["f/2", "3 records"]
+        i.wait_until_committed("p")
+        assert (windows_done(i), i.task("p")["retries"]) == (2, 2)
+        assert i.stop() == 0
+
+
+def a_status_before_the_window_is_over_fails_it():
+    with at_once() as i:
+        i.publish("in", ["a", "done"])
+        i.wait_for("the call has ended", lambda: calls_open(i) == 0)
+        i.publish("in", ["c", "d", "e", "f"])
+        i.wait_until_committed("p")
+        assert "the function ended before its window" in i.logged(), i.logged()
+        assert payloads(i.read_all("out"))[-4:] == ["d/1", "e/1", "f/1", "3 records"]
+
+
 def templates_become_arguments():
     with Instance(one({"command": "printf %s/%s %{attempt} %{pane}"})) as i:
         i.start()
@@ -306,6 +380,9 @@ main([
     every_skeleton_is_under_thirty_lines,
     per_window_with_json_lines_names_inputs_and_outputs,
     per_record_replies_in_order,
+    answers_are_heard_while_their_window_is_open,
+    a_call_that_fails_while_its_window_is_open_gets_all_records_again,
+    a_status_before_the_window_is_over_fails_it,
     templates_become_arguments,
     a_pair_that_cannot_work_is_refused,
     an_interpreter_for_each_window_is_a_warning,
