@@ -156,8 +156,9 @@ explain_state(struct rfl_buf *b, const struct rfl_task *t, const struct rfl_lane
 			"%" PRId64 "; it does not count as idle.",
 			state.position, state.log_end);
 	else
-		rfl_buf_puts(b, " cannot be read for now: it is leaderless, denied or out of reach; "
-				"it does not count as idle.");
+		rfl_buf_puts(b,
+			" cannot be read for now: it is leaderless, denied or out of reach; "
+			"it does not count as idle.");
 }
 
 char *
