@@ -63,9 +63,8 @@ not_exactly_once(const struct rfl_processor_conf *p)
 	int keyed = p->by.source != RFL_BY_NOTHING;
 	if (p->early_ms > 0)
 		return "early panes: what they said cannot be taken back";
-	if (p->window.kind == RFL_WINDOW_SESSION)
-		return "session windows: which records an open session holds is not in the "
-		       "position";
+	if (p->window.kind == RFL_WINDOW_SESSION && !event)
+		return "session windows on processing time: read again, records have another time";
 	if (p->window.kind == RFL_WINDOW_COUNT && keyed)
 		return "count windows with `by`: which records were counted is not in the position";
 	if (p->window.kind == RFL_WINDOW_HOPPING && !event)
