@@ -75,8 +75,8 @@ check_restorable(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry 
 	int keyed = p->by.source != RFL_BY_NOTHING;
 	refuse_exactly_once(
 		r, e, p->early_ms > 0, "early panes: what they said cannot be taken back");
-	refuse_exactly_once(r, e, kind == RFL_WINDOW_SESSION,
-		"session windows: which records an open session holds is not in the position");
+	refuse_exactly_once(r, e, kind == RFL_WINDOW_SESSION && !event,
+		"session windows on processing time: read again, records have another time");
 	refuse_exactly_once(r, e, kind == RFL_WINDOW_COUNT && keyed,
 		"count windows with `by`: which records were counted is not in the position");
 	refuse_exactly_once(r, e, kind == RFL_WINDOW_HOPPING && !event,

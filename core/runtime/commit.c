@@ -31,7 +31,7 @@ collect(const struct rfl_processor *p, uint32_t source, struct positions *out)
 	for (size_t i = 0; i < p->task_count; i++)
 		room += rfl_task_lane_count(p->tasks[i]);
 	out->list = rfl_zalloc((room + 1) * sizeof *out->list);
-	out->texts = rfl_zalloc((room + 1) * sizeof *out->texts);
+	out->texts = rfl_alloc((room + 1) * sizeof *out->texts);
 	out->count = 0;
 	for (size_t i = 0; i < p->task_count; i++)
 		if (rfl_task_can_commit(p->tasks[i]))

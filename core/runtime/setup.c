@@ -74,6 +74,7 @@ set_task_spec(struct rfl_processor *p)
 		.memory_bytes = (size_t)p->setup.conf->runtime.memory_bytes,
 		.spill_bytes = p->setup.conf->runtime.spill_bytes,
 		.state_dir = p->setup.conf->runtime.state_dir,
+		.position_chars = RFL_POSITION_TEXT_MAX,
 	};
 }
 

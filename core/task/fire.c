@@ -10,6 +10,15 @@
 #define PANES_PER_CALL 4u
 #define PANES_LEAST 256u
 
+/* Those that are done and wait for others to end may not keep these from ending. */
+static int
+may_fire(const struct rfl_task *t)
+{
+	uint32_t most = t->spec->conf->calls * PANES_PER_CALL;
+	return t->pane_count < (most > PANES_LEAST ? most : PANES_LEAST) ||
+	       rfl_task_waits_for_room(t);
+}
+
 int
 rfl_task_has_room(const struct rfl_task *t)
 {
@@ -17,15 +26,7 @@ rfl_task_has_room(const struct rfl_task *t)
 	/* With `none` each round is a window of its own, and no more may wait than can be called. */
 	if (t->window == NULL)
 		return t->calls_open < calls && rfl_list_empty(&t->waiting);
-	uint32_t most = calls * PANES_PER_CALL;
-	return !t->fires_more && t->pane_count < (most > PANES_LEAST ? most : PANES_LEAST);
-}
-
-static int
-may_fire(const struct rfl_task *t)
-{
-	uint32_t most = t->spec->conf->calls * PANES_PER_CALL;
-	return t->pane_count < (most > PANES_LEAST ? most : PANES_LEAST);
+	return !t->fires_more && may_fire(t);
 }
 
 static struct rfl_group *

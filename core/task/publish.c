@@ -276,6 +276,7 @@ void
 rfl_task_free_group(struct rfl_task *t, struct rfl_group *g)
 {
 	struct rfl_pane *p, *after;
+	rfl_open_leave(t, g);
 	rfl_list_foreach_safe (p, after, &t->panes, struct rfl_pane, link) {
 		if (p->group != g)
 			break;
@@ -385,10 +386,30 @@ has_begun(const struct rfl_task *t, const struct rfl_group *g)
 	return 0;
 }
 
+/* A transaction that cannot end as it is has to go on. */
+static int
+must_go_on(const struct rfl_task *t)
+{
+	return (rfl_task_has_staged(t) || rfl_side_has_begun(t)) && !rfl_open_fits(t);
+}
+
 int
 rfl_task_can_stage(const struct rfl_task *t)
 {
-	return !t->sealed && (next_to_stage(t) != NULL || rfl_side_can_stage(t));
+	const struct rfl_group *g = next_to_stage(t);
+	if (t->sealed)
+		return 0;
+	return (g != NULL && rfl_open_may_stage(t, g)) ||
+	       (rfl_side_can_stage(t) && rfl_open_fits(t));
+}
+
+int
+rfl_task_waits_for_room(const struct rfl_task *t)
+{
+	const struct rfl_group *g = next_to_stage(t);
+	if (!rfl_task_is_exactly_once(t))
+		return 0;
+	return g == NULL ? must_go_on(t) : !has_begun(t, g) && !rfl_open_may_stage(t, g);
 }
 
 /* A group is in the transaction as a whole or not at all. */
@@ -396,6 +417,9 @@ int
 rfl_task_is_staging(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
+	/* It takes no part in this one, or holds it until its position can go with it. */
+	if (!rfl_open_fits(t))
+		return must_go_on(t) || (g != NULL && has_begun(t, g));
 	return (g != NULL && has_begun(t, g)) || rfl_side_is_staging(t);
 }
 
@@ -423,11 +447,15 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 	size_t bytes = 0;
 	if (t->sealed)
 		return 0;
-	while ((g = next_to_stage(t)) != NULL && (begin_more || has_begun(t, g))) {
+	while ((g = next_to_stage(t)) != NULL) {
 		struct rfl_pane *p;
+		if (!has_begun(t, g) &&
+			(!(begin_more || must_go_on(t)) || !rfl_open_may_stage(t, g)))
+			break;
 		if (!stage_group(t, g, &bytes))
 			break;
 		g->is_staged = 1;
+		rfl_open_leave(t, g);
 		rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 			if (p->group != g)
 				continue;
@@ -437,5 +465,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 		for (size_t i = 0; i < t->lane_count; i++)
 			t->lanes[i].settled = g->cut[i].next;
 	}
-	return bytes + rfl_side_stage(t);
+	if (rfl_open_fits(t) || must_go_on(t))
+		bytes += rfl_side_stage(t);
+	return bytes;
 }

@@ -339,6 +339,17 @@ rfl_side_stage(struct rfl_task *t)
 }
 
 int
+rfl_side_has_begun(const struct rfl_task *t)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (s->is_sent || s->is_done)
+			return 1;
+	}
+	return 0;
+}
+
+int
 rfl_side_has_staged(const struct rfl_task *t)
 {
 	const struct rfl_side *s;

@@ -63,6 +63,8 @@ free_chunk(struct rfl_store *s, struct rfl_chunk *c)
 	if (s->spilled == 0)
 		s->file_end = 0;
 	rfl_list_remove(&c->link);
+	free(c->open);
+	free(c->offsets);
 	free(c);
 }
 
@@ -199,6 +201,12 @@ rfl_store_batch(struct rfl_store *s, struct rfl_chunk *c, struct riffle_batch **
 	rfl_batch_ref(c->batch);
 	*ret_batch = c->batch;
 	return RIFFLE_OK;
+}
+
+const struct rfl_list *
+rfl_store_chunks(const struct rfl_store *s, uint32_t lane)
+{
+	return &s->lanes[lane];
 }
 
 int64_t

@@ -28,6 +28,8 @@ struct rfl_chunk {
 	int is_copy;        /* of ours; else borrowed from the provider */
 	int is_pinned;      /* not to be spilled: somebody points into it */
 	int is_dropped;     /* the bytes are gone for good: keep = no */
+	uint64_t *open;     /* a bit a record, see open.c; NULL = none was ever set */
+	int64_t *offsets;   /* with open; NULL = each record's is one more than the last one's */
 };
 
 struct rfl_store;
@@ -60,6 +62,8 @@ void rfl_store_drop_bytes(struct rfl_store *s, struct rfl_chunk *c);
 int rfl_store_batch(struct rfl_store *s, struct rfl_chunk *c, struct riffle_batch **ret_batch,
 	struct riffle_error *reterr);
 
+/* The chunks of a lane, in their order. */
+const struct rfl_list *rfl_store_chunks(const struct rfl_store *s, uint32_t lane);
 /* The first offset of the lane that is still needed; next when there is none. */
 int64_t rfl_store_low(const struct rfl_store *s, uint32_t lane, int64_t next);
 size_t rfl_store_bytes(const struct rfl_store *s);    /* in memory */

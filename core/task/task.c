@@ -74,6 +74,8 @@ restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes meta
 	lane->frontier_ms = tuple.frontier_ms;
 	lane->time_ms = tuple.time_ms;
 	lane->is_through = lane->next >= lane->replay_to;
+	if ((tuple.flags & RFL_TUPLE_OPEN_SET) && rfl_task_has_open_set(t))
+		return rfl_open_restore(t, lane, metadata, reterr);
 	return RIFFLE_OK;
 }
 
@@ -185,6 +187,7 @@ rfl_task_destroy(struct rfl_task *t)
 	rfl_window_destroy(t->window);
 	for (size_t i = 0; i < t->lane_count; i++) {
 		free(t->lanes[i].admissions);
+		free(t->lanes[i].open_runs);
 		rfl_buf_fini(&t->lanes[i].keys);
 	}
 	rfl_store_destroy(t->store);
@@ -257,7 +260,8 @@ rfl_task_is_drained(const struct rfl_task *t)
 		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state != RFL_PANE_SETTLED)
-			return is_given_up(t, p) && !rfl_task_is_staging(t);
+			return (is_given_up(t, p) || rfl_task_waits_for_room(t)) &&
+			       !rfl_task_is_staging(t);
 	}
 	return rfl_list_empty(&t->panes);
 }

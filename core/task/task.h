@@ -19,6 +19,7 @@
 #include "task/call.h"
 #include "task/outlet.h"
 #include "window/window.h"
+#include "wire/open_set.h"
 
 struct rfl_task;
 
@@ -44,6 +45,7 @@ struct rfl_task_spec {
 	size_t memory_bytes;
 	int64_t spill_bytes;
 	const char *state_dir;
+	size_t position_chars; /* that a position may carry, at most RFL_POSITION_TEXT_MAX */
 };
 
 /* A lane as the provider assigned it. */
@@ -96,11 +98,13 @@ void rfl_task_sent(struct rfl_task *t, const struct rfl_send *s);
 size_t rfl_task_stage(struct rfl_task *t, int begin_more);
 int rfl_task_can_stage(const struct rfl_task *t);  /* there is a window to stage */
 int rfl_task_is_staging(const struct rfl_task *t); /* a staged window is not wholly taken yet */
+/* Sessions are done, and the position that says so would not hold which others are open. */
+int rfl_task_waits_for_room(const struct rfl_task *t);
 
 /* Would a commit move low? */
 int rfl_task_can_commit(const struct rfl_task *t);
 struct rfl_commit_text {
-	char text[65];
+	char text[RFL_POSITION_TEXT_MAX + 1];
 };
 /*
  * The positions of the lanes of one source for the next commit, at most one per lane, into positions

@@ -46,6 +46,10 @@ struct rfl_lane {
 	int64_t replay_to;   /* hw: records below were handed to windows before */
 	int64_t frontier_ms; /* W: windows that end at or before it are done */
 	int is_through;      /* has read up to replay_to again */
+	/* Of sessions: what of it was in open ones, where that was written. */
+	int has_open_set;
+	struct rfl_run *open_runs;
+	size_t open_run_count;
 
 	int64_t time_ms;        /* T; RFL_BEFORE_MS = none yet */
 	int64_t last_record_ns; /* when the last one came */
@@ -202,6 +206,7 @@ int rfl_side_can_stage(const struct rfl_task *t);
 /* Some will be written without another record; others wait behind windows that are open. */
 int rfl_side_is_moving(const struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
+int rfl_side_has_begun(const struct rfl_task *t); /* some are on their way, or there */
 void rfl_side_unstage(struct rfl_task *t);
 /* At least once: a position says that the records before it are done, late ones too. */
 int rfl_side_holds_commit(const struct rfl_task *t);
@@ -210,8 +215,28 @@ void rfl_side_let_go(struct rfl_task *t, enum rfl_side_which which);
 /* The first offset of the lane that a side record still holds; next = none. */
 int64_t rfl_side_low(const struct rfl_task *t, uint32_t lane, int64_t next);
 
-/* commit.c: the hw that may be committed now. */
+/* commit.c: what may be committed now. */
 int64_t rfl_task_hw(const struct rfl_task *t, uint32_t lane);
+int64_t rfl_task_low(const struct rfl_task *t, uint32_t lane);
+/* The open transaction holds something of this task, and may not end without its positions. */
+int rfl_task_has_staged(const struct rfl_task *t);
+
+/* open.c */
+int rfl_task_has_open_set(const struct rfl_task *t);
+void rfl_open_enter(struct rfl_chunk *c, uint32_t index);            /* while it is in hand */
+void rfl_open_leave(struct rfl_task *t, const struct rfl_group *g);  /* it is done, or staged */
+void rfl_open_return(struct rfl_task *t, const struct rfl_group *g); /* it is not, after all */
+/* 0 = it does not go into a position of so many characters. */
+int rfl_open_write(const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw,
+	size_t text_max, struct rfl_open_set *out);
+/* Exactly once no position goes without it: a transaction does not end before the set fits, */
+int rfl_open_fits(const struct rfl_task *t);
+/* nor takes a group, the first that is not staged, before it would. */
+int rfl_open_may_stage(const struct rfl_task *t, const struct rfl_group *first);
+int rfl_open_restore(const struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes metadata,
+	struct riffle_error *reterr);
+/* It was read before, and is in no session that was open. */
+int rfl_open_passes(const struct rfl_lane *lane, int64_t offset);
 
 /* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);

@@ -71,8 +71,8 @@ int
 rfl_tuple_decode(struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct riffle_error *reterr)
 {
 	unsigned char raw[TUPLE_BYTES];
-	if (text.len != RFL_TUPLE_TEXT || !from_base64(text.ptr, raw) || raw[0] != 'R' ||
-		raw[1] != 'f')
+	if (text.len < RFL_TUPLE_TEXT || !from_base64(text.ptr, raw) || raw[0] != 'R' ||
+		raw[1] != 'f' || (text.len > RFL_TUPLE_TEXT && !(raw[3] & RFL_TUPLE_OPEN_SET)))
 		return rfl_err(reterr, RIFFLE_E_DATA,
 			"the committed position's metadata is not riffle's (%zu bytes)", text.len);
 	if (get(raw + CRC_AT, 4) != rfl_crc32c(raw, CRC_AT))
@@ -82,6 +82,10 @@ rfl_tuple_decode(struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct r
 		return rfl_err(reterr, RIFFLE_E_DATA,
 			"the committed position's metadata has version %u, this program reads %u",
 			raw[2], VERSION);
+	if (raw[3] & ~RFL_TUPLE_OPEN_SET)
+		return rfl_err(reterr, RIFFLE_E_DATA,
+			"the committed position's metadata has flags %u, this program reads %u",
+			raw[3], RFL_TUPLE_OPEN_SET);
 	*ret_tuple = (struct rfl_tuple){
 		.flags = raw[3],
 		.seq = (uint32_t)get(raw + 4, 4),

@@ -10,21 +10,28 @@ import threading
 import time
 
 from rig import LOCAL, Instance, main, section, stream
-from windows import Partition
+from windows import Partition, Sessions
 
 KILLS = int(os.environ.get("RIFFLE_KILLS", "60"))
 SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
 PARTITIONS = 2
 DISORDER_MS = 2000
 BASE_MS = 1704067200000
-# name: length, slide, as the window is written
-SHAPES = {"tumbling": (1000, 1000, "tumbling 1s"), "hopping": (3000, 1000, "hopping 3s every 1s")}
+# name: as the window is written, and what a partition makes of its records
+SHAPES = {"tumbling": ("tumbling 1s", lambda: Partition(1000, 1000, DISORDER_MS)),
+          "hopping": ("hopping 3s every 1s", lambda: Partition(3000, 1000, DISORDER_MS)),
+          "session": ("session gap 300ms max 10m", lambda: Sessions(300, DISORDER_MS))}
+
+
+def shapes(guarantee):
+    """At most once a session that lost records is another one: nothing can be said of it from the log alone."""
+    return {name: shape for name, shape in SHAPES.items() if guarantee != "at-most-once" or name != "session"}
 
 
 def config(guarantee):
     text = LOCAL + stream("in", content_type="application/json", partitions=PARTITIONS)
     text += section("function pass", {"invoker": "passthrough"})
-    for name, (_, _, window) in SHAPES.items():
+    for name, (window, _) in shapes(guarantee).items():
         for side in ("out", "late"):
             text += stream(side + "-" + name, content_type="application/json", partitions=PARTITIONS)
         text += section("processor " + name, {
@@ -91,11 +98,11 @@ def chaos(instance, randomness):
     return load.logs
 
 
-def expected(logs, size_ms, slide_ms):
+def expected(logs, make):
     """All (record, start of window) of windows that are over, and all ("late", record)."""
     wanted = set()
     for log in logs:
-        partition = Partition(size_ms, slide_ms, DISORDER_MS)
+        partition = make()
         for n, key, time_ms in log:
             partition.add(n, key, time_ms)
         wanted |= {(n, start) for (start, _, _), names in partition.over().items() for n in names}
@@ -135,9 +142,9 @@ def judge(guarantee):
     with Instance(config(guarantee)) as i:
         logs = chaos(i, random.Random(SEED))
         i.cli("health", "--wait-timeout", "20s")
-        i.wait_until_read(*SHAPES)
-        for name, (size_ms, slide_ms, _) in SHAPES.items():
-            wanted[name] = expected(logs, size_ms, slide_ms)
+        i.wait_until_read(*shapes(guarantee))
+        for name, (_, make) in shapes(guarantee).items():
+            wanted[name] = expected(logs, make)
             if guarantee != "at-most-once":
                 wait_until_said(i, name, wanted[name])
         assert i.stop() == 0, i.logged()[-3000:]

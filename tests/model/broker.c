@@ -271,6 +271,10 @@ apply(struct m_instance *at, const struct riffle_position *p)
 	l->committed_frontier = tuple.frontier_ms;
 	l->committed_time = tuple.time_ms;
 	l->committed_seq = tuple.seq;
+	l->has_open_set = (tuple.flags & RFL_TUPLE_OPEN_SET) != 0;
+	if (p->metadata.len > w->position_chars)
+		m_fail(w, "a position has %zu characters, more than %zu", p->metadata.len,
+			w->position_chars);
 	memcpy(l->metadata, p->metadata.ptr, p->metadata.len);
 	l->metadata[p->metadata.len] = '\0';
 }

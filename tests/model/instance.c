@@ -142,6 +142,7 @@ m_instance_open(struct world *w, int which)
 		.memory_bytes = w->memory_bytes,
 		.spill_bytes = w->spill_bytes,
 		.state_dir = "/tmp",
+		.position_chars = w->position_chars,
 	};
 	for (int p = 0; p < M_PARTITIONS; p++)
 		at->tasks[p] = (struct m_task){.at = at, .partition = p};
@@ -149,7 +150,7 @@ m_instance_open(struct world *w, int which)
 
 /*
  * Windows behind W were not committed: what missed one of them, and was read before all the same, is in it
- * this time. Of sessions W says nothing.
+ * this time. Of sessions W says nothing, but the open set does, if there is one.
  */
 static void
 judge_again(struct world *w, struct m_lane *l)
@@ -158,7 +159,7 @@ judge_again(struct world *w, struct m_lane *l)
 	int64_t starts[REF_WINDOWS_MAX];
 	for (int i = m_place(l, l->committed); i < l->count; i++) {
 		struct m_record *m = &l->list[i];
-		if (m->offset >= l->committed_hw || !m->is_final)
+		if (m->offset >= l->committed_hw || !m->is_final || l->has_open_set)
 			continue;
 		if (l->committed_frontier < m->closed_ms)
 			m->closed_ms = l->committed_frontier;

@@ -56,7 +56,8 @@ struct m_lane {
 	/* What the group committed. */
 	int64_t committed, committed_hw, committed_frontier, committed_time;
 	uint32_t committed_seq;
-	char metadata[65];
+	char metadata[RFL_POSITION_TEXT_MAX + 1];
+	int has_open_set;
 };
 
 /* One record that reached an output. */
@@ -131,6 +132,7 @@ struct world {
 	uint32_t poll_most;
 	size_t memory_bytes;
 	int64_t spill_bytes;
+	size_t position_chars;
 	struct m_lane lanes[M_LANES]; /* input * M_PARTITIONS + partition */
 	struct m_instance instances[M_INSTANCES];
 	struct m_call *calls; /* open ones, newest first */

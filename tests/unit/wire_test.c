@@ -4,6 +4,7 @@
 #include "base/json_path.h"
 #include "base/utf8.h"
 #include "wire/content_type.h"
+#include "wire/open_set.h"
 #include "wire/tuple.h"
 
 #include <jansson.h>
@@ -117,6 +118,94 @@ test_tuple_refuses_what_is_not_one(void **state)
 	assert_int_equal(
 		rfl_tuple_decode((struct riffle_bytes){text, 64}, &back, &err), RIFFLE_E_DATA);
 	assert_int_equal(back.seq, 77);
+}
+
+static size_t
+write_set(struct rfl_open_set *set, const struct rfl_run *runs, size_t count, char *text)
+{
+	struct rfl_tuple t = sample;
+	t.flags = RFL_TUPLE_OPEN_SET;
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(rfl_open_set_add(set, runs[i].first, runs[i].end), 1);
+	rfl_tuple_encode(&t, text);
+	return rfl_open_set_encode(set, text);
+}
+
+static void
+test_open_set_round_trip(void **state)
+{
+	(void)state;
+	static const struct rfl_run runs[] = {
+		{7, 8}, {9, 300}, {INT64_C(1) << 40, INT64_C(1) << 41}};
+	static char text[RFL_POSITION_TEXT_MAX + 1];
+	struct rfl_open_set set;
+	struct rfl_run *back;
+	struct rfl_tuple t;
+	struct riffle_error err = {0};
+	for (size_t count = 0; count <= 3; count++) {
+		rfl_open_set_begin(&set, 7, RFL_POSITION_TEXT_MAX);
+		size_t n, len = write_set(&set, runs, count, text);
+		const struct riffle_bytes bytes = {text, len};
+		assert_int_equal(strlen(text), len);
+		assert_int_equal(rfl_tuple_decode(bytes, &t, &err), RIFFLE_OK);
+		assert_true(t.flags == RFL_TUPLE_OPEN_SET && t.hw == sample.hw);
+		assert_int_equal(rfl_open_set_decode(bytes, 7, INT64_C(1) << 41, &back, &n, &err),
+			RIFFLE_OK);
+		assert_int_equal(n, count);
+		assert_true(n == 0 || memcmp(back, runs, n * sizeof *runs) == 0);
+		free(back);
+	}
+}
+
+static void
+test_open_set_refuses_what_is_not_one(void **state)
+{
+	(void)state;
+	static const struct rfl_run runs[] = {{7, 8}, {9, 300}};
+	char text[RFL_TUPLE_TEXT + 64], damaged[RFL_TUPLE_TEXT + 64];
+	struct rfl_open_set set;
+	struct rfl_run *back;
+	struct rfl_tuple t;
+	struct riffle_error err = {0};
+	rfl_open_set_begin(&set, 7, RFL_POSITION_TEXT_MAX);
+	size_t n, len = write_set(&set, runs, 2, text);
+	for (size_t i = 0; i < len; i++) {
+		memcpy(damaged, text, len);
+		damaged[i] = damaged[i] == 'A' ? 'B' : 'A';
+		const struct riffle_bytes bytes = {damaged, len};
+		assert_int_equal(
+			rfl_open_set_decode(bytes, 7, 300, &back, &n, &err), RIFFLE_E_DATA);
+		assert_null(back);
+	}
+	const struct riffle_bytes bytes = {text, len};
+	/* Outside of what was read. */
+	assert_int_equal(rfl_open_set_decode(bytes, 7, 299, &back, &n, &err), RIFFLE_E_DATA);
+	assert_int_equal(rfl_open_set_decode(bytes, 8, 300, &back, &n, &err), RIFFLE_E_DATA);
+	assert_int_equal(rfl_open_set_decode((struct riffle_bytes){text, RFL_TUPLE_TEXT}, 7, 300,
+				 &back, &n, &err),
+		RIFFLE_E_DATA);
+	/* A tuple that does not announce it has nothing behind it. */
+	rfl_tuple_encode(&sample, damaged);
+	memcpy(damaged + RFL_TUPLE_TEXT, text + RFL_TUPLE_TEXT, len - RFL_TUPLE_TEXT);
+	assert_int_equal(
+		rfl_tuple_decode((struct riffle_bytes){damaged, len}, &t, &err), RIFFLE_E_DATA);
+}
+
+static void
+test_open_set_keeps_to_its_room(void **state)
+{
+	(void)state;
+	static char text[RFL_POSITION_TEXT_MAX + 1];
+	for (size_t most = RFL_TUPLE_TEXT; most <= RFL_POSITION_TEXT_MAX; most += 61) {
+		struct rfl_open_set set;
+		int64_t at = 0;
+		rfl_open_set_begin(&set, 0, most);
+		while (rfl_open_set_add(&set, at + 1, at + 2))
+			at += 2;
+		size_t len = write_set(&set, NULL, 0, text);
+		assert_true(len <= most || set.len == 0);
+		assert_true(len + 16 > most);
+	}
 }
 
 static struct rfl_json_path *
@@ -490,6 +579,9 @@ main(void)
 		cmocka_unit_test(test_tuple_round_trip),
 		cmocka_unit_test(test_tuple_layout_is_fixed),
 		cmocka_unit_test(test_tuple_refuses_what_is_not_one),
+		cmocka_unit_test(test_open_set_round_trip),
+		cmocka_unit_test(test_open_set_refuses_what_is_not_one),
+		cmocka_unit_test(test_open_set_keeps_to_its_room),
 		cmocka_unit_test(test_json_paths),
 		cmocka_unit_test(test_json_paths_that_are_none),
 		cmocka_unit_test(test_what_is_not_json_is_found_everywhere),
