@@ -3,6 +3,7 @@ import collections
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,29 @@ def run(*words, **options):
     if done.returncode != 0:
         raise AssertionError("%s: exit %d\n%s%s" % (" ".join(words), done.returncode, done.stdout, done.stderr))
     return done.stdout
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+BESIDE = """
+listeners=PLAINTEXT://127.0.0.1:@PORT@,CONTROLLER://127.0.0.1:@CPORT@,FAR://127.0.0.1:{inner}
+advertised.listeners=PLAINTEXT://127.0.0.1:@PORT@,FAR://127.0.0.1:{outer}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
+"""
+
+
+def behind(proxy, more=""):
+    """What a Broker is made with so that it can be reached through the proxy too."""
+    proxy.target = free_port()
+
+    def extra(where):
+        with open(os.path.join(where, "extra.properties"), "w") as out:
+            out.write(BESIDE.format(inner=proxy.target, outer=proxy.port) + more)
+    return extra
 
 
 class Broker:
@@ -47,6 +71,10 @@ class Broker:
     def pid(self):
         with open(os.path.join(self.dir, "pid")) as pid:
             return int(pid.read())
+
+    def logged(self):
+        with open(os.path.join(self.dir, "logs", "server.log"), errors="replace") as log:
+            return log.read()
 
     def do(self, what):
         """start, stop, kill or restart it."""
@@ -82,6 +110,11 @@ class Broker:
 
 def provider(broker, name="franz", **keys):
     return section("provider " + name, {"type": "kafka", "bootstrap-servers": broker.servers, **keys})
+
+
+def far(proxy):
+    """Keys of a provider that reaches its broker through the proxy."""
+    return {"bootstrap-servers": "127.0.0.1:%d" % proxy.port}
 
 
 def runtime(namespace, **keys):
