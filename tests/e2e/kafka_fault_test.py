@@ -3,12 +3,11 @@ import collections
 import http.server
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
 
-from kafka_rig import TOOL, Broker, instance, run, runtime
+from kafka_rig import TOOL, Broker, free_port, instance, run, runtime
 from rig import LOCAL, Instance, main, section, stream
 
 TEXT = {"content_type": "text/plain", "provider": "franz"}
@@ -267,12 +266,6 @@ def certificates(where):
                     both.write(one.read())
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=somebody else",
             "-keyout", path("other.key"), "-out", path("other.pem"))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 SECURED = """

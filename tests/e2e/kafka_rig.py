@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -60,6 +61,29 @@ class Bytes:
         return self.data[self.at - length:self.at].decode()
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+BESIDE = """
+listeners=PLAINTEXT://127.0.0.1:@PORT@,CONTROLLER://127.0.0.1:@CPORT@,FAR://127.0.0.1:{inner}
+advertised.listeners=PLAINTEXT://127.0.0.1:@PORT@,FAR://127.0.0.1:{outer}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
+"""
+
+
+def behind(proxy, more=""):
+    """What a Broker is made with so that it can be reached through the proxy too."""
+    proxy.target = free_port()
+
+    def extra(where):
+        with open(os.path.join(where, "extra.properties"), "w") as out:
+            out.write(BESIDE.format(inner=proxy.target, outer=proxy.port) + more)
+    return extra
+
+
 class Broker:
     """A broker that may be killed and come back; without a directory of its own it is somebody else's."""
 
@@ -86,6 +110,10 @@ class Broker:
     def pid(self):
         with open(os.path.join(self.dir, "pid")) as pid:
             return int(pid.read())
+
+    def logged(self):
+        with open(os.path.join(self.dir, "logs", "server.log"), errors="replace") as log:
+            return log.read()
 
     def do(self, what):
         """start, stop, kill or restart it."""
@@ -150,6 +178,11 @@ class Broker:
 
 def provider(broker, name="franz", **keys):
     return section("provider " + name, {"type": "kafka", "bootstrap-servers": broker.servers, **keys})
+
+
+def far(proxy):
+    """Keys of a provider that reaches its broker through the proxy."""
+    return {"bootstrap-servers": "127.0.0.1:%d" % proxy.port}
 
 
 def runtime(namespace, **keys):
