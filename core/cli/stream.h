@@ -14,6 +14,8 @@ struct rfl_stream_args {
 	int dry_run, purge, repartition;
 };
 
+int rfl_stream_is_place(const char *to); /* can --to mean it? */
+
 /* One verb on an open stream: negative with why, and its name for messages is "stream <verb>". */
 int rfl_stream_status(void *args, struct rfl_client *client, struct riffle_error *reterr);
 int rfl_stream_seek(void *args, struct rfl_client *client, struct riffle_error *reterr);
