@@ -2,27 +2,67 @@
 #include "cli/sender.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "plugin/host.h"
 #include "wire/envelope.h"
 
+#include <stdlib.h>
 #include <sys/random.h>
 
 #define RANDOM_BYTES 16
 
+static struct rfl_sender_open_send *
+find_open(struct rfl_sender *s, uint64_t tag)
+{
+	size_t i = 0;
+	while (i < s->open_count && s->open[i].tag != tag)
+		i++;
+	rfl_assert(i < s->open_count);
+	return &s->open[i];
+}
+
+static int
+is_written(const struct riffle_event *ev, uint32_t i)
+{
+	const struct riffle_sent *one =
+		(const void *)((const char *)ev->sent + (size_t)i * ev->sent_size);
+	return ev->sent == NULL || one->status == RIFFLE_OK;
+}
+
+static void
+tell_refused(struct rfl_sender *s, const struct riffle_event *ev, uint64_t base)
+{
+	uint32_t i = 0, first;
+	while (s->refused != NULL && i < ev->count) {
+		first = i;
+		while (i < ev->count && !is_written(ev, i))
+			i++;
+		if (i > first)
+			s->refused(s->ctx, base + ev->first + first, i - first, &ev->error);
+		else
+			i++;
+	}
+}
+
 static void
 take_sent(struct rfl_sender *s, const struct riffle_event *ev)
 {
+	struct rfl_sender_open_send *o = find_open(s, ev->tag);
 	s->answered += ev->count;
 	for (uint32_t i = 0; i < ev->count; i++) {
 		const struct riffle_sent *one =
 			(const void *)((const char *)ev->sent + (size_t)i * ev->sent_size);
-		if (ev->sent == NULL || one->status == RIFFLE_OK) {
+		if (is_written(ev, i)) {
 			s->acknowledged++;
 		} else if (s->error.code == RIFFLE_OK) {
 			s->error = ev->error;
 			s->error.code = one->status;
 		}
 	}
+	tell_refused(s, ev, o->base);
+	o->left -= ev->count;
+	if (o->left == 0)
+		*o = s->open[--s->open_count];
 }
 
 static void
@@ -95,12 +135,16 @@ rfl_sender_send(struct rfl_sender *s, struct riffle_batch *b)
 			s->sink, b, first, b->record_count - first, ++s->tag, &s->error);
 		if (took < 0)
 			break;
+		if (took == 0) {
+			wait_and_take(s);
+			continue;
+		}
+		rfl_grow(&s->open, &s->open_room, s->open_count + 1, sizeof *s->open);
+		s->open[s->open_count++] = (struct rfl_sender_open_send){
+			.tag = s->tag, .base = s->sent - first, .left = (uint32_t)took};
 		first += (uint32_t)took;
 		s->sent += (uint64_t)took;
-		if (took == 0)
-			wait_and_take(s);
-		else
-			take_events(s);
+		take_events(s);
 	}
 	rfl_batch_unref(b);
 	return s->error.code;
@@ -119,6 +163,7 @@ rfl_sender_close(struct rfl_sender *s, struct riffle_error *reterr)
 	while (!s->is_closed)
 		wait_and_take(s);
 	ops->sink_destroy(s->sink);
+	free(s->open);
 	if (s->error.code != RIFFLE_OK)
 		*reterr = s->error;
 	return s->error.code;

@@ -4,8 +4,22 @@
 
 #include "cli/client.h"
 
+/* Records first..first + count of all that were sent, counted from 0, were not written. */
+typedef void rfl_sender_refused_fn(
+	void *ctx, uint64_t first, uint64_t count, const struct riffle_error *why);
+
+/* Records that were taken and are not answered: their tag, and where record 0 of their batch would be. */
+struct rfl_sender_open_send {
+	uint64_t tag, base;
+	uint32_t left;
+};
+
 struct rfl_sender {
 	struct rfl_client *client;
+	rfl_sender_refused_fn *refused; /* NULL: only the first error counts; set after open */
+	void *ctx;
+	struct rfl_sender_open_send *open;
+	size_t open_count, open_room;
 	void *sink;
 	uint64_t tag, sent, answered;
 	uint64_t acknowledged; /* of those answered */

@@ -27,7 +27,9 @@ static const char doc[] =
 	"`status` shows partitions and the groups that read them. `seek` moves a group that nobody "
 	"reads as to earliest, latest, a time or an offset.\n\n"
 	"`export` prints all records, one JSON object a line; bytes that are no text are "
-	"{\"base64\":...}. `import` writes such lines, each to the partition it names.\n\n"
+	"{\"base64\":...}. Damaged records are named and left out. `import` writes such lines, "
+	"each "
+	"to the partition it names.\n\n"
 	"  riffle stream create orders --provider local --content-type application/json\n"
 	"  riffle stream status orders\n"
 	"  riffle stream seek orders --group default.averager --to 2026-01-02T03:04:05Z\n"
@@ -102,6 +104,11 @@ check(struct rfl_stream_args *a, struct argp_state *state)
 		argp_error(state, "create needs --provider");
 	if (rfl_word_is(&a->chosen, "seek") && (a->group == NULL || a->to == NULL))
 		argp_error(state, "seek needs --group and --to");
+	if (a->to != NULL && !rfl_stream_is_place(a->to))
+		argp_error(state,
+			"--to %s: earliest, latest, a time like 2026-01-02T03:04:05Z or an offset "
+			"is meant",
+			a->to);
 }
 
 static error_t
@@ -157,6 +164,25 @@ parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* *ret_status stays as it is where the provider does not say. */
+static int
+look_up(struct rfl_stream_args *a, const struct rfl_stream_conf *s, const char **ret_status,
+	struct riffle_error *reterr)
+{
+	struct rfl_client client;
+	struct riffle_stream_info info = {.size = sizeof info};
+	int rc = rfl_client_attach(&client, &a->common, s->name, reterr);
+	if (rc < 0)
+		return rc;
+	if (client.ops->describe != NULL) {
+		rc = client.ops->describe(client.instance->self, &s->stream, &info, reterr);
+		if (rc == RIFFLE_OK)
+			*ret_status = info.flags & RIFFLE_STREAM_EXISTS ? "Ready" : "NotFound";
+	}
+	rfl_client_close(&client);
+	return rc;
+}
+
 static int
 list(struct rfl_stream_args *a)
 {
@@ -164,18 +190,18 @@ list(struct rfl_stream_args *a)
 		"NAME", "PROVIDER", "CONTENT-TYPE", "STATUS", "AGE", NULL};
 	const struct rfl_conf *c = a->common.conf;
 	const char **cells = rfl_zalloc((c->stream_count * 5 + 1) * sizeof *cells);
+	struct riffle_error told = {0};
+	int rc = RIFFLE_OK;
 	for (size_t i = 0; i < c->stream_count; i++) {
 		const struct rfl_stream_conf *s = c->streams[i];
-		struct rfl_client client;
 		struct riffle_error err = {0};
-		struct riffle_stream_info info = {.size = sizeof info};
 		const char *status = NULL;
-		if (rfl_client_attach(&client, &a->common, s->name, &err) == RIFFLE_OK) {
-			if (client.ops->describe != NULL &&
-				client.ops->describe(client.instance->self, &s->stream, &info,
-					&err) == RIFFLE_OK)
-				status = info.flags & RIFFLE_STREAM_EXISTS ? "Ready" : "NotFound";
-			rfl_client_close(&client);
+		if (look_up(a, s, &status, &err) < 0) {
+			rc = err.code;
+			/* What a provider cannot do is mostly the same for all its streams. */
+			if (strcmp(told.text, err.text) != 0)
+				rfl_failed_err("stream list", &err);
+			told = err;
 		}
 		const char *row[] = {
 			s->name, s->provider->name, s->stream.content_type, status, NULL};
@@ -183,7 +209,7 @@ list(struct rfl_stream_args *a)
 	}
 	rfl_print_rows(&a->common, "streams", columns, cells, c->stream_count);
 	free(cells);
-	return RFL_EXIT_DONE;
+	return rc < 0 ? RFL_EXIT_FAILED : RFL_EXIT_DONE;
 }
 
 static char *
@@ -365,6 +391,20 @@ delete_for_good(struct rfl_stream_args *a, struct rfl_client *c, const char *pat
 	return status;
 }
 
+/* Refuses what delete would refuse. */
+static int
+show_delete(const struct rfl_stream_args *a, struct rfl_client *c, const char *path)
+{
+	struct riffle_error err = {0};
+	if (a->purge && is_read(c, &err) < 0)
+		return rfl_failed_err("stream delete", &err);
+	if (access(path, F_OK) == 0)
+		printf("Would remove %s\n", path);
+	if (a->purge)
+		printf("Would remove the records of stream \"%s\"\n", a->name);
+	return RFL_EXIT_DONE;
+}
+
 static int delete (struct rfl_stream_args *a)
 {
 	struct riffle_error err = {0};
@@ -380,11 +420,7 @@ static int delete (struct rfl_stream_args *a)
 	} else if (rfl_client_attach(&client, &a->common, a->name, &err) < 0) {
 		status = rfl_failed_err("stream delete", &err);
 	} else if (a->dry_run) {
-		if (has_file)
-			printf("Would remove %s\n", path);
-		if (a->purge)
-			printf("Would remove the records of stream \"%s\"\n", a->name);
-		status = RFL_EXIT_DONE;
+		status = show_delete(a, &client, path);
 		rfl_client_close(&client);
 	} else {
 		status = delete_for_good(a, &client, path);

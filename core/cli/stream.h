@@ -16,6 +16,8 @@ struct rfl_stream_args {
 	int dry_run, purge, repartition, create;
 };
 
+int rfl_stream_is_place(const char *to); /* can --to mean it? */
+
 /*
  * stream_groups.c: RIFFLE_OK where the group has positions in the stream or a processor of the configuration
  * reads it as that group, else E_NOTFOUND, whose text has `cure` and names those that there are, the nearest first.

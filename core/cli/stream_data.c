@@ -82,6 +82,7 @@ struct reader {
 	struct riffle_lane *lanes; /* NULL until they are assigned */
 	uint32_t lane_count;
 	int is_closed;
+	uint64_t damaged; /* records that were left out */
 };
 
 static int
@@ -135,6 +136,22 @@ is_at(struct reader *r, const struct riffle_lane *l)
 	       state.position >= l->log_end;
 }
 
+/* A damaged record is told and passed: what lies behind it can be had in no other way. */
+static int
+pass_damaged(
+	struct reader *r, const struct riffle_lane *l, int64_t *next, struct riffle_error *reterr)
+{
+	struct riffle_lane_state state = {.size = sizeof state};
+	struct riffle_position past = l->committed;
+	if (r->client->ops->lane_state(r->source, l->lane, &state) != RIFFLE_OK ||
+		state.position < *next)
+		return RIFFLE_E_DATA;
+	rfl_failed("stream export", "%s; it is left out", reterr->text);
+	r->damaged++;
+	past.offset = *next = state.position + 1;
+	return r->client->ops->source_rewind(r->source, &l->lane, &past, 1, reterr);
+}
+
 static int
 export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *reterr)
 {
@@ -143,6 +160,10 @@ export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *
 	while (rc == RIFFLE_OK && next < l->log_end && !is_at(r, l)) {
 		struct riffle_batch *b;
 		rc = r->client->ops->lane_poll(r->source, l->lane, 1000, 1 << 20, &b, reterr);
+		if (rc == RIFFLE_E_DATA) {
+			rc = pass_damaged(r, l, &next, reterr);
+			continue;
+		}
 		if (rc == 0)
 			rc = take_events(r, 100, reterr);
 		if (rc <= 0)
@@ -183,6 +204,10 @@ rfl_stream_export(void *args, struct rfl_client *client, struct riffle_error *re
 		rc = export_lane(&r, &r.lanes[i], reterr);
 	if (rc == RIFFLE_OK && fflush(stdout) != 0)
 		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot write to stdout");
+	if (rc == RIFFLE_OK && r.damaged > 0)
+		rc = rfl_err(reterr, RIFFLE_E_DATA,
+			"%" PRIu64 " damaged %s left out, all others are written", r.damaged,
+			r.damaged == 1 ? "record is" : "records are");
 	client->ops->source_close(r.source);
 	while (!r.is_closed)
 		take_events(&r, 1000, &ignored);
@@ -321,7 +346,28 @@ struct import {
 	uint32_t partitions;       /* 0 = not known */
 	struct rfl_sender *sender; /* NULL: nothing is written */
 	uint64_t records;
+	uint64_t refused; /* by the provider */
+	unsigned told;    /* messages about those */
 };
+
+#define REFUSALS_TOLD 20
+
+/* Each line is one record, so the number of a record is that of its line. */
+static void
+line_refused(void *ctx, uint64_t first, uint64_t count, const struct riffle_error *why)
+{
+	struct import *in = ctx;
+	unsigned n = in->told++;
+	if (n < REFUSALS_TOLD && count == 1)
+		rfl_failed("stream import", "line %" PRIu64 ": %s", first + 1, why->text);
+	else if (n < REFUSALS_TOLD)
+		rfl_failed("stream import", "lines %" PRIu64 " to %" PRIu64 ": %s", first + 1,
+			first + count, why->text);
+	else if (n == REFUSALS_TOLD)
+		rfl_failed(
+			"stream import", "line %" PRIu64 " and others behind it, too", first + 1);
+	in->refused += count;
+}
 
 static int
 take_line(struct line *l, json_t *j, const struct import *in)
@@ -351,6 +397,9 @@ add_line(const char *text, size_t len, size_t number, const struct import *in,
 	struct rfl_builder *b, struct riffle_error *reterr)
 {
 	json_error_t why;
+	if (text[strspn(text, " \t\r\n")] == '\0' && strlen(text) == len)
+		return rfl_err(reterr, RIFFLE_E_DATA,
+			"line %zu: it is empty; each line is one record", number);
 	struct line l = {.number = number, .record.offset = RIFFLE_OFFSET_NONE, .err = reterr};
 	json_t *j = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
 	if (j == NULL)
@@ -366,9 +415,9 @@ add_line(const char *text, size_t len, size_t number, const struct import *in,
 	return rc;
 }
 
-/* Gives what was read to the sender; a refusal of what was given before shows now. */
+/* Gives what was read to the sender. 0, or -1 when something given before was refused. */
 static int
-pass_on(struct import *in, struct rfl_builder *b, struct riffle_error *reterr)
+pass_on(struct import *in, struct rfl_builder *b)
 {
 	in->records += rfl_builder_count(b);
 	struct riffle_batch *batch = rfl_builder_finish(b);
@@ -376,34 +425,50 @@ pass_on(struct import *in, struct rfl_builder *b, struct riffle_error *reterr)
 		rfl_batch_unref(batch);
 	else if (batch != NULL)
 		rfl_sender_send(in->sender, batch);
-	if (in->sender == NULL || in->sender->error.code == RIFFLE_OK)
-		return RIFFLE_OK;
-	*reterr = in->sender->error;
-	return reterr->code;
+	return in->sender == NULL || in->sender->error.code == RIFFLE_OK ? 0 : -1;
 }
 
-/* The lines before a bad one are written: what was imported is said, so that one can go on from there. */
+/* Until a line that is wrong, or the sender has an error. The lines before a bad one are given to it. */
 static int
 import_lines(struct import *in, FILE *file, struct riffle_error *reterr)
 {
 	struct rfl_builder *b = rfl_builder_create();
-	struct riffle_error later = {0};
 	char *text = NULL;
 	size_t room = 0, number = 0;
 	ssize_t n;
-	int rc = RIFFLE_OK;
-	while (rc == RIFFLE_OK && (n = getline(&text, &room, file)) >= 0) {
+	int rc = RIFFLE_OK, is_refused = 0;
+	while (rc == RIFFLE_OK && !is_refused && (n = getline(&text, &room, file)) >= 0) {
 		rc = add_line(text, (size_t)n, ++number, in, b, reterr);
 		if (rc == RIFFLE_OK &&
 			(rfl_builder_count(b) >= 1000 || rfl_builder_bytes(b) >= 1 << 20))
-			rc = pass_on(in, b, reterr);
+			is_refused = pass_on(in, b) < 0;
 	}
 	if (rc == RIFFLE_OK && ferror(file))
 		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read the input: %s", strerror(errno));
-	int last = pass_on(in, b, rc == RIFFLE_OK ? reterr : &later);
+	if (!is_refused)
+		pass_on(in, b);
 	rfl_builder_destroy(b);
 	free(text);
-	return rc == RIFFLE_OK ? last : rc;
+	return rc;
+}
+
+/* What was refused was told line by line: what is left to say is how to go on. */
+static int
+end_import(struct import *in, int rc, struct riffle_error *reterr)
+{
+	struct rfl_sender *s = in->sender;
+	struct riffle_error late = {0};
+	int end = rfl_sender_close(s, &late);
+	if (end < 0 && in->refused > 0)
+		rfl_err(&late, end,
+			"%" PRIu64 " refused; all others up to line %" PRIu64
+			" are there, none behind it",
+			in->refused, s->sent);
+	if (end < 0 && rc < 0)
+		rfl_failed_err("stream import", &late);
+	if (end < 0 && rc == RIFFLE_OK)
+		*reterr = late;
+	return rc < 0 ? rc : end;
 }
 
 static int
@@ -411,7 +476,6 @@ import_to(struct import *in, FILE *file, struct riffle_error *reterr)
 {
 	const char *name = in->client->stream->name;
 	struct rfl_sender s;
-	struct riffle_error late = {0};
 	if (in->args->dry_run) {
 		int rc = import_lines(in, file, reterr);
 		printf("Would import %" PRIu64 " records into stream \"%s\"\n", in->records, name);
@@ -420,13 +484,11 @@ import_to(struct import *in, FILE *file, struct riffle_error *reterr)
 	int rc = rfl_sender_open(&s, in->client, "import", reterr);
 	if (rc < 0)
 		return rc;
+	s.refused = line_refused;
+	s.ctx = in;
 	in->sender = &s;
 	rc = import_lines(in, file, reterr);
-	int end = rfl_sender_close(&s, &late);
-	if (rc == RIFFLE_OK && end < 0) {
-		*reterr = late;
-		rc = end;
-	}
+	rc = end_import(in, rc, reterr);
 	printf("Imported %" PRIu64 " records into stream \"%s\"\n", s.acknowledged, name);
 	return rc;
 }

@@ -2,6 +2,7 @@
 #include "cli/rows.h"
 #include "cli/stream.h"
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "conf/value.h"
@@ -213,7 +214,17 @@ is_number(const char *s)
 	return s[0] != '\0' && s[strspn(s, "0123456789")] == '\0';
 }
 
-/* The offset that --to means in this partition. */
+int
+rfl_stream_is_place(const char *to)
+{
+	int64_t number;
+	const char *why;
+	return strcmp(to, "earliest") == 0 || strcmp(to, "latest") == 0 ||
+	       (is_number(to) && rfl_value_int(to, &number, &why) == 0) ||
+	       rfl_value_time(to, &number) == 0;
+}
+
+/* The offset that --to, which is a place, means in this partition. */
 static int
 resolve(const struct rfl_stream_args *a, struct rfl_client *c, const struct riffle_positions *p,
 	const struct riffle_partition_info *info, int64_t *ret, struct riffle_error *reterr)
@@ -228,14 +239,17 @@ resolve(const struct rfl_stream_args *a, struct rfl_client *c, const struct riff
 		*ret = info->log_end;
 		return RIFFLE_OK;
 	}
-	if (is_number(a->to) && rfl_value_int(a->to, ret, &why) == 0)
-		return RIFFLE_OK;
-	if (rfl_value_time(a->to, &time_ms) == 0)
-		return p->offset_at(c->instance->bare, &c->stream->stream, info->partition, time_ms,
-			ret, reterr);
-	return rfl_err(reterr, RIFFLE_E_INVAL,
-		"--to %s: earliest, latest, a time like 2026-01-02T03:04:05Z or an offset is meant",
-		a->to);
+	if (is_number(a->to) && rfl_value_int(a->to, ret, &why) == 0) {
+		if (*ret >= info->log_start && *ret <= info->log_end)
+			return RIFFLE_OK;
+		return rfl_err(reterr, RIFFLE_E_INVAL,
+			"stream \"%s\", partition %d has offsets %" PRId64 " to %" PRId64
+			", not %" PRId64,
+			c->stream->name, info->partition, info->log_start, info->log_end, *ret);
+	}
+	rfl_assert(rfl_value_time(a->to, &time_ms) == 0);
+	return p->offset_at(
+		c->instance->bare, &c->stream->stream, info->partition, time_ms, ret, reterr);
 }
 
 /* The positions to set: one partition's, or all of them. */
@@ -261,6 +275,34 @@ plan(const struct rfl_stream_args *a, struct rfl_client *c, const struct riffle_
 					a->partition);
 }
 
+/* What setting positions would refuse, for a dry run: somebody reads as the group. */
+static int
+is_idle(const struct rfl_stream_args *a, struct rfl_client *c, const struct riffle_positions *p,
+	struct riffle_error *reterr)
+{
+	struct riffle_group_list *groups;
+	int rc = p->groups(c->instance->bare, &c->stream->stream, &groups, reterr);
+	if (rc < 0)
+		return rc;
+	for (uint32_t i = 0; i < groups->group_count && rc == RIFFLE_OK; i++) {
+		const struct riffle_group_info *g = group_at(groups, i);
+		if (strcmp(g->name, a->group) == 0 && (g->flags & RIFFLE_GROUP_ACTIVE))
+			rc = rfl_err(reterr, RIFFLE_E_UNAVAILABLE, "group \"%s\" is in use by %s",
+				g->name, g->member ? g->member : "somebody");
+	}
+	groups->release(groups);
+	return rc;
+}
+
+static void
+print_move(const struct rfl_stream_args *a, const struct rfl_client *c,
+	const struct riffle_position *to)
+{
+	printf("%s group \"%s\" to offset %" PRId64 " of stream \"%s\", partition %d\n",
+		a->dry_run ? "Would move" : "Moved", a->group, to->offset, c->stream->name,
+		to->partition);
+}
+
 int
 rfl_stream_seek(void *args, struct rfl_client *c, struct riffle_error *reterr)
 {
@@ -279,12 +321,12 @@ rfl_stream_seek(void *args, struct rfl_client *c, struct riffle_error *reterr)
 		return rc;
 	struct riffle_position *to = rfl_zalloc((l->partition_count + 1) * sizeof *to);
 	rc = plan(a, c, p, l, to, &count, reterr);
-	if (rc == RIFFLE_OK && !a->dry_run)
-		rc = p->set(c->instance->bare, a->group, &stream, 1, to, count, reterr);
+	if (rc == RIFFLE_OK)
+		rc = a->dry_run
+			     ? is_idle(a, c, p, reterr)
+			     : p->set(c->instance->bare, a->group, &stream, 1, to, count, reterr);
 	for (uint32_t i = 0; i < count && rc == RIFFLE_OK; i++)
-		printf("%s \"%s\" %s partition %d to %" PRId64 "\n",
-			a->dry_run ? "Would move group" : "Moved group", a->group, c->stream->name,
-			to[i].partition, to[i].offset);
+		print_move(a, c, &to[i]);
 	l->release(l);
 	free(to);
 	return rc;

@@ -137,6 +137,52 @@ def a_bad_line_is_named_and_what_came_before_it_is_kept():
         assert {r["payload"] for r in i.read("a", 7)} == {"good"}
 
 
+def what_the_provider_refuses_is_named_by_its_lines():
+    lines = ['{"key":"k%d","value":"%d"}' % (n, n) for n in range(1, 6)]
+    lines[1] = lines[3] = lines[4] = '{"value":"without a key"}'
+    with Instance(LOCAL + stream("a", cleanup="compact")) as i:
+        done = i.run("stream", "import", "a", input="\n".join(lines))
+        told = done.stderr.splitlines()
+        assert done.returncode == 1 and len(told) == 3, done
+        assert "line 2: " in told[0] and "compacted by key" in told[0], told
+        assert "lines 4 to 5: " in told[1], told
+        assert "3 refused; all others up to line 5 are there, none behind it" in told[2], told
+        assert done.stdout == 'Imported 2 records into stream "a"\n', done
+        kept = [json.loads(line)["value"] for line in i.cli("stream", "export", "a").splitlines()]
+        assert kept == ["1", "3"], kept
+        # Lines that were read before, and refused while a later one was found to be wrong, are told too.
+        done = i.run("stream", "import", "a", input='{"value":"x"}\n\n')
+        assert "line 1: topic" in done.stderr and "line 2: it is empty" in done.stderr, done
+
+
+def a_damaged_record_is_left_out_of_an_export_and_told():
+    with Instance(LOCAL + stream("a", partitions=2)) as i:
+        for n in range(6):
+            i.cli("publish", "a", "-p", "record <%d>" % n, "--partition", str(n % 2))
+        path = os.path.join(i.dir, "state", "local", "data.mdb")
+        with open(path, "r+b") as log:
+            pages = log.read()
+            damaged = pages.replace(b"record <2>", b"record <X>")
+            assert damaged != pages
+            log.seek(0)
+            log.write(damaged)
+        done = i.run("stream", "export", "a")
+        assert done.returncode == 1, done
+        assert 'topic "default_a", partition 0, offset 1 is damaged; it is left out' in done.stderr, done
+        assert "1 damaged record is left out, all others are written" in done.stderr, done
+        kept = [json.loads(line)["value"] for line in done.stdout.splitlines()]
+        assert kept == ["record <%d>" % n for n in (0, 4, 1, 3, 5)], kept
+
+
+def a_list_says_why_it_does_not_know():
+    with Instance(LOCAL.replace("local]\n", "local]\ndir = log\n") + stream("a") + stream("b")) as i:
+        with open(os.path.join(i.dir, "log"), "w"):
+            pass
+        done = i.run("stream", "list")
+        assert done.returncode == 1 and done.stdout.count("<unknown> <unknown>") == 2, done
+        assert done.stderr.count("Not a directory") == 1, done
+
+
 def status_shows_partitions_groups_and_lag_and_seek_moves_them():
     with Instance(LOCAL + stream("in", partitions=2, **TEXT) + stream("out", **TEXT) + PROCESSOR +
                   copy("one")) as i:
@@ -153,6 +199,9 @@ def status_shows_partitions_groups_and_lag_and_seek_moves_them():
         assert [p["lag"] for p in group["positions"]] == [0, 0], group
         busy = i.run("stream", "seek", "in", "--group", "default.one", "--to", "earliest")
         assert busy.returncode == 1 and 'group "default.one" is in use by' in busy.stderr, busy
+        for word in (["seek", "in", "--group", "default.one", "--to", "latest"], ["delete", "in", "--purge"]):
+            busy = i.run("stream", *word, "--dry-run")
+            assert busy.returncode == 1 and "default.one" in busy.stderr and busy.stdout == "", busy
         i.stop()
 
         def lags(*to):
@@ -167,6 +216,8 @@ def status_shows_partitions_groups_and_lag_and_seek_moves_them():
         assert "PARTITION" in table and "default.one" in table and "idle" in table, table
         wrong = i.run("stream", "seek", "in", "--group", "default.one", "--to", "9")
         assert wrong.returncode == 1 and "has offsets 0 to 2, not 9" in wrong.stderr, wrong
+        unclear = i.run("stream", "seek", "in", "--group", "default.one", "--to", "now")
+        assert unclear.returncode == 2 and "--to now: earliest, latest, a time" in unclear.stderr, unclear
         # What was moved back is read again.
         i.cli("stream", "seek", "in", "--group", "default.one", "--to", "earliest")
         i.start()
@@ -248,6 +299,9 @@ main([two_daemons_with_two_groups_share_a_log,
       a_function_whose_program_went_away_is_no_hindrance_to_a_publisher,
       what_is_exported_can_be_imported,
       a_bad_line_is_named_and_what_came_before_it_is_kept,
+      what_the_provider_refuses_is_named_by_its_lines,
+      a_damaged_record_is_left_out_of_an_export_and_told,
+      a_list_says_why_it_does_not_know,
       status_shows_partitions_groups_and_lag_and_seek_moves_them,
       deleting_keeps_the_records_unless_they_are_purged,
       a_stream_in_use_is_not_deleted,
