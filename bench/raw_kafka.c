@@ -1,125 +1,49 @@
 /*
  * The loop that a program written for nothing else would run over librdkafka: what riffle is measured against.
  *
- *   load SERVERS TOPIC RECORDS                 records of a 16-byte key, 100 bytes and two headers
+ *   load SERVERS TOPIC RECORDS [plain]         records of a 16-byte key, a JSON string of 100 bytes and two headers;
+ *                                              plain ones have no headers
  *   run SERVERS IN OUT RECORDS value|full|events   copies them, at least once; events writes an envelope's
  *                                              headers beside the record's
  *   relay SERVERS IN OUT SECONDS               copies what comes, with a thread for the commits
  *   probe SERVERS IN OUT RATE SECONDS          writes at a rate, reads OUT: percentiles of the latency, which
  *                                              counts from when a record should have been sent
  */
-#include <librdkafka/rdkafka.h>
+#include "raw_kafka.h"
+
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#define BATCH 1000
-
-static int64_t
-now_us(clockid_t clock)
+static rd_kafka_headers_t *
+load_headers(void)
 {
-	struct timespec ts;
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-_Noreturn static void
-fail(const char *what, const char *why)
-{
-	fprintf(stderr, "raw_kafka: %s: %s\n", what, why);
-	exit(1);
-}
-
-static rd_kafka_t *
-client(rd_kafka_type_t type, const char *servers, const char *const *pairs)
-{
-	char words[256];
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_conf_set(conf, "bootstrap.servers", servers, words, sizeof words);
-	for (; pairs[0] != NULL; pairs += 2)
-		if (rd_kafka_conf_set(conf, pairs[0], pairs[1], words, sizeof words) !=
-			RD_KAFKA_CONF_OK)
-			fail(pairs[0], words);
-	rd_kafka_t *rk = rd_kafka_new(type, conf, words, sizeof words);
-	if (rk == NULL)
-		fail("rd_kafka_new", words);
-	return rk;
-}
-
-static const char *linger = "5";
-
-static rd_kafka_t *
-producer(const char *servers)
-{
-	const char *const pairs[] = {"enable.idempotence", "true", "linger.ms", linger,
-		"batch.num.messages", "10000", "batch.size", "1000000",
-		"queue.buffering.max.messages", "1000000", "queue.buffering.max.kbytes", "65536",
-		"partitioner", "murmur2_random", NULL};
-	return client(RD_KAFKA_PRODUCER, servers, pairs);
-}
-
-static rd_kafka_t *
-consumer(const char *servers)
-{
-	const char *const pairs[] = {"group.id", "raw", "enable.auto.commit", "false",
-		"enable.auto.offset.store", "false", "queued.min.messages", "1000000",
-		"queued.max.messages.kbytes", "65536", "fetch.message.max.bytes", "8388608",
-		"fetch.max.bytes", "67108864", NULL};
-	return client(RD_KAFKA_CONSUMER, servers, pairs);
-}
-
-static rd_kafka_topic_partition_list_t *
-assign(rd_kafka_t *rk, const char *topic, int64_t from)
-{
-	const struct rd_kafka_metadata *md;
-	rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
-	if (rd_kafka_metadata(rk, 0, rkt, &md, 10000) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		fail("metadata", topic);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-	for (int i = 0; i < md->topics[0].partition_cnt; i++)
-		rd_kafka_topic_partition_list_add(list, topic, i)->offset = from;
-	rd_kafka_metadata_destroy(md);
-	rd_kafka_topic_destroy(rkt);
-	rd_kafka_assign(rk, list);
-	for (int i = 0; i < list->cnt; i++)
-		list->elems[i].offset = RD_KAFKA_OFFSET_INVALID;
-	return list;
-}
-
-static void
-produce(rd_kafka_t *rk, rd_kafka_vu_t *vu, size_t n)
-{
-	rd_kafka_error_t *error;
-	while ((error = rd_kafka_produceva(rk, vu, n)) != NULL) {
-		if (rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-			fail("produce", rd_kafka_error_string(error));
-		rd_kafka_error_destroy(error);
-		rd_kafka_poll(rk, 10);
-	}
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+	rd_kafka_header_add(headers, "src", -1, "load", 4);
+	rd_kafka_header_add(headers, "ver", -1, "1.0.0", 5);
+	return headers;
 }
 
 static void
 load(char **a)
 {
+	int is_plain = a[3] != NULL;
 	rd_kafka_t *rk = producer(a[0]);
 	long count = atol(a[2]);
 	char key[17], value[100];
 	memset(value, 'v', sizeof value);
+	value[0] = value[sizeof value - 1] = '"';
 	for (long i = 0; i < count; i++) {
-		rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
-		rd_kafka_header_add(headers, "src", -1, "load", 4);
-		rd_kafka_header_add(headers, "ver", -1, "1.0.0", 5);
 		snprintf(key, sizeof key, "%016ld", i % 100000);
 		rd_kafka_vu_t vu[5] = {{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = a[1]},
 			{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof value}},
 			{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, 16}},
-			{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-			{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}};
-		produce(rk, vu, 5);
+			{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY}};
+		if (!is_plain) {
+			vu[4].vtype = RD_KAFKA_VTYPE_HEADERS;
+			vu[4].u.headers = load_headers();
+		}
+		produce(rk, vu, is_plain ? 4 : 5);
 		if (i % 1000 == 0)
 			rd_kafka_poll(rk, 0);
 	}
@@ -193,15 +117,6 @@ copy_some(rd_kafka_t *out, rd_kafka_topic_t *to, rd_kafka_queue_t *q, int wait_m
 	}
 	rd_kafka_poll(out, 0);
 	return copied;
-}
-
-static void
-safe(rd_kafka_t *in, rd_kafka_t *out, rd_kafka_topic_partition_list_t *positions)
-{
-	rd_kafka_flush(out, 60000);
-	rd_kafka_resp_err_t e = rd_kafka_commit(in, positions, 0);
-	if (e != RD_KAFKA_RESP_ERR_NO_ERROR && e != RD_KAFKA_RESP_ERR__NO_OFFSET)
-		fail("commit", rd_kafka_err2str(e));
 }
 
 static void
@@ -290,14 +205,11 @@ write_at_rate(void *arg)
 		}
 		memcpy(value, &due, sizeof due);
 		snprintf(key, sizeof key, "%016ld", i % 1000);
-		rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
-		rd_kafka_header_add(headers, "src", -1, "load", 4);
-		rd_kafka_header_add(headers, "ver", -1, "1.0.0", 5);
 		rd_kafka_vu_t vu[5] = {{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = p->topic},
 			{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof value}},
 			{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, 16}},
 			{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-			{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}};
+			{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = load_headers()}};
 		produce(rk, vu, 5);
 	}
 	rd_kafka_flush(rk, 10000);
@@ -350,7 +262,7 @@ probe(char **a)
 int
 main(int argc, char **argv)
 {
-	if (argc == 5 && strcmp(argv[1], "load") == 0)
+	if ((argc == 5 || argc == 6) && strcmp(argv[1], "load") == 0)
 		load(argv + 2);
 	else if (argc == 7 && strcmp(argv[1], "run") == 0)
 		run(argv + 2);

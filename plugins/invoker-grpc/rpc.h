@@ -58,6 +58,7 @@ struct rpc {
 	int said_away;
 	struct rpc_call *calls;
 	struct rpc_call *dirty; /* with something to hand to the host */
+	uint64_t due;           /* replies of all calls, for RPC_REPLIES_ONE */
 
 	pthread_t thread;
 	pthread_mutex_t lock;    /* what is marked [lock] here and in calls */
@@ -96,6 +97,7 @@ struct rpc_call {
 	size_t staged_bytes;
 	int wants_room, input_ended;
 	size_t granted;              /* credit the poller has not seen */
+	int wants_credit;            /* the poller has none left and waits for it */
 	int cancel;                  /* reason, 0 = none */
 	struct riffle_error refused; /* a record that no frame can carry; code 0 = none */
 	int is_over; /* done is said or about to be: what is pushed now goes nowhere */

@@ -188,7 +188,10 @@ rpc_call_read(void *call, size_t bytes)
 	RPC_CHECK(one, RPC_CALL_MAGIC);
 	pthread_mutex_lock(&one->owner->lock);
 	one->granted += bytes;
-	rpc_post(one);
+	if (one->wants_credit) {
+		one->wants_credit = 0;
+		rpc_post(one);
+	}
 	pthread_mutex_unlock(&one->owner->lock);
 }
 

@@ -13,7 +13,9 @@
 #define BLOCK_RECORDS 1024u
 #define BLOCK_BYTES ((size_t)256 * 1024)
 #define BLOCK_TYPES 32u
-#define CHUNK_BYTES ((size_t)32 * 1024)
+/* The first chunk of a block, and the largest: answers that come one at a time do not hold much more than themselves. */
+#define CHUNK_MIN_BYTES ((size_t)512)
+#define CHUNK_MAX_BYTES ((size_t)32 * 1024)
 #define TYPE_MAX_BYTES 256u
 
 struct chunk {
@@ -51,7 +53,9 @@ room_for(struct rpc_block *b, size_t len)
 {
 	struct chunk *k = b->chunks;
 	if (k == NULL || k->room - k->used < len) {
-		size_t room = len > CHUNK_BYTES ? len : CHUNK_BYTES;
+		size_t room = k == NULL ? CHUNK_MIN_BYTES : 2 * k->room;
+		room = room > CHUNK_MAX_BYTES ? CHUNK_MAX_BYTES : room;
+		room = room < len ? len : room;
 		k = rpc_realloc(NULL, sizeof *k + room);
 		*k = (struct chunk){.next = b->chunks, .room = room};
 		b->chunks = k;
@@ -205,6 +209,7 @@ add(struct rpc_call *one, const struct rpc_frame *f)
 		.content_type = type};
 	b->bytes += bytes;
 	one->received++;
+	one->owner->due -= one->owner->replies == RPC_REPLIES_ONE;
 	one->credit -= bytes < one->credit ? bytes : one->credit;
 	one->output_bytes += f->payload.len;
 	if (one->output_bytes > one->owner->max_output)
@@ -250,13 +255,27 @@ read_buffer(struct rpc_call *one, grpc_byte_buffer *buffer)
 	grpc_byte_buffer_reader_destroy(&reader);
 }
 
+/* What the host has granted is looked at when it is needed; only then does its next grant wake the poller. */
+static int
+has_credit(struct rpc_call *one)
+{
+	if (one->credit > 0)
+		return 1;
+	pthread_mutex_lock(&one->owner->lock);
+	one->credit = one->granted;
+	one->granted = 0;
+	one->wants_credit = one->credit == 0;
+	pthread_mutex_unlock(&one->owner->lock);
+	return one->credit > 0;
+}
+
 void
 rpc_receive(struct rpc_call *one)
 {
 	grpc_op ops[2];
 	size_t count = 0;
-	if (one->is_receiving || one->output_ended || !one->is_started || one->credit == 0 ||
-		one->error.code != RIFFLE_OK)
+	if (one->is_receiving || one->output_ended || !one->is_started ||
+		one->error.code != RIFFLE_OK || !has_credit(one))
 		return;
 	if (!one->has_initial) {
 		one->has_initial = 1;

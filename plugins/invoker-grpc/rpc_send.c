@@ -131,6 +131,7 @@ send_record(struct rpc_call *one)
 {
 	grpc_op ops[2] = {message(one, next_frame(one))};
 	one->sent++;
+	one->owner->due += one->owner->replies == RPC_REPLIES_ONE;
 	if (has_record(one) && may_send(one, one->sent))
 		ops[0].flags = GRPC_WRITE_BUFFER_HINT;
 	rpc_start_batch(one, RPC_OP_SEND, ops, add_close(one, ops, 1));
