@@ -1,8 +1,8 @@
 /*
  * The loop that a program written for nothing else would run over librdkafka: what riffle is measured against.
  *
- *   load SERVERS TOPIC RECORDS [plain]         records of a 16-byte key, a JSON string of 100 bytes and two headers;
- *                                              plain ones have no headers
+ *   load SERVERS TOPIC RECORDS value|full|events   JSON strings of 100 bytes; full has a 16-byte key and two
+ *                                              headers beside that, events an envelope's headers as well
  *   run SERVERS IN OUT RECORDS value|full|events   copies them, at least once; events writes an envelope's
  *                                              headers beside the record's
  *   relay SERVERS IN OUT SECONDS               copies what comes, with a thread for the commits
@@ -15,12 +15,35 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static rd_kafka_headers_t *
-load_headers(void)
+static int copies_all, writes_events;
+
+static void
+set_mode(const char *mode)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+	copies_all = strcmp(mode, "value") != 0;
+	writes_events = strcmp(mode, "events") == 0;
+}
+
+static void
+add_event(rd_kafka_headers_t *h, int32_t partition, int64_t offset)
+{
+	char id[64];
+	snprintf(id, sizeof id, "%d/in:%lld", partition, (long long)offset);
+	rd_kafka_header_add(h, "content-type", -1, "application/octet-stream", -1);
+	rd_kafka_header_add(h, "ce_specversion", -1, "1.0", -1);
+	rd_kafka_header_add(h, "ce_id", -1, id, -1);
+	rd_kafka_header_add(h, "ce_source", -1, "raw", -1);
+	rd_kafka_header_add(h, "ce_type", -1, "riffle-event", -1);
+}
+
+static rd_kafka_headers_t *
+new_headers(long number)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
 	rd_kafka_header_add(headers, "src", -1, "load", 4);
 	rd_kafka_header_add(headers, "ver", -1, "1.0.0", 5);
+	if (writes_events)
+		add_event(headers, 0, number);
 	return headers;
 }
 
@@ -33,37 +56,25 @@ load(char **a)
 	char key[17], value[100];
 	memset(value, 'v', sizeof value);
 	value[0] = value[sizeof value - 1] = '"';
+	set_mode(a[3]);
 	for (long i = 0; i < count; i++) {
-		snprintf(key, sizeof key, "%016ld", i % 100000);
 		rd_kafka_vu_t vu[5] = {{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = a[1]},
 			{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof value}},
-			{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, 16}},
 			{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY}};
-		if (!is_plain) {
-			vu[4].vtype = RD_KAFKA_VTYPE_HEADERS;
-			vu[4].u.headers = load_headers();
+		size_t n = 3;
+		if (copies_all) {
+			snprintf(key, sizeof key, "%016ld", i % 100000);
+			vu[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, 16}};
+			vu[n++] = (rd_kafka_vu_t){
+				.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = new_headers(i)};
 		}
-		produce(rk, vu, is_plain ? 4 : 5);
+		produce(rk, vu, n);
 		if (i % 1000 == 0)
 			rd_kafka_poll(rk, 0);
 	}
 	if (rd_kafka_flush(rk, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		fail("flush", a[1]);
 	rd_kafka_destroy(rk);
-}
-
-static int copies_all, writes_events;
-
-static void
-add_event(rd_kafka_headers_t *h, const rd_kafka_message_t *m)
-{
-	char id[64];
-	snprintf(id, sizeof id, "%d/in:%lld", m->partition, (long long)m->offset);
-	rd_kafka_header_add(h, "content-type", -1, "application/octet-stream", -1);
-	rd_kafka_header_add(h, "ce_specversion", -1, "1.0", -1);
-	rd_kafka_header_add(h, "ce_id", -1, id, -1);
-	rd_kafka_header_add(h, "ce_source", -1, "raw", -1);
-	rd_kafka_header_add(h, "ce_type", -1, "riffle-event", -1);
 }
 
 static void
@@ -90,7 +101,7 @@ copy(rd_kafka_t *out, rd_kafka_topic_t *to, rd_kafka_message_t *m)
 			headers = rd_kafka_headers_copy(from);
 		if (writes_events) {
 			headers = headers ? headers : rd_kafka_headers_new(5);
-			add_event(headers, m);
+			add_event(headers, m->partition, m->offset);
 		}
 		if (headers != NULL) {
 			vu[n].vtype = RD_KAFKA_VTYPE_HEADERS;
@@ -128,8 +139,7 @@ run(char **a)
 	rd_kafka_queue_t *q = rd_kafka_queue_get_consumer(in);
 	long count = atol(a[3]), done = 0;
 	int64_t committed = now_us(CLOCK_MONOTONIC);
-	copies_all = strcmp(a[4], "value") != 0;
-	writes_events = strcmp(a[4], "events") == 0;
+	set_mode(a[4]);
 	while (done < count) {
 		done += copy_some(out, to, q, 20, positions);
 		if (now_us(CLOCK_MONOTONIC) - committed < 1000000)
@@ -262,7 +272,7 @@ probe(char **a)
 int
 main(int argc, char **argv)
 {
-	if ((argc == 5 || argc == 6) && strcmp(argv[1], "load") == 0)
+	if (argc == 6 && strcmp(argv[1], "load") == 0)
 		load(argv + 2);
 	else if (argc == 7 && strcmp(argv[1], "run") == 0)
 		run(argv + 2);

@@ -12,8 +12,8 @@ packages_test="libcmocka-dev clang clang-format libclang-rt-14-dev python3 jq gr
 packages_grpc="libgrpc-dev libprotobuf-c-dev protobuf-c-compiler python3-grpcio python3-protobuf
 	protobuf-compiler openssl"
 command -v node >/dev/null && command -v npm >/dev/null || packages_grpc="$packages_grpc nodejs npm"
-# A Kafka broker for them, and a client of it that is not ours.
-packages_kafka="default-jre-headless maven kcat python3-pip openssl"
+# A Kafka broker for them, and clients of it that are not ours, one of them compiled here.
+packages_kafka="default-jdk-headless maven kcat python3-pip openssl"
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"

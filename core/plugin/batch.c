@@ -257,12 +257,26 @@ own_create(void)
 	return own;
 }
 
+/* A batch may wait long for a broker: what the growing array has too much goes back. */
+static void
+fit(struct rfl_builder *b)
+{
+	if (b->header_count == 0 || b->header_room - b->header_count < b->header_count / 8)
+		return;
+	struct riffle_header *less = realloc(b->headers, b->header_count * sizeof *less);
+	if (less == NULL)
+		return;
+	b->headers = less;
+	b->header_room = b->header_count;
+}
+
 struct riffle_batch *
 rfl_builder_finish(struct rfl_builder *b)
 {
 	RFL_CHECK(b, BUILDER_MAGIC);
 	if (b->count == 0)
 		return NULL;
+	fit(b);
 	struct own_batch *own = own_create();
 	own->records = b->records;
 	own->headers = b->headers;

@@ -19,13 +19,28 @@ may_fire(const struct rfl_task *t)
 	       rfl_task_waits_for_room(t);
 }
 
+/* A transaction takes nothing while it ends, and what follows it is read meanwhile. */
+static int
+has_full_sink(const struct rfl_task *t)
+{
+	for (size_t i = 0; i < t->spec->conf->output_count; i++) {
+		const struct rfl_outlet *o = t->spec->routes[i].outlet;
+		if (o->is_full && !o->transactional)
+			return 1;
+	}
+	return 0;
+}
+
 int
 rfl_task_has_room(const struct rfl_task *t)
 {
 	uint32_t calls = t->spec->conf->calls;
-	/* With `none` each round is a window of its own, and no more may wait than can be called. */
+	/*
+	 * With `none` each round is a window of its own: no more may wait than can be called, and what a full
+	 * sink cannot take yet had better stay with the provider, where it costs least.
+	 */
 	if (t->window == NULL)
-		return t->calls_open < calls && rfl_list_empty(&t->waiting);
+		return t->calls_open < calls && rfl_list_empty(&t->waiting) && !has_full_sink(t);
 	return !t->fires_more && may_fire(t);
 }
 

@@ -43,6 +43,7 @@ rfl_outlet_drop(struct rfl_outlet *o)
 	RFL_CHECK(o, OUTLET_MAGIC);
 	free_all(&o->sends);
 	free_all(&o->finished);
+	o->is_full = 0;
 }
 
 void
@@ -76,6 +77,7 @@ rfl_outlet_push(struct rfl_outlet *o, struct riffle_error *reterr)
 {
 	struct rfl_send *s, *next;
 	RFL_CHECK(o, OUTLET_MAGIC);
+	o->is_full = 0;
 	rfl_list_foreach_safe (s, next, &o->sends, struct rfl_send, link) {
 		uint32_t left = s->batch->record_count - s->taken;
 		if (left == 0)
@@ -87,8 +89,10 @@ rfl_outlet_push(struct rfl_outlet *o, struct riffle_error *reterr)
 			return rfl_err(reterr, RIFFLE_E_FATAL, "sink_send took %d of %u records",
 				took, left);
 		s->taken += (uint32_t)took;
-		if ((uint32_t)took < left)
+		if ((uint32_t)took < left) {
+			o->is_full = 1;
 			return 0;
+		}
 		if (o->transactional)
 			finish(o, s);
 	}

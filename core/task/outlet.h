@@ -18,6 +18,7 @@ struct rfl_outlet {
 	struct rfl_list sends;    /* oldest first: not yet finished */
 	struct rfl_list finished; /* for rfl_outlet_next */
 	uint64_t last_tag;
+	int is_full;                   /* the last push left something behind */
 	struct riffle_error txn_error; /* code 0 = no record of the transaction was refused */
 };
 

@@ -107,17 +107,65 @@ put_ranges(struct rfl_buf *id, struct rfl_task *t, const struct rfl_pane *p)
 	}
 }
 
-/* Readable, and the same for the same records: processor/task/window/key/output/sequence/lanes. */
+/*
+ * Ids of what one pane published at one moment: readable, and the same for the same records,
+ * processor/task/window/key/output/sequence/lanes. All but the sequence is put together once for an output.
+ */
+struct ids {
+	struct rfl_task *t;
+	const struct rfl_pane *p;
+	uint32_t output; /* of before; UINT32_MAX = none yet */
+	struct rfl_buf before, after;
+};
+
+#define IDS_INIT(task, pane)                                                                       \
+	{                                                                                          \
+		.t = (task), .p = (pane), .output = UINT32_MAX, .before = RFL_BUF_INIT,            \
+		.after = RFL_BUF_INIT                                                              \
+	}
+
 static void
-put_id(struct rfl_buf *id, struct rfl_task *t, const struct rfl_pane *p, uint32_t output,
-	uint64_t sequence)
+ids_fini(struct ids *ids)
 {
-	rfl_buf_clear(id);
-	rfl_buf_printf(id, "%s/%d/%" PRId64 "-%" PRId64 "/", t->spec->conf->name, t->partition,
+	rfl_buf_fini(&ids->before);
+	rfl_buf_fini(&ids->after);
+}
+
+static void
+ids_turn_to(struct ids *ids, uint32_t output)
+{
+	const struct rfl_pane *p = ids->p;
+	const struct rfl_processor_conf *c = ids->t->spec->conf;
+	if (ids->output == UINT32_MAX)
+		put_ranges(&ids->after, ids->t, p);
+	ids->output = output;
+	rfl_buf_clear(&ids->before);
+	rfl_buf_printf(&ids->before, "%s/%d/%" PRId64 "-%" PRId64 "/", c->name, ids->t->partition,
 		p->start_ms, p->end_ms);
-	put_key(id, p);
-	rfl_buf_printf(id, "/%s/%" PRIu64, t->spec->conf->outputs[output].alias, sequence);
-	put_ranges(id, t, p);
+	put_key(&ids->before, p);
+	rfl_buf_printf(&ids->before, "/%s/", c->outputs[output].alias);
+}
+
+static void
+put_number(struct rfl_buf *to, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	rfl_buf_add(to, digits + at, sizeof digits - at);
+}
+
+/* Adds it to id, which is empty. */
+static void
+put_id(struct rfl_buf *id, struct ids *ids, uint32_t output, uint64_t sequence)
+{
+	if (ids->output != output)
+		ids_turn_to(ids, output);
+	rfl_buf_add(id, ids->before.data, ids->before.len);
+	put_number(id, sequence);
+	rfl_buf_add(id, rfl_buf_str(&ids->after), ids->after.len);
 }
 
 struct output_headers {
@@ -156,13 +204,15 @@ with_headers(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b, uin
 	struct rfl_builder *build = rfl_builder_create();
 	struct output_headers h;
 	struct rfl_buf id = RFL_BUF_INIT;
+	struct ids ids = IDS_INIT(t, p);
 	struct riffle_header *all = NULL;
 	size_t room = 0;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		const char *type = r->content_type ? b->content_types[r->content_type] : NULL;
 		pane_headers(&h, p);
-		put_id(&id, t, p, r->stream, p->output_records + (i - first));
+		rfl_buf_clear(&id);
+		put_id(&id, &ids, r->stream, p->output_records + (i - first));
 		add_header(&h, "riffle-id", rfl_buf_str(&id), id.len);
 		rfl_grow(&all, &room, r->header_count + h.count, sizeof *all);
 		if (r->header_count > 0)
@@ -173,6 +223,7 @@ with_headers(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b, uin
 	struct riffle_batch *made = rfl_builder_finish(build);
 	rfl_builder_destroy(build);
 	rfl_buf_fini(&id);
+	ids_fini(&ids);
 	free(all);
 	return made;
 }
@@ -194,30 +245,36 @@ address(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch 
 	}
 }
 
-struct output_origin {
-	struct rfl_task *t;
-	const struct rfl_pane *p;
-};
-
 static void
 event_id(void *ctx, const struct riffle_batch *b, const struct riffle_record *r, uint64_t n,
 	struct rfl_buf *out)
 {
-	const struct output_origin *o = ctx;
 	(void)b;
-	put_id(out, o->t, o->p, r->stream, n);
+	put_id(out, ctx, r->stream, n);
 }
 
-/* The batch in the envelopes of its streams; one reference that is the caller's. */
+/* The batch in the envelopes of its streams: one of our own. */
 static struct riffle_batch *
 sealed(struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch *b)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
-	struct output_origin of = {t, p};
+	struct ids ids = IDS_INIT(t, p);
 	const struct rfl_origin origin = {
-		.source = c->group, .id = event_id, .ctx = &of, .first = p->output_records};
-	if (rfl_envelope_is_used(c->outputs, c->output_count))
-		return rfl_envelope_seal(c->outputs, b, &origin);
+		.source = c->group, .id = event_id, .ctx = &ids, .first = p->output_records};
+	b = rfl_envelope_seal(c->outputs, b, &origin);
+	ids_fini(&ids);
+	return b;
+}
+
+/* Records [first, first + count) as they are sent: a batch of our own, of which nobody else knows. */
+static struct riffle_batch *
+outgoing(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b, int is_ours,
+	uint32_t first, uint32_t count)
+{
+	if (t->spec->conf->pane_headers)
+		return with_headers(t, p, b, first, count);
+	if (!is_ours || count < b->record_count)
+		return rfl_batch_view(b, first, count);
 	rfl_batch_ref(b);
 	return b;
 }
@@ -234,7 +291,11 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 			return rc;
 		sum += bytes_of(b, r);
 	}
-	b = sealed(t, p, b);
+	int is_ours = rfl_envelope_is_used(t->spec->conf->outputs, t->spec->conf->output_count);
+	if (is_ours)
+		b = sealed(t, p, b);
+	else
+		rfl_batch_ref(b);
 	/* One view for each run of records that go to the same sink. */
 	for (uint32_t i = 0; i < b->record_count;) {
 		struct rfl_outlet *to = t->spec->routes[riffle_batch_at(b, i)->stream].outlet;
@@ -242,9 +303,7 @@ rfl_task_keep_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		while (i + n < b->record_count &&
 			t->spec->routes[riffle_batch_at(b, i + n)->stream].outlet == to)
 			n++;
-		struct riffle_batch *view = t->spec->conf->pane_headers
-						    ? with_headers(t, p, b, i, n)
-						    : rfl_batch_view(b, i, n);
+		struct riffle_batch *view = outgoing(t, p, b, is_ours, i, n);
 		address(t, p, view);
 		rfl_pane_output(p, view, to, i + n == b->record_count ? sum : 0);
 		i += n;

@@ -44,26 +44,12 @@ rfl_parts_made(struct rfl_parts *p, char *text, size_t len)
 }
 
 int
-rfl_bytes_are(struct riffle_bytes b, const char *text)
-{
-	return b.ptr != NULL && b.len == strlen(text) && memcmp(b.ptr, text, b.len) == 0;
-}
-
-int
-rfl_event_is_attribute(struct riffle_bytes name)
-{
-	return name.len > 3 && memcmp(name.ptr, "ce_", 3) == 0;
-}
-
-int
 rfl_event_is_context(struct riffle_bytes name)
 {
-	static const char *const names[] = {
-		"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"};
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (rfl_bytes_are(name, names[i]))
-			return 1;
-	return 0;
+	return rfl_event_is_attribute(name) &&
+	       (rfl_bytes_are(name, "ce_specversion") || rfl_bytes_are(name, "ce_id") ||
+		       rfl_bytes_are(name, "ce_source") || rfl_bytes_are(name, "ce_type") ||
+		       rfl_bytes_are(name, "ce_time"));
 }
 
 int

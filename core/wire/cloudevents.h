@@ -10,6 +10,7 @@
 #include <riffle/record.h>
 
 #include <stddef.h>
+#include <string.h>
 
 /* The type of events that only carry a record: what we and riff write, and take off again. */
 #define RFL_EVENT_TYPE "riffle-event"
@@ -37,9 +38,20 @@ void rfl_parts_header(struct rfl_parts *p, struct riffle_bytes name, struct riff
 /* Takes over text, which is malloc'ed. */
 struct riffle_bytes rfl_parts_made(struct rfl_parts *p, char *text, size_t len);
 
-int rfl_bytes_are(struct riffle_bytes b, const char *text);
+/* Inline: asked of every header of a record, mostly of a name whose length alone says no. */
+static inline int
+rfl_bytes_are(struct riffle_bytes b, const char *text)
+{
+	return b.ptr != NULL && b.len == strlen(text) && memcmp(b.ptr, text, b.len) == 0;
+}
+
 /* Is it an attribute's header, "ce_" and a name? */
-int rfl_event_is_attribute(struct riffle_bytes name);
+static inline int
+rfl_event_is_attribute(struct riffle_bytes name)
+{
+	return name.len > 3 && memcmp(name.ptr, "ce_", 3) == 0;
+}
+
 /* Of those, the ones that an event of no meaning of its own carries beside its data. */
 int rfl_event_is_context(struct riffle_bytes name);
 /* Does a value of content-type say that the event is in the value? */

@@ -33,7 +33,7 @@ static const struct property consumer_defaults[] = {
 };
 static const struct property producer_defaults[] = {
 	/* Values are lent by the batches they came in, which cost far more than what they hold. */
-	{"queue.buffering.max.messages", "250000"},
+	{"queue.buffering.max.messages", "50000"},
 	{"batch.num.messages", "10000"},
 	{"batch.size", "1000000"},
 	{"message.timeout.ms", "0"},

@@ -139,6 +139,7 @@ bytes(const void *ptr, size_t len)
 
 struct reading {
 	struct batch *b;
+	uint32_t most; /* records that may be in it */
 	size_t header_room, bytes;
 };
 
@@ -153,8 +154,10 @@ add_headers(struct reading *r, rd_kafka_message_t *m, struct riffle_record *reco
 	if (rd_kafka_message_headers(m, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return 0;
 	size_t count = rd_kafka_header_cnt(list);
+	/* Records of one topic mostly have equally many: then the first guess is right, and nothing is wasted. */
 	if (b->abi.header_count + count > r->header_room) {
-		r->header_room = (b->abi.header_count + count) * 2 + 16;
+		r->header_room =
+			r->header_room == 0 ? count * r->most : (b->abi.header_count + count) * 2;
 		b->headers = realloc(b->headers, r->header_room * sizeof *b->headers);
 		kafka_assert(b->headers != NULL);
 	}
@@ -195,7 +198,7 @@ add_record(struct reading *r, const struct kafka_lane *lane, rd_kafka_message_t 
 static struct batch *
 make_batch(struct kafka_lane *lane, uint32_t count, size_t max_bytes)
 {
-	struct reading r = {.b = malloc(sizeof *r.b + count * sizeof *r.b->records)};
+	struct reading r = {.b = malloc(sizeof *r.b + count * sizeof *r.b->records), .most = count};
 	kafka_assert(r.b != NULL);
 	*r.b = (struct batch){.lane = lane};
 	r.b->messages = malloc(count * sizeof(rd_kafka_message_t *));

@@ -149,6 +149,48 @@ def the_python_sdk_of_cloudevents_agrees():
         assert event.data == {"n": 2} and event["type"] == "riffle-event" and event["id"], event
 
 
+def java_cloudevents(*words):
+    """The program of tests/kafka/cloudevents over the SDK of Java, which Maven brings."""
+    where = os.path.join(os.environ.get("RIFFLE_KAFKA", os.path.join(BUILD, "kafka")), "cloudevents")
+    here = os.path.join(SRC, "tests/kafka/cloudevents")
+    if not os.path.exists(where + "/.complete"):
+        run("mvn", "-B", "-q", "-f", os.path.join(here, "pom.xml"),
+            "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies", "-DincludeScope=runtime",
+            "-DoutputDirectory=" + os.path.abspath(where))
+        open(where + "/.complete", "w").close()
+    return run("java", "-Xmx128m", "-cp", where + "/*", os.path.join(here, "CloudEvents.java"), *words)
+
+
+def the_java_sdk_of_cloudevents_agrees():
+    space = broker.name()
+    json_type = {"content_type": "application/json", "provider": "franz"}
+    text = (stream("in", **json_type) + stream("out", **json_type) + copy() +
+            stream("structured", encoding="structured", **json_type) +
+            section("processor to-structured", {"function": "echo", "input": "in@earliest", "output": "structured",
+                                                "window": "none", "commit-interval": "100ms"}))
+    about = ["/shop", "com.example.sold", "käse 100%", "2026-01-02T03:04:05Z", "t-1"]
+    theirs = [["key", "1.0", "binary", *about, "application/json", '{"n":1.10}'],
+              ["key", "1.0", "structured", *about, "application/json", '{"n":1.10}']]
+    with instance(broker, space, text) as i:
+        i.start()
+        java_cloudevents("write", broker.servers, space + "_in")
+        i.cli("publish", "in", "-p", '{"n": 2}')
+        i.wait_until_committed("copy")
+        i.wait_until_committed("to-structured")
+        assert [r["payload"] for r in i.read("in", 2)] == ['{"n":1.10}'] * 2
+        for name in ("out", "structured"):
+            lines = java_cloudevents("read", broker.servers, space + "_" + name, "4").splitlines()
+            events = [line.split("\t") for line in lines]
+            # The SDK gives data that lay in a structured event as its own JSON: spaces and noughts are gone.
+            exact = [[*e[:9], '{"n":1.1}' if name == "structured" else e[9]] for e in theirs]
+            assert events[:2] == exact, (name, events)
+            # Without data its type says nothing; what the stream holds is written for it.
+            assert events[2][:8] == ["key", "1.0", "empty", *about] and events[2][9] == "null", (name, events)
+            ours = events[3]
+            assert ours[0] == "null" and ours[2] and ours[4] == "riffle-event", (name, ours)
+            assert ours[8] == "application/json" and json.loads(ours[9]) == {"n": 2}, (name, ours)
+
+
 def kcat_reads_what_we_write():
     space = broker.name()
     with instance(broker, space, streams(encoding="raw")) as i:
@@ -430,7 +472,7 @@ def up(i):
 
 def cases():
     return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
-            events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees,
+            events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees, the_java_sdk_of_cloudevents_agrees,
             kcat_reads_what_we_write, kafkas_own_console_tools_agree,
             keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing, exactly_once_survives_kill_9_without_doubles,

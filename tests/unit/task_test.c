@@ -820,6 +820,40 @@ test_sink_with_little_room_gets_all_of_it(void **state)
 	bed_end(&b);
 }
 
+static void
+run_a_few_times(struct bed *b)
+{
+	struct riffle_error err = {0};
+	struct rfl_task_progress p;
+	for (int i = 0; i < 5; i++) {
+		rfl_task_run(b->task, &p);
+		deliver(b);
+		rfl_outlet_push(&b->outlet, &err);
+	}
+}
+
+static void
+test_full_sink_leaves_records_with_the_provider(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_set(&b, RFL_SHAPE_NONE, 0, 0);
+	b.conf.max_records = 2;
+	bed_start(&b, 0, NULL);
+	lane_end = 20;
+	sink_room = 0;
+	run_a_few_times(&b);
+	int64_t read = lane_next;
+	assert_true(read > 0 && read < 20);
+	run_a_few_times(&b);
+	assert_int_equal(lane_next, read);
+	sink_room = UINT32_MAX;
+	settle_down(&b);
+	assert_int_equal(lane_next, 20);
+	assert_string_equal(sink_log, "0,1;2,3;4,5;6,7;8,9;10,11;12,13;14,15;16,17;18,19;");
+	bed_end(&b);
+}
+
 int
 main(void)
 {
@@ -843,6 +877,7 @@ main(void)
 		cmocka_unit_test(test_late_record_that_is_not_written_holds_the_position),
 		cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
+		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 	};
 	return RUN("task", tests);
 }
