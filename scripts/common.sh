@@ -15,6 +15,9 @@ command -v node >/dev/null && command -v npm >/dev/null || packages_grpc="$packa
 # A Kafka broker for them, and clients of it that are not ours, one of them compiled here.
 packages_kafka="default-jdk-headless maven kcat python3-pip openssl"
 
+# What is run for long, and not by scripts/test.
+packages_soak="valgrind"
+
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*"
 }

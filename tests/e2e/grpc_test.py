@@ -4,32 +4,11 @@ import os
 import subprocess
 import sys
 
-from rig import LOCAL, SRC, BUILD, Instance, main, section, stream
+from rig import LOCAL, SRC, Instance, main, section, stream
+from riff_cases import EVERY_KIND
+from riff_rig import Local, children, find_invoker, node, on, payloads, processor, scripted
 
 JSON = {"content_type": "application/json"}
-FUNCTIONS = os.path.join(SRC, "examples", "node")
-
-
-def find_invoker():
-    """The invoker's server.js, or why there is none."""
-    done = subprocess.run([os.path.join(SRC, "scripts", "node-invoker"), os.path.join(BUILD, "node")],
-                          capture_output=True, text=True)
-    return (done.stdout.strip(), None) if done.returncode == 0 else (None, done.stderr.strip())
-
-
-def node(name, **options):
-    """A [function f] whose server riffle starts."""
-    path = name if os.path.isabs(name) else os.path.join(FUNCTIONS, name)
-    return section("function f", {"invoker": "grpc", "command": "node " + SERVER,
-                                  "env": "FUNCTION_URI=" + path, **options})
-
-
-def processor(**keys):
-    return section("processor p", {"function": "f", "input": "in@earliest", "output": "out", **keys})
-
-
-def payloads(records):
-    return [r["payload"] for r in records]
 
 
 def wait_until_ready(i):
@@ -45,51 +24,6 @@ def averages_are_those_of_the_seed():
         assert payloads(i.read("out", 1)) == ["55.0"]
         i.cli("publish", "in", "-p", "2")
         assert payloads(i.read("out", 2)) == ["55.0", "2.0"]
-        assert i.stop() == 0, i.logged()[-2000:]
-
-
-def ten_thousand(guarantee):
-    text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + node("square.js", replies="one-per-record") +
-            processor(window="count 10000", guarantee=guarantee, max_outputs="64MiB"))
-    with Instance(text) as i:
-        i.start()
-        i.publish("in", [str(n) for n in range(10000)])
-        assert payloads(i.read("out", 10000)) == [str(n * n) for n in range(10000)]
-        i.wait_until_committed("p")
-        assert i.stop() == 0, i.logged()[-2000:]
-        assert len(i.read_all("out")) == 10000
-
-
-def ten_thousand_records_of_one_window_come_back():
-    ten_thousand("at-least-once")
-
-
-def ten_thousand_records_come_back_exactly_once():
-    ten_thousand("exactly-once")
-
-
-def windows_of_one_poll_come_back_in_order():
-    text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + node("square.js", replies="one-per-record") +
-            processor(window="none", guarantee="exactly-once"))
-    with Instance(text) as i:
-        i.start()
-        i.publish("in", [str(n) for n in range(3000)])
-        assert payloads(i.read("out", 3000)) == [str(n * n) for n in range(3000)]
-        assert i.stop() == 0, i.logged()[-2000:]
-
-
-def two_inputs_and_two_outputs_are_told_apart():
-    text = (LOCAL + "".join(stream(n, **JSON) for n in ("orders", "refunds", "receipts", "balances")) +
-            node("shop.js") + section("processor p", {
-                "function": "f", "input": "orders@earliest, refunds@earliest",
-                "output": "receipts, balance:balances", "window": "count 4", "guarantee": "exactly-once"}))
-    with Instance(text) as i:
-        i.start()
-        i.publish("orders", ['{"amount":5}', '{"amount":7}'])
-        i.publish("refunds", ['{"amount":1}', '{"amount":2}'])
-        assert payloads(i.read("balances", 1)) == ['{"balance":9}']
-        amounts = sorted(json.loads(p)["amount"] for p in payloads(i.read("receipts", 4)))
-        assert amounts == [-2, -1, 5, 7], amounts
         assert i.stop() == 0, i.logged()[-2000:]
 
 
@@ -148,52 +82,9 @@ def a_function_that_throws_is_called_again_and_then_stops():
         assert i.stop() == 0, i.logged()[-2000:]
 
 
-def scripted(**options):
-    """A [function f] that plays the script its first input's alias names."""
-    return section("function f", {"invoker": "grpc", "command": "/bin/sh -c 'exec /usr/bin/python3 %s $GRPC_PORT'" %
-                                  os.path.join(SRC, "tests", "grpc", "server.py"), **options})
-
-
-def a_call_that_failed_half_way_is_made_again_whole():
-    for guarantee in ("at-least-once", "exactly-once"):
-        text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + scripted() +
-                processor(input="retry:in@earliest", window="count 4", guarantee=guarantee,
-                          **{"on-error": "retry 5 backoff 10ms..10ms then stop"}))
-        with Instance(text) as i:
-            i.start()
-            i.publish("in", ["1", "2", "3", "4", "5", "6", "7", "8"])
-            i.wait_until_committed("p")
-            assert i.stop() == 0, i.logged()[-2000:]
-            out = payloads(i.read_all("out"))
-            if guarantee == "exactly-once":
-                assert out == ["1", "2", "3", "4", "5", "6", "7", "8"], out
-            else:
-                assert sorted(o for o in out if not o.startswith("first")) == ["1", "2", "3", "4", "5", "6", "7", "8"], out
-
-
-def a_server_that_is_killed_loses_nothing():
-    text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + node("square.js", replies="one-per-record") +
-            processor(window="count 100", guarantee="exactly-once",
-                      **{"on-error": "retry 50 backoff 10ms..100ms then stop"}))
-    with Instance(text) as i:
-        i.start()
-        for round_ in range(4):
-            i.publish("in", [str(n) for n in range(round_ * 5000, round_ * 5000 + 5000)])
-            for child in children(i.daemon.pid):
-                os.kill(child, 9)
-        assert payloads(i.read("out", 20000)) == [str(n * n) for n in range(20000)]
-        assert i.stop() == 0, i.logged()[-2000:]
-        assert len(i.read_all("out")) == 20000
-
-
-def children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in done.stdout.split()]
-
-
 def one_that_hangs_does_not_disturb_another():
     text = (LOCAL + stream("in", **JSON) + stream("out", **JSON) + stream("never", **JSON) + scripted(timeout="300ms") +
-            node("square.js", replies="one-per-record").replace("function f", "function g") +
+            node("square.js", "g", replies="one-per-record") +
             processor(input="silent:in@earliest", output="never", window="count 1",
                       **{"on-error": "retry 1000 backoff 10ms..10ms then stop"}) +
             section("processor q", {"function": "g", "input": "in@earliest", "output": "out", "window": "count 10"}))
@@ -279,15 +170,10 @@ if __name__ == "__main__":
         print("1..0 # SKIP " + why)
         sys.exit(0)
     main([averages_are_those_of_the_seed,
-          ten_thousand_records_of_one_window_come_back,
-          ten_thousand_records_come_back_exactly_once,
-          windows_of_one_poll_come_back_in_order,
-          two_inputs_and_two_outputs_are_told_apart,
+          *on(Local(), *EVERY_KIND),
           a_function_without_outputs_completes,
           a_refused_type_stops_at_once_and_says_so,
           a_function_that_throws_is_called_again_and_then_stops,
-          a_call_that_failed_half_way_is_made_again_whole,
-          a_server_that_is_killed_loses_nothing,
           one_that_hangs_does_not_disturb_another,
           the_examples_answer,
           the_example_in_python_answers,

@@ -139,15 +139,27 @@ def script_status(call, code, when=""):
     call.context.abort(name, "because\n\x01 of " + "x" * 300)
 
 
-def script_retry(call):
-    """The first attempt at a window fails with half of its answers out."""
+def script_retry(call, how="status"):
+    """The first attempts at a window fail, or take the server with them, with half of their answers out, which say the attempt."""
     records = list(call.records())
-    first = dict(call.context.invocation_metadata())["riffle-attempt"] == "1"
-    for r in records[:len(records) // 2] if first else records:
-        yield answer(("first " if first else "") + r.payload.decode(), kind=r.type)
-    if first:
-        call.hold()
-        call.context.abort(grpc.StatusCode.INTERNAL, "half way")
+    attempt = int(dict(call.context.invocation_metadata())["riffle-attempt"])
+    is_whole = attempt > 2
+    for r in records if is_whole else records[:len(records) // 2]:
+        yield answer("%s:%s" % ("whole" if is_whole else attempt, r.payload.decode()), kind=r.type)
+    if is_whole:
+        return
+    call.hold()
+    if how == "die":
+        os._exit(1)
+    call.context.abort(grpc.StatusCode.INTERNAL, "half way")
+
+
+def script_poison(call):
+    """Says back what it gets, but not a bad one while the file $RIFFLE_ILL is there."""
+    for r in call.records():
+        if r.payload.endswith(b" bad") and os.path.exists(os.environ["RIFFLE_ILL"]):
+            call.context.abort(grpc.StatusCode.INTERNAL, "it is ill")
+        yield answer(r.payload, kind=r.type)
 
 
 def script_prefix(call, which):
