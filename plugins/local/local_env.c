@@ -289,7 +289,11 @@ databases_of(const struct local_settings *s)
 static int
 open_err(const char *dir, int rc, const char *what, struct riffle_error *reterr)
 {
+	char whose[200] = "";
+	if (rc == EACCES || rc == EPERM)
+		local_whose(dir, whose, sizeof whose);
 	local_mdb_err(reterr, rc, "cannot %s %s", what, dir);
+	strncat(reterr->text, whose, sizeof reterr->text - 1 - strlen(reterr->text));
 	if ((reterr->flags & RIFFLE_ERR_RETRIABLE) && rc != EROFS)
 		return reterr->code;
 	reterr->flags = 0;
@@ -322,6 +326,7 @@ lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
 	char path[4096];
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	snprintf(path, sizeof path, "%s/opening", dir);
+	local_make_file(path);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc = fd < 0 ? -1 : fcntl(fd, F_SETLKW, &lock);
 	while (rc < 0 && fd >= 0 && errno == EINTR)
@@ -336,6 +341,18 @@ lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
 	return open_err(dir, rc, "open the log in", reterr);
 }
 
+/* Those that LMDB would make; it takes empty ones for new. */
+static void
+make_files(const char *dir)
+{
+	static const char *const names[] = {"data.mdb", "lock.mdb"};
+	char path[4096];
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		local_make_file(path);
+	}
+}
+
 static int
 open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
 {
@@ -344,6 +361,7 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 	if (rc < 0)
 		return rc;
 	clear_unmade(s->dir);
+	make_files(s->dir);
 	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
@@ -413,11 +431,11 @@ make_dirs(const char *dir)
 		if (*p != '/')
 			continue;
 		*p = '\0';
-		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+		rc = local_make_dir(path);
 		*p = '/';
 	}
 	if (rc == 0)
-		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+		rc = local_make_dir(path);
 	free(path);
 	return rc;
 }
@@ -438,7 +456,7 @@ local_env_open(const struct local_settings *settings, struct local_env **ret_env
 {
 	struct stat st;
 	if (make_dirs(settings->dir) < 0 || stat(settings->dir, &st) < 0)
-		return open_err(settings->dir, errno, "make the directory", reterr);
+		return open_err(settings->dir, errno, "reach the directory", reterr);
 	pthread_mutex_lock(&registry_lock);
 	struct local_env *env = registry;
 	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))

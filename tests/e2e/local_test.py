@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 
-from rig import LOCAL, Instance, main, section, stream
+from rig import LOCAL, Instance, Skip, main, section, stream
 
 TEXT = {"content_type": "text/plain"}
 PROCESSOR = section("function echo", {"invoker": "command", "command": "cat"})
@@ -183,6 +183,40 @@ def a_list_says_why_it_does_not_know():
         assert done.stderr.count("Not a directory") == 1, done
 
 
+OTHER = 65534  # nobody
+
+
+def as_root():
+    if os.geteuid() != 0:
+        raise Skip("only root can do this as somebody else")
+
+
+def what_root_makes_in_the_directory_of_a_daemon_is_the_daemons():
+    as_root()
+    with Instance(LOCAL + stream("in")) as i:
+        state = os.path.join(i.dir, "state")
+        os.mkdir(state, 0o700)
+        os.chown(state, OTHER, OTHER)
+        i.cli("stream", "seek", "in", "--group", "g", "--to", "latest")
+        i.cli("stream", "create", "extra", "--provider", "local")
+        made = [os.path.join(where, name) for where, folders, files in os.walk(state) for name in folders + files]
+        assert len(made) >= 8, made
+        assert {os.stat(path).st_uid for path in made} == {OTHER}, made
+
+
+def who_may_not_open_a_log_is_told_whose_it_is():
+    as_root()
+    with Instance(LOCAL + stream("in")) as i:
+        i.publish("in", ["a"])
+        os.chmod(i.dir, 0o755)
+        os.chmod(i.file, 0o644)
+        beside = dict(user=OTHER, group=OTHER, extra_groups=[])
+        done = i.run("stream", "status", "in", **beside)
+        assert done.returncode == 1 and "Permission denied; %s belongs to root" % os.path.join(
+            i.dir, "state") in done.stderr, done
+        assert payloads(i.read("in", 1)) == ["a"]
+
+
 def status_shows_partitions_groups_and_lag_and_seek_moves_them():
     with Instance(LOCAL + stream("in", partitions=2, **TEXT) + stream("out", **TEXT) + PROCESSOR +
                   copy("one")) as i:
@@ -302,6 +336,8 @@ main([two_daemons_with_two_groups_share_a_log,
       what_the_provider_refuses_is_named_by_its_lines,
       a_damaged_record_is_left_out_of_an_export_and_told,
       a_list_says_why_it_does_not_know,
+      what_root_makes_in_the_directory_of_a_daemon_is_the_daemons,
+      who_may_not_open_a_log_is_told_whose_it_is,
       status_shows_partitions_groups_and_lag_and_seek_moves_them,
       deleting_keeps_the_records_unless_they_are_purged,
       a_stream_in_use_is_not_deleted,
