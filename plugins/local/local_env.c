@@ -95,6 +95,9 @@ text_of(int rc)
 		return "the transaction is larger than LMDB can commit";
 	case MDB_DBS_FULL:
 		return "more segments are in use at once than max-partitions allows for";
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+		return "the store itself is damaged, or its file was cut off";
 	case EIO:
 		/* What a disk that fills up within a write looks like through LMDB, too. */
 		return "Input/output error, or no space left on device";
@@ -251,6 +254,31 @@ check_format(struct local_env *env, MDB_txn *txn, struct riffle_error *reterr)
 				       : ": export it with the riffle that wrote it");
 }
 
+/*
+ * Reading behind the end of a file that was cut off, as by a copy that did not end, kills the process. Made as
+ * long as it should be it has empty pages there, which LMDB takes for damaged. A sound file may be short, too, by pages
+ * that were never used. Inside a write transaction, so that nobody lets it grow meanwhile; 0 or errno.
+ */
+static int
+make_long_enough(struct local_env *env)
+{
+	MDB_envinfo info;
+	MDB_stat pages;
+	struct stat st;
+	int fd;
+	int rc = mdb_env_info(env->mdb, &info);
+	if (rc == 0)
+		rc = mdb_env_stat(env->mdb, &pages);
+	if (rc == 0)
+		rc = mdb_env_get_fd(env->mdb, &fd);
+	if (rc != 0)
+		return rc;
+	if (fstat(fd, &st) < 0)
+		return errno;
+	off_t whole = (off_t)(info.me_last_pgno + 1) * pages.ms_psize;
+	return st.st_size < whole && ftruncate(fd, whole) < 0 ? errno : 0;
+}
+
 static int
 open_databases(struct local_env *env, struct riffle_error *reterr)
 {
@@ -264,7 +292,9 @@ open_databases(struct local_env *env, struct riffle_error *reterr)
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc != 0)
 		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	rc = check_format(env, txn, reterr);
+	rc = make_long_enough(env);
+	rc = rc != 0 ? local_mdb_err(reterr, rc, "cannot open the log in %s", env->dir)
+		     : check_format(env, txn, reterr);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;
