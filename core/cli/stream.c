@@ -224,13 +224,26 @@ drop_in(const struct rfl_stream_args *a)
 	return rfl_buf_take(&text);
 }
 
+/* What root makes is the state directory's owner's: his daemon reads it. Else it stays root's. */
+static void
+give_to_owner(int fd, const char *state_dir)
+{
+	struct stat st;
+	if (fd >= 0 && geteuid() == 0 && stat(state_dir, &st) == 0 && st.st_uid != 0)
+		(void)!fchown(fd, st.st_uid, st.st_gid);
+}
+
 /* Whole or not at all: a temporary file that takes its name when it is on the disk. */
 static int
-write_whole(const char *path, const char *text, struct riffle_error *reterr)
+write_whole(const struct rfl_stream_args *a, const char *path, const char *text,
+	struct riffle_error *reterr)
 {
 	char *temporary = rfl_sprintf("%s.new", path);
 	size_t len = strlen(text);
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	/* One that is there was left by somebody who was killed. */
+	unlink(temporary);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+	give_to_owner(fd, a->common.conf->runtime.state_dir);
 	int failed = fd < 0 || write(fd, text, len) != (ssize_t)len || fsync(fd) < 0;
 	if (fd >= 0)
 		failed |= close(fd) < 0;
@@ -251,11 +264,17 @@ drop_in_path(const struct rfl_stream_args *a)
 }
 
 static int
-make_dir(const char *path, mode_t mode, struct riffle_error *reterr)
+make_dir(const char *path, mode_t mode, const char *like, struct riffle_error *reterr)
 {
-	if (mkdir(path, mode) == 0 || errno == EEXIST)
-		return RIFFLE_OK;
-	return rfl_err(reterr, RIFFLE_E_FATAL, "cannot make %s: %s", path, strerror(errno));
+	if (mkdir(path, mode) < 0)
+		return errno == EEXIST ? RIFFLE_OK
+				       : rfl_err(reterr, RIFFLE_E_FATAL, "cannot make %s: %s", path,
+						 strerror(errno));
+	int fd = like ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	give_to_owner(fd, like);
+	if (fd >= 0)
+		close(fd);
+	return RIFFLE_OK;
 }
 
 /* Where drop-ins are kept: made with the first of them. */
@@ -264,9 +283,9 @@ make_place(const struct rfl_stream_args *a, struct riffle_error *reterr)
 {
 	const char *state = a->common.conf->runtime.state_dir;
 	char *dir = rfl_sprintf("%s/conf.d", state);
-	int rc = make_dir(state, 0700, reterr);
+	int rc = make_dir(state, 0700, NULL, reterr);
 	if (rc == RIFFLE_OK)
-		rc = make_dir(dir, 0750, reterr);
+		rc = make_dir(dir, 0750, state, reterr);
 	free(dir);
 	return rc;
 }
@@ -279,7 +298,7 @@ create_for_good(struct rfl_stream_args *a, const char *text)
 	struct rfl_client client;
 	char *path = drop_in_path(a);
 	int status = RFL_EXIT_FAILED;
-	if (make_place(a, &err) < 0 || write_whole(path, text, &err) < 0) {
+	if (make_place(a, &err) < 0 || write_whole(a, path, text, &err) < 0) {
 		free(path);
 		return rfl_failed_err("stream create", &err);
 	}

@@ -242,6 +242,13 @@ void local_env_close(struct local_env *env);
 int local_read_begin(struct local_env *env, MDB_txn **ret_txn, struct riffle_error *reterr);
 int64_t local_mono_ns(void);
 
+/* local_owner.c: what root makes belongs to whom the directory belongs that it is made in */
+int local_make_dir(const char *path); /* 0700; 0, also where it is there, or -1 with errno */
+/* For root, before it is opened with O_CREAT by others; what fails shows there. */
+void local_make_file(const char *path);
+/* "; PATH belongs to USER", for an error's text. */
+void local_whose(const char *path, char *text, size_t size);
+
 /* local_handle.c */
 void local_handles_init(struct local_handles *h, uint32_t wanted);
 void local_handles_fini(struct local_handles *h);

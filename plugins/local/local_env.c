@@ -95,6 +95,9 @@ text_of(int rc)
 		return "the transaction is larger than LMDB can commit";
 	case MDB_DBS_FULL:
 		return "more segments are in use at once than max-partitions allows for";
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+		return "the store itself is damaged, or its file was cut off";
 	case EIO:
 		/* What a disk that fills up within a write looks like through LMDB, too. */
 		return "Input/output error, or no space left on device";
@@ -251,6 +254,31 @@ check_format(struct local_env *env, MDB_txn *txn, struct riffle_error *reterr)
 				       : ": export it with the riffle that wrote it");
 }
 
+/*
+ * Reading behind the end of a file that was cut off, as by a copy that did not end, kills the process. Made as
+ * long as it should be it has empty pages there, which LMDB takes for damaged. A sound file may be short, too, by pages
+ * that were never used. Inside a write transaction, so that nobody lets it grow meanwhile; 0 or errno.
+ */
+static int
+make_long_enough(struct local_env *env)
+{
+	MDB_envinfo info;
+	MDB_stat pages;
+	struct stat st;
+	int fd;
+	int rc = mdb_env_info(env->mdb, &info);
+	if (rc == 0)
+		rc = mdb_env_stat(env->mdb, &pages);
+	if (rc == 0)
+		rc = mdb_env_get_fd(env->mdb, &fd);
+	if (rc != 0)
+		return rc;
+	if (fstat(fd, &st) < 0)
+		return errno;
+	off_t whole = (off_t)(info.me_last_pgno + 1) * pages.ms_psize;
+	return st.st_size < whole && ftruncate(fd, whole) < 0 ? errno : 0;
+}
+
 static int
 open_databases(struct local_env *env, struct riffle_error *reterr)
 {
@@ -264,7 +292,9 @@ open_databases(struct local_env *env, struct riffle_error *reterr)
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc != 0)
 		return local_mdb_err(reterr, rc, "cannot write %s", env->dir);
-	rc = check_format(env, txn, reterr);
+	rc = make_long_enough(env);
+	rc = rc != 0 ? local_mdb_err(reterr, rc, "cannot open the log in %s", env->dir)
+		     : check_format(env, txn, reterr);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;
@@ -289,7 +319,11 @@ databases_of(const struct local_settings *s)
 static int
 open_err(const char *dir, int rc, const char *what, struct riffle_error *reterr)
 {
+	char whose[200] = "";
+	if (rc == EACCES || rc == EPERM)
+		local_whose(dir, whose, sizeof whose);
 	local_mdb_err(reterr, rc, "cannot %s %s", what, dir);
+	strncat(reterr->text, whose, sizeof reterr->text - 1 - strlen(reterr->text));
 	if ((reterr->flags & RIFFLE_ERR_RETRIABLE) && rc != EROFS)
 		return reterr->code;
 	reterr->flags = 0;
@@ -322,6 +356,7 @@ lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
 	char path[4096];
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	snprintf(path, sizeof path, "%s/opening", dir);
+	local_make_file(path);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc = fd < 0 ? -1 : fcntl(fd, F_SETLKW, &lock);
 	while (rc < 0 && fd >= 0 && errno == EINTR)
@@ -336,6 +371,18 @@ lock_opening(const char *dir, int *ret_fd, struct riffle_error *reterr)
 	return open_err(dir, rc, "open the log in", reterr);
 }
 
+/* Those that LMDB would make; it takes empty ones for new. */
+static void
+make_files(const char *dir)
+{
+	static const char *const names[] = {"data.mdb", "lock.mdb"};
+	char path[4096];
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		local_make_file(path);
+	}
+}
+
 static int
 open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
 {
@@ -344,6 +391,7 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 	if (rc < 0)
 		return rc;
 	clear_unmade(s->dir);
+	make_files(s->dir);
 	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
@@ -413,11 +461,11 @@ make_dirs(const char *dir)
 		if (*p != '/')
 			continue;
 		*p = '\0';
-		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+		rc = local_make_dir(path);
 		*p = '/';
 	}
 	if (rc == 0)
-		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+		rc = local_make_dir(path);
 	free(path);
 	return rc;
 }
@@ -438,7 +486,7 @@ local_env_open(const struct local_settings *settings, struct local_env **ret_env
 {
 	struct stat st;
 	if (make_dirs(settings->dir) < 0 || stat(settings->dir, &st) < 0)
-		return open_err(settings->dir, errno, "make the directory", reterr);
+		return open_err(settings->dir, errno, "reach the directory", reterr);
 	pthread_mutex_lock(&registry_lock);
 	struct local_env *env = registry;
 	while (env != NULL && (env->dev != st.st_dev || env->ino != st.st_ino))

@@ -64,6 +64,7 @@ open_lock(const char *path, const char *name, const char *member, int *ret_fd,
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char who[160];
+	local_make_file(path);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return local_err(
@@ -134,7 +135,7 @@ local_group_open(struct local_env *env, const char *name, const char *member,
 	snprintf(dir, sizeof dir, "%s/groups", env->dir);
 	if (strlen(name) == 0)
 		return local_err(reterr, RIFFLE_E_CONFIG, "a group's name is not empty");
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+	if (local_make_dir(dir) < 0)
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot make %s: %s", dir, strerror(errno));
 	char *path = lock_path(env, name);

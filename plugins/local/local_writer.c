@@ -484,7 +484,8 @@ open_wake_file(struct local_env *env, struct riffle_error *reterr)
 {
 	char path[4096];
 	snprintf(path, sizeof path, "%s/wake", env->dir);
-	env->wake_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	local_make_file(path);
+	env->wake_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	env->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	/*
 	 * Its block is taken now, so that a full disk does not silence it; once, for it wakes the others, and

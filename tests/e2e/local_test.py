@@ -1,9 +1,10 @@
 """The embedded provider as people use it: several processes on one directory, the verbs of `riffle stream`."""
 import json
 import os
+import resource
 import subprocess
 
-from rig import LOCAL, Instance, main, section, stream
+from rig import LOCAL, Instance, Skip, main, section, stream
 
 TEXT = {"content_type": "text/plain"}
 PROCESSOR = section("function echo", {"invoker": "command", "command": "cat"})
@@ -183,6 +184,78 @@ def a_list_says_why_it_does_not_know():
         assert done.stderr.count("Not a directory") == 1, done
 
 
+def a_log_that_was_cut_off_is_an_error_and_kills_nobody():
+    with Instance(LOCAL + stream("a")) as i:
+        i.publish("a", ["%d " % n + "x" * 500 for n in range(2000)])
+        path = os.path.join(i.dir, "state", "local", "data.mdb")
+        with open(path, "rb") as log:
+            whole = log.read()
+        for part in (2 * 4096, 10 * 4096, len(whole) // 2, len(whole) - 4096):
+            with open(path, "wb") as log:
+                log.write(whole[:part])
+            for words in (["stream", "export", "a"], ["publish", "a", "-p", "x"]):
+                done = i.run(*words)
+                assert done.returncode == 1 or part > len(whole) // 2, (part, done)
+                assert done.returncode in (0, 1), (part, done)
+                assert done.returncode == 0 or "damaged" in done.stderr, (part, done)
+        with open(path, "wb") as log:
+            log.write(whole)
+        assert len(i.cli("stream", "export", "a").splitlines()) == 2000
+
+
+def a_daemon_without_room_says_so_and_goes_on_when_there_is_some():
+    with Instance(LOCAL + stream("in", **TEXT) + stream("out", **TEXT) + PROCESSOR + copy("one")) as i:
+        i.publish("in", ["first"])
+        i.start()
+        i.read("out", 1)
+        i.wait_until_committed("one")
+        soft, hard = resource.prlimit(i.daemon.pid, resource.RLIMIT_FSIZE)
+        size = os.path.getsize(os.path.join(i.dir, "state", "local", "data.mdb"))
+        resource.prlimit(i.daemon.pid, resource.RLIMIT_FSIZE, (size, hard))
+        lines = ["%d " % n + "x" * 1000 for n in range(500)]
+        i.publish("in", lines)
+        i.wait_for("the daemon says what is wrong", lambda: "File too large" in i.logged())
+        assert i.daemon.poll() is None
+        resource.prlimit(i.daemon.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        i.wait_until_committed("one")
+        assert {r["payload"] for r in i.read_all("out")} == {"first", *lines}
+        assert i.stop() == 0
+
+
+OTHER = 65534  # nobody
+
+
+def as_root():
+    if os.geteuid() != 0:
+        raise Skip("only root can do this as somebody else")
+
+
+def what_root_makes_in_the_directory_of_a_daemon_is_the_daemons():
+    as_root()
+    with Instance(LOCAL + stream("in")) as i:
+        state = os.path.join(i.dir, "state")
+        os.mkdir(state, 0o700)
+        os.chown(state, OTHER, OTHER)
+        i.cli("stream", "seek", "in", "--group", "g", "--to", "latest", "--create")
+        i.cli("stream", "create", "extra", "--provider", "local")
+        made = [os.path.join(where, name) for where, folders, files in os.walk(state) for name in folders + files]
+        assert len(made) >= 8, made
+        assert {os.stat(path).st_uid for path in made} == {OTHER}, made
+
+
+def who_may_not_open_a_log_is_told_whose_it_is():
+    as_root()
+    with Instance(LOCAL + stream("in")) as i:
+        i.publish("in", ["a"])
+        os.chmod(i.dir, 0o755)
+        os.chmod(i.file, 0o644)
+        beside = dict(user=OTHER, group=OTHER, extra_groups=[])
+        done = i.run("stream", "status", "in", **beside)
+        assert done.returncode == 1 and "Permission denied; %s belongs to root" % os.path.join(
+            i.dir, "state") in done.stderr, done
+        assert payloads(i.read("in", 1)) == ["a"]
+
+
 def status_shows_partitions_groups_and_lag_and_seek_moves_them():
     with Instance(LOCAL + stream("in", partitions=2, **TEXT) + stream("out", **TEXT) + PROCESSOR +
                   copy("one")) as i:
@@ -302,6 +375,10 @@ main([two_daemons_with_two_groups_share_a_log,
       what_the_provider_refuses_is_named_by_its_lines,
       a_damaged_record_is_left_out_of_an_export_and_told,
       a_list_says_why_it_does_not_know,
+      a_log_that_was_cut_off_is_an_error_and_kills_nobody,
+      a_daemon_without_room_says_so_and_goes_on_when_there_is_some,
+      what_root_makes_in_the_directory_of_a_daemon_is_the_daemons,
+      who_may_not_open_a_log_is_told_whose_it_is,
       status_shows_partitions_groups_and_lag_and_seek_moves_them,
       deleting_keeps_the_records_unless_they_are_purged,
       a_stream_in_use_is_not_deleted,
