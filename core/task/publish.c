@@ -397,7 +397,7 @@ int
 rfl_task_can_stage(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
-	if (t->sealed)
+	if (t->sealed || t->suspended)
 		return 0;
 	return (g != NULL && rfl_open_may_stage(t, g)) ||
 	       (rfl_side_can_stage(t) && rfl_open_fits(t));
@@ -417,6 +417,8 @@ int
 rfl_task_is_staging(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
+	if (t->suspended)
+		return 0;
 	/* It takes no part in this one, or holds it until its position can go with it. */
 	if (!rfl_open_fits(t))
 		return must_go_on(t) || (g != NULL && has_begun(t, g));
@@ -445,7 +447,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 {
 	struct rfl_group *g;
 	size_t bytes = 0;
-	if (t->sealed)
+	if (t->sealed || t->suspended)
 		return 0;
 	while ((g = next_to_stage(t)) != NULL) {
 		struct rfl_pane *p;

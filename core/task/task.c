@@ -254,6 +254,8 @@ rfl_task_is_drained(const struct rfl_task *t)
 	const struct rfl_pane *p;
 	if (t->calls_open > 0)
 		return 0;
+	if (t->suspended)
+		return 1;
 	if (t->stopped)
 		return !rfl_task_is_staging(t);
 	if (!rfl_list_empty(&t->sides) && !rfl_task_is_exactly_once(t))
@@ -462,7 +464,7 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	int64_t now_ms = rfl_clock_wall_ms(t->spec->clock);
 	progress->moved = 0;
 	progress->next_ns = INT64_MAX;
-	if (t->abandoned)
+	if (t->abandoned || t->suspended)
 		return;
 	if (t->spec->conf->emit_empty && !rfl_task_has_event_time(t) && t->reading)
 		rfl_window_begin(t->window, now_ms);
@@ -636,6 +638,19 @@ rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p)
 		rfl_task_feed(t, p);
 }
 
+/* An early look is not missed; all others are called again from what is kept. */
+static void
+called_in_vain(struct rfl_task *t, struct rfl_pane *p)
+{
+	p->fault.code = 0;
+	if (p->is_early) {
+		rfl_pane_drop_outputs(p);
+		p->state = RFL_PANE_DONE;
+		return;
+	}
+	rfl_task_pane_waits(t, p);
+}
+
 void
 rfl_task_call_done(
 	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
@@ -648,6 +663,11 @@ rfl_task_call_done(
 	t->calls_open--;
 	if (t->abandoned)
 		return;
+	/* However it ended: what it said from here on was not taken. */
+	if (t->suspended) {
+		called_in_vain(t, p);
+		return;
+	}
 	struct riffle_error why = {0};
 	if (p->fault.code != 0) {
 		why = p->fault;

@@ -242,6 +242,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 		.max_outputs_bytes = 1 << 20,
 		.calls = 4,
 		.max_records = 10,
+		.keep = 1,
 	};
 	rfl_outlet_init(&b->outlet, &provider_ops, NULL, 0);
 	b->route = (struct rfl_route){.outlet = &b->outlet, .content_type = "text/plain"};
@@ -255,6 +256,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 		.settings = 42,
 		.routes = &b->route,
 		.memory_bytes = 1 << 24,
+		.position_chars = RFL_POSITION_TEXT_MAX,
 	};
 }
 
