@@ -603,6 +603,23 @@ rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p)
 }
 
 void
+rfl_task_publish_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	if (p->gives_up)
+		return;
+	p->gives_up = 1;
+	if (t->spec->conf->on_error.then == RFL_ON_ERROR_STOP) {
+		p->group->done--;
+		stop_at(t, p, err);
+		return;
+	}
+	rfl_log(RIFFLE_LOG_WARNING, "T008", t->spec->what,
+		"partition %d, window %" PRId64 ": %s; at most once it is not tried again",
+		t->partition, p->start_ms, err->text);
+	t->skipped++;
+}
+
+void
 rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);

@@ -242,6 +242,9 @@ int rfl_open_passes(const struct rfl_lane *lane, int64_t offset);
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);
+/* At most once: some of what it answered is written, so that it may not be called again. */
+void rfl_task_publish_failed(
+	struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* The call under way is in vain: it is cancelled, and failed by this once it is done. */
 void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
 void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);
