@@ -74,11 +74,15 @@ open_followers(struct rfl_processor *p, struct riffle_error *reterr)
 	return rc;
 }
 
-/* What the open transaction holds of it would be committed without its position: it is aborted. */
+/*
+ * What the open transaction holds of it would be committed without its position: it is aborted. Lanes that are
+ * lost may be somebody else's already: then nothing of the task counts any more.
+ */
 static void
-abandon(struct rfl_processor *p, struct rfl_task *t)
+take_away(struct rfl_processor *p, struct rfl_task *t, int is_lost)
 {
-	rfl_task_abandon(t);
+	if (is_lost || !rfl_task_suspend(t))
+		rfl_task_abandon(t);
 	if (p->txn_phase != RFL_TXN_OPEN || p->own_sink->outlet.txn_error.code != 0)
 		return;
 	rfl_err_retriable(&p->own_sink->outlet.txn_error, RIFFLE_E_CANCELLED,
@@ -99,7 +103,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 		l->state = RFL_LANE_RELEASING;
 		for (size_t k = 0; has_task && k < p->task_count; k++)
 			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)
-				abandon(p, p->tasks[k]);
+				take_away(p, p->tasks[k], ev->type == RIFFLE_EV_LOST);
 	}
 }
 
@@ -185,12 +189,13 @@ waiting_lane(struct rfl_processor *p, uint32_t input, int32_t partition, uint32_
 }
 
 static int
-start_lane(struct rfl_source *s, const struct rfl_source_lane *l, struct riffle_error *reterr)
+start_lane(struct rfl_source *s, const struct rfl_source_lane *l, int64_t offset,
+	struct riffle_error *reterr)
 {
 	const struct riffle_position from = {
 		.stream = l->stream,
 		.partition = l->partition,
-		.offset = l->offset,
+		.offset = offset,
 		.leader_epoch = l->leader_epoch,
 	};
 	return s->ops->source_start(s->source, &l->id, &from, 1, reterr);
@@ -225,15 +230,16 @@ make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reter
 		};
 	}
 	if (found == count) {
-		struct rfl_task *t =
-			rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
+		struct rfl_task *t = rfl_processor_take_warm(p, partition, lanes, metadata, count);
+		if (t == NULL)
+			t = rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
 		rfl_grow(&p->tasks, &p->task_room, p->task_count + 1, sizeof *p->tasks);
 		p->tasks[p->task_count++] = t;
 		for (size_t i = 0; i < count && rc >= 0; i++) {
 			struct rfl_source *s = &p->sources[lanes[i].source_index];
 			struct rfl_source_lane *l = rfl_source_lane(s, lanes[i].id);
 			l->state = RFL_LANE_STARTED;
-			rc = start_lane(s, l, reterr);
+			rc = start_lane(s, l, rfl_task_reads_from(t, i), reterr);
 		}
 	}
 	free(lanes);
@@ -256,7 +262,7 @@ rfl_processor_make_tasks(struct rfl_processor *p)
 	}
 }
 
-/* Tasks whose lanes were revoked go once their calls are done; then the lanes are given back. */
+/* Tasks whose lanes were revoked are set aside once their calls are done; then the lanes are given back. */
 void
 rfl_processor_release_lanes(struct rfl_processor *p)
 {
@@ -275,8 +281,11 @@ rfl_processor_release_lanes(struct rfl_processor *p)
 				busy = !rfl_task_is_idle(t);
 				if (busy)
 					break;
-				rfl_task_destroy(t);
 				p->tasks[n] = p->tasks[--p->task_count];
+				if (rfl_task_is_suspended(t))
+					rfl_processor_keep_warm(p, t);
+				else
+					rfl_task_destroy(t);
 				break;
 			}
 			if (busy)

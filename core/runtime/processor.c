@@ -16,6 +16,7 @@ begin_close(struct rfl_processor *p)
 {
 	for (size_t i = 0; i < p->task_count; i++)
 		rfl_task_abandon(p->tasks[i]);
+	rfl_processor_drop_warm(p);
 	rfl_processor_forget_streams(p);
 	p->phase = RFL_PHASE_TASKS;
 }

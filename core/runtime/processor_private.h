@@ -55,6 +55,8 @@ struct rfl_processor {
 
 	struct rfl_task **tasks;
 	size_t task_count, task_room;
+	struct rfl_task **warm; /* their partitions are away; idle */
+	size_t warm_count, warm_room;
 
 	int64_t last_commit_ns;
 	uint64_t commit_tag;   /* of the commit under way */
@@ -88,6 +90,13 @@ int rfl_processor_open_source(
 int rfl_processor_poll_sources(struct rfl_processor *p); /* 1 = something happened */
 void rfl_processor_make_tasks(struct rfl_processor *p);
 void rfl_processor_release_lanes(struct rfl_processor *p);
+
+/* warm.c */
+void rfl_processor_keep_warm(struct rfl_processor *p, struct rfl_task *t); /* suspended, and idle */
+/* The one that may go on with these lanes; NULL = there is none. */
+struct rfl_task *rfl_processor_take_warm(struct rfl_processor *p, int32_t partition,
+	const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count);
+void rfl_processor_drop_warm(struct rfl_processor *p);
 
 /* commit.c */
 int rfl_processor_commit(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns); /* 1 = moved */

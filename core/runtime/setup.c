@@ -146,6 +146,7 @@ rfl_processor_destroy(struct rfl_processor *p)
 	rfl_assert(p->phase == RFL_PHASE_CLOSED || p->phase == RFL_PHASE_IDLE);
 	RFL_RETIRE(p);
 	free(p->tasks);
+	free(p->warm);
 	free(p->sources);
 	free(p->source_inputs);
 	free(p->routes);

@@ -100,7 +100,8 @@ has_moved(const struct rfl_task *t)
 int
 rfl_task_can_commit(const struct rfl_task *t)
 {
-	if (t->committing || t->sealed || t->is_replaying || rfl_side_holds_commit(t))
+	if (t->committing || t->sealed || t->suspended || t->is_replaying ||
+		rfl_side_holds_commit(t))
 		return 0;
 	return has_moved(t) && rfl_open_fits(t);
 }

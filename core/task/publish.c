@@ -415,6 +415,8 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 	rfl_err_prefix(&err, "cannot publish");
 	if (p->state == RFL_PANE_CALLING) {
 		rfl_task_fault(p, &err);
+	} else if (p->state == RFL_PANE_DONE && rfl_task_is_at_most_once(t)) {
+		rfl_task_publish_failed(t, p, &err);
 	} else if (p->state == RFL_PANE_DONE) {
 		if (p->group != NULL)
 			p->group->done--;
@@ -456,7 +458,7 @@ int
 rfl_task_can_stage(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
-	if (t->sealed)
+	if (t->sealed || t->suspended)
 		return 0;
 	return (g != NULL && rfl_open_may_stage(t, g)) ||
 	       (rfl_side_can_stage(t) && rfl_open_fits(t));
@@ -476,6 +478,8 @@ int
 rfl_task_is_staging(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
+	if (t->suspended)
+		return 0;
 	/* It takes no part in this one, or holds it until its position can go with it. */
 	if (!rfl_open_fits(t))
 		return must_go_on(t) || (g != NULL && has_begun(t, g));
@@ -504,7 +508,7 @@ rfl_task_stage(struct rfl_task *t, int begin_more)
 {
 	struct rfl_group *g;
 	size_t bytes = 0;
-	if (t->sealed)
+	if (t->sealed || t->suspended)
 		return 0;
 	while ((g = next_to_stage(t)) != NULL) {
 		struct rfl_pane *p;

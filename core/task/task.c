@@ -254,6 +254,8 @@ rfl_task_is_drained(const struct rfl_task *t)
 	const struct rfl_pane *p;
 	if (t->calls_open > 0)
 		return 0;
+	if (t->suspended)
+		return 1;
 	if (t->stopped)
 		return !rfl_task_is_staging(t);
 	if (!rfl_list_empty(&t->sides) && !rfl_task_is_exactly_once(t))
@@ -462,7 +464,7 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	int64_t now_ms = rfl_clock_wall_ms(t->spec->clock);
 	progress->moved = 0;
 	progress->next_ns = INT64_MAX;
-	if (t->abandoned)
+	if (t->abandoned || t->suspended)
 		return;
 	if (t->spec->conf->emit_empty && !rfl_task_has_event_time(t) && t->reading)
 		rfl_window_begin(t->window, now_ms);
@@ -601,6 +603,23 @@ rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p)
 }
 
 void
+rfl_task_publish_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	if (p->gives_up)
+		return;
+	p->gives_up = 1;
+	if (t->spec->conf->on_error.then == RFL_ON_ERROR_STOP) {
+		p->group->done--;
+		stop_at(t, p, err);
+		return;
+	}
+	rfl_log(RIFFLE_LOG_WARNING, "T008", t->spec->what,
+		"partition %d, window %" PRId64 ": %s; at most once it is not tried again",
+		t->partition, p->start_ms, err->text);
+	t->skipped++;
+}
+
+void
 rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b)
 {
 	RFL_CHECK(t, RFL_TASK_MAGIC);
@@ -636,6 +655,19 @@ rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p)
 		rfl_task_feed(t, p);
 }
 
+/* An early look is not missed; all others are called again from what is kept. */
+static void
+called_in_vain(struct rfl_task *t, struct rfl_pane *p)
+{
+	p->fault.code = 0;
+	if (p->is_early) {
+		rfl_pane_drop_outputs(p);
+		p->state = RFL_PANE_DONE;
+		return;
+	}
+	rfl_task_pane_waits(t, p);
+}
+
 void
 rfl_task_call_done(
 	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
@@ -648,6 +680,11 @@ rfl_task_call_done(
 	t->calls_open--;
 	if (t->abandoned)
 		return;
+	/* However it ended: what it said from here on was not taken. */
+	if (t->suspended) {
+		called_in_vain(t, p);
+		return;
+	}
 	struct riffle_error why = {0};
 	if (p->fault.code != 0) {
 		why = p->fault;

@@ -83,6 +83,21 @@ int rfl_task_is_drained(
 /* Everything is dropped; calls are cancelled. Idle once the last of them is done. */
 void rfl_task_abandon(struct rfl_task *t);
 int rfl_task_is_idle(const struct rfl_task *t);
+/*
+ * Its lanes are revoked: 1 = it keeps what it has read and does nothing any more, not even to commit, until it
+ * is resumed or abandoned; 0 = it cannot. Its calls are cancelled: it is set aside once it is idle.
+ */
+int rfl_task_suspend(struct rfl_task *t);
+int rfl_task_is_suspended(const struct rfl_task *t); /* and still worth keeping */
+/*
+ * Its partition came back, with these positions: 1 = they are its own, it goes on with these lanes; 0 = it
+ * is to be abandoned, and another made of them.
+ */
+int rfl_task_resume(struct rfl_task *t, const struct rfl_task_lane *lanes,
+	const struct riffle_bytes *metadata, size_t lane_count);
+/* The offset from which its source has to go on. */
+int64_t rfl_task_reads_from(const struct rfl_task *t, size_t lane);
+size_t rfl_task_bytes(const struct rfl_task *t); /* what it holds in memory */
 void rfl_task_stop(
 	struct rfl_task *t, const char *why); /* by policy: reads no more, keeps its lanes */
 /* Stopped, and nothing of it can be committed any more either. */

@@ -4,7 +4,7 @@
  * A record's way: a lane's batch passes the door (door.c), is copied into the store, enters its windows
  * in the order of time over all lanes (admit.c), moves the watermark (watermark.c). Windows that are over
  * become panes in groups (fire.c), are called (task.c), publish what the function answered (publish.c).
- * What may be committed then is in commit.c. Late records and dead letters take the side way (side.c).
+ * What may be committed then is in commit.c; what stays of a task without lanes in warm.c. Late records and dead letters take the side way (side.c).
  */
 #ifndef RFL_TASK_TASK_PRIVATE_H
 #define RFL_TASK_TASK_PRIVATE_H
@@ -111,6 +111,7 @@ struct rfl_task {
 	int draining; /* no further attempts: what failed is read again at the next start */
 	int stopped, abandoned, committing;
 	int sealed; /* stages and commits nothing any more */
+	int suspended;
 	char *why;
 	uint64_t records_in, records_out, windows_done, retries, refused, late, late_in_part;
 	uint64_t dead_letters, skipped, empty, commits;
@@ -167,7 +168,6 @@ void rfl_watermark_tick(struct rfl_task *t, int64_t now_ns, int64_t now_ms, int6
 
 /* admit.c: reads the lanes once round. Returns how many records entered. */
 uint32_t rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms);
-size_t rfl_task_bytes(const struct rfl_task *t);
 
 /* fire.c: windows that are over become panes. 1 = some did. */
 int rfl_task_fire(struct rfl_task *t);
@@ -242,6 +242,9 @@ int rfl_open_passes(const struct rfl_lane *lane, int64_t offset);
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);
+/* At most once: some of what it answered is written, so that it may not be called again. */
+void rfl_task_publish_failed(
+	struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* The call under way is in vain: it is cancelled, and failed by this once it is done. */
 void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
 void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);

@@ -172,6 +172,45 @@ judge_again(struct world *w, struct m_lane *l)
 	}
 }
 
+static void
+drop_warm(struct m_task *t)
+{
+	if (t->warm == NULL)
+		return;
+	rfl_task_abandon(t->warm);
+	rfl_task_destroy(t->warm);
+	t->warm = NULL;
+}
+
+/* Lanes come back to a task that was set aside: 1 = it goes on. */
+static int
+resume(struct m_task *t, const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata)
+{
+	struct world *w = t->at->w;
+	struct rfl_task_view v;
+	if (t->warm == NULL)
+		return 0;
+	if (!rfl_task_resume(t->warm, lanes, metadata, (size_t)w->input_count)) {
+		m_trace(w, "    somebody else went on");
+		drop_warm(t);
+		return 0;
+	}
+	m_trace(w, "    it goes on from memory");
+	t->task = t->warm;
+	t->warm = NULL;
+	for (int i = 0; i < w->input_count; i++) {
+		struct m_lane *l = m_lane(w, i, t->partition);
+		t->next[i] = m_place(l, rfl_task_reads_from(t->task, (size_t)i));
+		for (int k = 0; k < l->count; k++) {
+			l->list[k].is_late = t->finals[i][k].is_late;
+			l->list[k].closed_ms = t->finals[i][k].closed_ms;
+		}
+	}
+	rfl_task_view(t->task, &v);
+	look(t, &v);
+	return 1;
+}
+
 void
 m_task_open(struct m_instance *at, int partition)
 {
@@ -182,8 +221,6 @@ m_task_open(struct m_instance *at, int partition)
 	int has_frontier = w->settings.has_event_time && w->settings.shape >= REF_TUMBLING;
 	struct rfl_task_view v;
 	m_trace(w, "  instance %d takes task %d", (int)(at - w->instances), partition);
-	ref_start(&t->ref, &w->settings, w->input_count);
-	t->watermark_ms = INT64_MIN;
 	for (int i = 0; i < w->input_count; i++) {
 		struct m_lane *l = m_lane(w, i, partition);
 		lanes[i] = (struct rfl_task_lane){.ops = &m_provider_ops,
@@ -194,6 +231,13 @@ m_task_open(struct m_instance *at, int partition)
 			.partition = partition,
 			.low = l->committed};
 		metadata[i] = (struct riffle_bytes){l->metadata, strlen(l->metadata)};
+	}
+	if (resume(t, lanes, metadata))
+		return;
+	ref_start(&t->ref, &w->settings, w->input_count);
+	t->watermark_ms = INT64_MIN;
+	for (int i = 0; i < w->input_count; i++) {
+		struct m_lane *l = m_lane(w, i, partition);
 		t->next[i] = m_place(l, l->committed);
 		if (has_frontier && metadata[i].len > 0)
 			ref_restore(&t->ref, i, l->committed_hw, l->committed_frontier,
@@ -267,6 +311,28 @@ m_task_close(struct m_task *t)
 	t->task = NULL;
 }
 
+/* Its lanes are revoked: it is set aside, or goes. */
+static void
+revoke(struct m_task *t)
+{
+	struct world *w = t->at->w;
+	if (!rfl_task_suspend(t->task)) {
+		m_task_close(t);
+		return;
+	}
+	while (!rfl_task_is_idle(t->task))
+		if (!m_deliver(w))
+			m_fail(w, "a call that was cancelled does not end");
+	t->warm = t->task;
+	t->task = NULL;
+	for (int i = 0; i < w->input_count; i++) {
+		const struct m_lane *l = m_lane(w, i, t->partition);
+		for (int k = 0; k < l->count; k++)
+			t->finals[i][k] =
+				(struct m_final){l->list[k].is_late, l->list[k].closed_ms};
+	}
+}
+
 static void
 forget_process(void)
 {
@@ -278,9 +344,11 @@ forget_process(void)
 void
 m_instance_close(struct m_instance *at)
 {
-	for (int p = 0; p < at->w->partition_count; p++)
+	for (int p = 0; p < at->w->partition_count; p++) {
+		drop_warm(&at->tasks[p]);
 		if (at->tasks[p].task != NULL)
 			m_task_close(&at->tasks[p]);
+	}
 	rfl_outlet_fini(&at->outlet);
 	m_drop_all(&at->pending);
 	forget_process();
@@ -608,6 +676,7 @@ m_crash(struct m_instance *at)
 	forget_process();
 	for (int p = 0; p < w->partition_count; p++) {
 		had[p] = at->tasks[p].task != NULL;
+		drop_warm(&at->tasks[p]);
 		if (had[p])
 			m_task_close(&at->tasks[p]);
 	}
@@ -652,14 +721,19 @@ m_stop(struct m_instance *at)
 	m_crash(at);
 }
 
-/* A revoked task goes as it is; a transaction that holds something of it is aborted before. */
+/*
+ * A revoked task is set aside as it is; a transaction that holds something of it is aborted before. Its lanes may
+ * come back to where they were.
+ */
 void
 m_move(struct world *w, int partition, struct m_instance *to)
 {
 	struct m_instance *from = to == &w->instances[0] ? &w->instances[1] : &w->instances[0];
 	if (from->tasks[partition].task == NULL)
+		from = to;
+	if (from->tasks[partition].task == NULL)
 		return;
-	m_trace(w, "  task %d moves", partition);
+	m_trace(w, "  task %d is revoked", partition);
 	w->crashes++;
 	if (from->txn == M_TXN_OPEN) {
 		abort_transaction(from);
@@ -672,6 +746,6 @@ m_move(struct world *w, int partition, struct m_instance *to)
 		from->txn = M_TXN_NONE;
 		end_commit(from, is_committed);
 	}
-	m_task_close(&from->tasks[partition]);
+	revoke(&from->tasks[partition]);
 	m_task_open(to, partition);
 }

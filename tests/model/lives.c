@@ -166,7 +166,7 @@ step(struct world *w)
 			m_stop(at);
 		break;
 	default:
-		if (w->instance_count > 1 && m_chance(w, 2))
+		if (m_chance(w, 2))
 			m_move(w, m_below(w, w->partition_count), at);
 		break;
 	}

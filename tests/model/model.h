@@ -91,6 +91,12 @@ struct m_task {
 	int next[M_INPUTS]; /* the record to read next, by input */
 	int64_t watermark_ms;
 	struct ref ref;
+	/* What stays of one that was revoked, and what its records counted as then. */
+	struct rfl_task *warm;
+	struct m_final {
+		int is_late;
+		int64_t closed_ms;
+	} finals[M_INPUTS][M_RECORDS];
 };
 
 enum m_txn { M_TXN_NONE, M_TXN_OPEN, M_TXN_ENDING };

@@ -118,7 +118,7 @@ set_policy(struct world *w, uint64_t *r)
 	w->answers_late = below(r, 3) == 0;
 	w->answers_in_parts = below(r, 3) == 0;
 	w->takes_little = below(r, 4) == 0;
-	w->refuses = below(r, 4) == 0 && c->guarantee != RFL_AT_MOST_ONCE;
+	w->refuses = below(r, 4) == 0;
 	w->poll_most = 1 + (uint32_t)below(r, 8);
 	/* Small enough to be met, with a file behind it. */
 	int is_small = below(r, 16) == 0;

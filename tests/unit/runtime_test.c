@@ -5,9 +5,10 @@
 #include "base/mem.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
-#include "runtime/processor.h"
+#include "runtime/processor_private.h"
 #include "runtime/sink.h"
 #include "runtime/worker.h"
+#include "wire/tuple.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static int event_count[2], opened, sources_open, sinks_open, txns_open, lane_sta
 static int is_staging;
 static char staged[1024];
 static struct riffle_lane lanes[LANES];
+static char metadata[LANES][65]; /* as it was committed */
 static int object[2];
 
 /* The script: outcomes of the next commits, 0 = well. */
@@ -136,6 +138,7 @@ apply_positions(const struct riffle_position *positions, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		assert_int_equal(positions[i].metadata.len, 64);
 		committed[positions[i].partition] = positions[i].offset;
+		memcpy(metadata[positions[i].partition], positions[i].metadata.ptr, 64);
 	}
 }
 
@@ -457,13 +460,14 @@ struct bed {
 };
 
 static void
-start(struct bed *b, enum rfl_guarantee guarantee)
+start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_conf *window)
 {
 	const struct riffle_config config = {.size = sizeof config, .name = word_x};
 	struct riffle_error err;
 	memset(b, 0, sizeof *b);
 	memset(log_end, 0, sizeof log_end);
 	memset(committed, 0, sizeof committed);
+	memset(metadata, 0, sizeof metadata);
 	memset(event_count, 0, sizeof event_count);
 	written[0] = '\0';
 	commit_fails = txn_result = txn_applies = hang = opened = calls_cancelled = is_staging = 0;
@@ -483,7 +487,8 @@ start(struct bed *b, enum rfl_guarantee guarantee)
 		.input_count = 1,
 		.outputs = &b->output,
 		.output_count = 1,
-		.window = {.kind = RFL_WINDOW_NONE, .canonical = canonical},
+		.window = *window,
+		.keep = 1,
 		.guarantee = guarantee,
 		.max_outputs_bytes = 1 << 20,
 		.calls = 4,
@@ -504,6 +509,13 @@ start(struct bed *b, enum rfl_guarantee guarantee)
 		.destination_providers = &b->broker};
 	b->p = rfl_processor_create(&setup, &b->worker);
 	rfl_worker_add(&b->worker, b->p);
+}
+
+static void
+start(struct bed *b, enum rfl_guarantee guarantee)
+{
+	const struct rfl_window_conf none = {.kind = RFL_WINDOW_NONE, .canonical = canonical};
+	start_with(b, guarantee, &none);
 }
 
 static void
@@ -830,6 +842,112 @@ test_outputs_of_a_revoked_task_are_not_committed(void **state)
 	finish(&b);
 }
 
+static void
+lane_event(uint32_t type, uint32_t lane)
+{
+	lanes[lane].committed = (struct riffle_position){.partition = (int32_t)lane,
+		.offset = committed[lane],
+		.metadata = {metadata[lane], strlen(metadata[lane])}};
+	queue(0, (struct riffle_event){.type = type,
+			 .lanes = &lanes[lane],
+			 .lane_count = 1,
+			 .lane_size = sizeof lanes[0]});
+}
+
+/* Lane 1 has one window that is committed and one with two records; then it is taken away. */
+static void
+start_and_lose_lane(struct bed *b, enum rfl_guarantee guarantee, uint32_t how)
+{
+	static const struct rfl_window_conf count = {
+		.kind = RFL_WINDOW_COUNT, .count = 3, .canonical = canonical};
+	start_with(b, guarantee, &count);
+	log_end[1] = 5;
+	settle(b);
+	for (int i = 0; i < 30 && committed[1] == 0; i++)
+		advance(b, 100);
+	assert_string_equal(written, "1.0 1.1 1.2 ");
+	assert_int_equal(committed[1], 3);
+	assert_int_equal(reading[1], 5);
+	lane_event(how, 1);
+	settle(b);
+	assert_false(lane_started[1]);
+}
+
+static void
+test_a_task_whose_lane_comes_back_goes_on(void **state)
+{
+	(void)state;
+	static const enum rfl_guarantee all[] = {RFL_AT_LEAST_ONCE, RFL_EXACTLY_ONCE};
+	for (size_t i = 0; i < 2; i++) {
+		struct bed b;
+		start_and_lose_lane(&b, all[i], RIFFLE_EV_REVOKED);
+		reading[1] = -1;
+		lane_event(RIFFLE_EV_ASSIGNED, 1);
+		settle(&b);
+		/* What it had read is not read again. */
+		assert_int_equal(reading[1], 5);
+		log_end[1] = 6;
+		for (int k = 0; k < 30 && committed[1] == 3; k++)
+			advance(&b, 100);
+		assert_string_equal(written, "1.0 1.1 1.2 1.3 1.4 1.5 ");
+		assert_int_equal(committed[1], 6);
+		finish(&b);
+	}
+}
+
+static void
+test_a_task_that_another_went_on_with_is_made_anew(void **state)
+{
+	(void)state;
+	struct bed b;
+	start_and_lose_lane(&b, RFL_AT_LEAST_ONCE, RIFFLE_EV_REVOKED);
+	struct rfl_tuple t;
+	struct riffle_error err;
+	assert_int_equal(
+		rfl_tuple_decode((struct riffle_bytes){metadata[1], 64}, &t, &err), RIFFLE_OK);
+	t.seq++;
+	t.hw = committed[1] = 4;
+	rfl_tuple_encode(&t, metadata[1]);
+	lane_event(RIFFLE_EV_ASSIGNED, 1);
+	log_end[1] = 7;
+	settle(&b);
+	assert_string_equal(written, "1.0 1.1 1.2 1.4 1.5 1.6 ");
+	finish(&b);
+}
+
+static void
+test_a_task_whose_lane_was_lost_is_made_anew(void **state)
+{
+	(void)state;
+	struct bed b;
+	start_and_lose_lane(&b, RFL_AT_LEAST_ONCE, RIFFLE_EV_LOST);
+	reading[1] = -1;
+	log_end[1] = 3;
+	lane_event(RIFFLE_EV_ASSIGNED, 1);
+	settle(&b);
+	assert_int_equal(reading[1], 3);
+	log_end[1] = 6;
+	settle(&b);
+	assert_string_equal(written, "1.0 1.1 1.2 1.3 1.4 1.5 ");
+	finish(&b);
+}
+
+static void
+test_tasks_set_aside_keep_to_the_memory_of_one(void **state)
+{
+	(void)state;
+	struct bed b;
+	start_and_lose_lane(&b, RFL_AT_LEAST_ONCE, RIFFLE_EV_REVOKED);
+	assert_int_equal(b.p->warm_count, 1);
+	b.p->task_spec.memory_bytes = 1;
+	lane_event(RIFFLE_EV_REVOKED, 0);
+	settle(&b);
+	/* What went last, and holds nothing. */
+	assert_int_equal(b.p->warm_count, 1);
+	assert_int_equal(rfl_task_lane(b.p->warm[0], 0)->partition, 0);
+	finish(&b);
+}
+
 int
 main(void)
 {
@@ -847,6 +965,10 @@ main(void)
 		cmocka_unit_test(test_a_confused_invoker_loses_no_window),
 		cmocka_unit_test(test_a_revoked_lane_is_given_back),
 		cmocka_unit_test(test_outputs_of_a_revoked_task_are_not_committed),
+		cmocka_unit_test(test_a_task_whose_lane_comes_back_goes_on),
+		cmocka_unit_test(test_a_task_that_another_went_on_with_is_made_anew),
+		cmocka_unit_test(test_a_task_whose_lane_was_lost_is_made_anew),
+		cmocka_unit_test(test_tasks_set_aside_keep_to_the_memory_of_one),
 	};
 	return RUN("runtime", tests);
 }

@@ -242,6 +242,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 		.max_outputs_bytes = 1 << 20,
 		.calls = 4,
 		.max_records = 10,
+		.keep = 1,
 	};
 	rfl_outlet_init(&b->outlet, &provider_ops, NULL, 0);
 	b->route = (struct rfl_route){.outlet = &b->outlet, .content_type = "text/plain"};
@@ -255,6 +256,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 		.settings = 42,
 		.routes = &b->route,
 		.memory_bytes = 1 << 24,
+		.position_chars = RFL_POSITION_TEXT_MAX,
 	};
 }
 
@@ -439,6 +441,37 @@ test_position_waits_for_the_acknowledgement(void **state)
 	settle_down(&b);
 	assert_int_equal(commit(&b, &t), 2);
 	bed_end(&b);
+}
+
+/* Some of what it answered may be written: at most once it is not called again for the rest. */
+static void
+test_at_most_once_refused_outputs_are_not_made_again(void **state)
+{
+	(void)state;
+	static const enum rfl_final_action all[] = {RFL_ON_ERROR_SKIP, RFL_ON_ERROR_STOP};
+	for (size_t i = 0; i < 2; i++) {
+		struct bed b;
+		struct rfl_tuple t;
+		struct rfl_task_progress p;
+		struct rfl_task_view v;
+		bed_set(&b, RFL_SHAPE_NONE, 0, 0);
+		b.conf.guarantee = RFL_AT_MOST_ONCE;
+		b.conf.on_error.then = all[i];
+		bed_start(&b, 0, NULL);
+		lane_end = 2;
+		settle_down(&b);
+		assert_int_equal(commit(&b, &t), 2);
+		rfl_task_run(b.task, &p);
+		deliver(&b);
+		acknowledge(&b, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE);
+		for (int k = 0; k < 10; k++)
+			advance(&b, 150);
+		assert_int_equal(calls_begun, 1);
+		rfl_task_view(b.task, &v);
+		assert_int_equal(v.skipped, all[i] == RFL_ON_ERROR_SKIP);
+		assert_int_equal(v.stopped, all[i] == RFL_ON_ERROR_STOP);
+		bed_end(&b);
+	}
 }
 
 static void
@@ -862,6 +895,7 @@ main(void)
 		cmocka_unit_test(test_count_cuts_exactly),
 		cmocka_unit_test(test_none_takes_what_a_poll_brings),
 		cmocka_unit_test(test_position_waits_for_the_acknowledgement),
+		cmocka_unit_test(test_at_most_once_refused_outputs_are_not_made_again),
 		cmocka_unit_test(test_failed_call_is_tried_again_then_stops),
 		cmocka_unit_test(test_what_cannot_change_is_not_tried_again),
 		cmocka_unit_test(test_output_out_of_range_fails_the_call),
