@@ -7,13 +7,16 @@ import subprocess
 import threading
 import time
 
-from kafka_rig import TOOL, Broker, free_port, instance, run, runtime
-from rig import LOCAL, Instance, main, section, stream
+from kafka_proxy import FETCH, Proxy
+from kafka_rig import TOOL, Broker, behind, far, free_port, instance, provider, run, runtime
+from rig import BUILD, LOCAL, Instance, main, section, stream
 
 TEXT = {"content_type": "text/plain", "provider": "franz"}
 PASS = section("function echo", {"invoker": "passthrough"})
 SHORT = {"rdkafka.session.timeout.ms": "1000", "rdkafka.heartbeat.interval.ms": "200", "request-timeout": "2s"}
-broker = None
+# A quota is of the last three seconds, not eleven.
+QUOTAS = "quota.window.num=3\n"
+broker = proxy = None
 
 
 def copy(name="copy", **keys):
@@ -140,6 +143,117 @@ def a4_a_broker_that_restarts_again_and_again():
         judge(space + "_out", numbers(0, 1000 * rounds), ordered=True)
 
 
+def a7_a_network_that_is_parted():
+    """Cut off in both directions, then of the replies only; who is left takes over, and nothing comes twice."""
+    space = broker.name()
+    text = streams(partitions=2) + copy(guarantee="exactly-once")
+    keys = {**SHORT, "rdkafka.transaction.timeout.ms": "2000"}
+    with instance(broker, space, text, {"instance": "near"}, keys) as near, \
+            instance(broker, space, text, {"instance": "far"}, {**keys, **far(proxy)}) as distant:
+        count = 0
+
+        def more():
+            nonlocal count
+            near.publish("in", numbers(count, count + 500))
+            count += 500
+
+        def have(i, tasks):
+            i.wait_for("it has %d tasks" % tasks, lambda: up(i) and len(i.status("copy")["tasks"]) == tasks)
+
+        near.start()
+        distant.start()
+        have(near, 1)
+        have(distant, 1)
+        for cut in ({}, {"up": False}):
+            more()
+            proxy.stall(**cut)
+            more()
+            have(near, 2)
+            more()
+            committed_all(near, space, partitions=2)
+            proxy.heal()
+            begin = time.monotonic()
+            have(near, 1)
+            have(distant, 1)
+            more()
+            committed_all(near, space, partitions=2)
+            seconds = time.monotonic() - begin
+            print("# shared again %.1f s after the network was" % seconds)
+            assert seconds < 10, seconds
+        seen = collections.Counter(r.value for r in broker.consume(space + "_out"))
+        assert seen == collections.Counter(numbers(0, count)), (len(seen), count, seen.most_common(3))
+
+
+def a8_a_slow_broker_is_not_idle():
+    """Two inputs that come in pieces over a round trip of 2 s and 64 kbit/s: none is thought to have no more."""
+    space = broker.name()
+    text = {"content_type": "application/json", "provider": "franz", "encoding": "raw"}
+    ini = (stream("left", **text) + stream("right", **text) + stream("out", **text) + PASS +
+           section("processor join", {
+               "function": "echo", "input": "left@earliest, right@earliest", "output": "out", "window": "tumbling 10s",
+               "time": "json:t", "max-disorder": "0s", "idle-after": "200ms", "close-after-idle": "1s",
+               "late": "stop", "delivery": "at-close"}))
+    keys = {"rdkafka.fetch.message.max.bytes": "5000", **far(proxy)}
+    with instance(broker, space, ini, provider_keys=keys) as i:
+        for name in ("left", "right"):
+            i.publish(name, ['{"t": %d, "x": "%s"}' % (1000 * n, name * 20) for n in range(50)])
+        gate = proxy.hold(FETCH)
+        i.start()
+        i.wait_for("it is about to read", lambda: len(i.status("join")["tasks"]) == 1)
+        proxy.delay_s, proxy.bytes_per_s = 1, 8000
+        gate.set()
+        i.wait_for("all is out", lambda: broker.ends(space + "_out")[1] == 100, limit=60)
+        proxy.heal()
+        times = [int(r.value.split()[1].rstrip(",")) for r in broker.consume(space + "_out")]
+        windows = [t // 10000 for t in times]
+        assert windows == sorted(windows), windows
+
+
+def a8_what_a_slow_broker_does_not_take_is_not_read():
+    space = broker.name()
+    text = {"content_type": "text/plain", "encoding": "raw"}
+    ini = (provider(broker, "slow", **{"buffer": "1MiB", **far(proxy)}) + stream("in", provider="franz", **text) +
+           stream("out", provider="slow", **text) + PASS + copy())
+    with instance(broker, space, ini, provider_keys={"prefetch": "2MiB"}) as i:
+        broker.tool("create", space + "_in", 1)
+        broker.produce(space + "_in", input=("x" * 1000 + "\n") * 40000)
+        i.start(ready=False)
+        i.wait_for("it runs", lambda: up(i) and i.status("copy")["state"] == "running")
+        proxy.bytes_per_s = 8000
+        time.sleep(3)
+        lane = i.task("copy")["lanes"][0]
+        with open("/proc/%d/status" % i.daemon.pid) as status:
+            peak = [line for line in status if line.startswith("VmHWM")][0]
+        print("# read %d of 40000; %s" % (lane["position"], peak))
+        proxy.heal()
+        committed_all(i, space)
+        assert len(broker.consume(space + "_out")) == 40000
+
+
+def a18_quotas_slow_down_and_do_no_more():
+    space = broker.name()
+    home = os.environ.get("RIFFLE_KAFKA", os.path.join(BUILD, "kafka"))
+    run("java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(home, "libs/*"), "kafka.admin.ConfigCommand",
+        "--bootstrap-server", broker.servers, "--alter", "--entity-type", "clients", "--entity-name", "poor",
+        "--add-config", "consumer_byte_rate=100000,producer_byte_rate=100000")
+    with instance(broker, space, streams(encoding="raw") + copy(),
+                  provider_keys={**SHORT, "rdkafka.client.id": "poor"}) as i:
+        i.start()
+        i.wait_for("it reads", lambda: len(i.status("copy")["tasks"]) == 1)
+        before = broker.logged().count("rebalance group %s.copy" % space)
+        begin = time.monotonic()
+        # In batches that a quota of three seconds lets through at all.
+        broker.produce(space + "_in", "-X", "batch.size=20000",
+                       input="".join("%d %s\n" % (n, "x" * 1000) for n in range(500)))
+        committed_all(i, space)
+        seconds = time.monotonic() - begin
+        print("# 0.5 MB in %.1f s" % seconds)
+        assert seconds > 1, "nothing was slowed down"
+        assert broker.logged().count("rebalance group %s.copy" % space) == before
+        assert "opened again" not in i.logged(), i.logged()
+        assert [int(r.value.split()[0]) for r in broker.consume(space + "_out")] == list(range(500))
+
+
 def a10_a_topic_that_is_removed_and_made_anew():
     space = broker.name()
     with instance(broker, space, streams() + copy(), provider_keys=SHORT) as i:
@@ -154,6 +268,24 @@ def a10_a_topic_that_is_removed_and_made_anew():
         i.start()
         i.wait_for("it is told", lambda: i.logged().count("has no committed positions") == told + 1)
         i.wait_for("it is read", lambda: broker.consume(space + "_out")[-1].value == "anew")
+
+
+def an_input_that_cannot_be_read_again_is_refused():
+    """Compacted under exactly-once, or kept for less time than a window lasts: with the numbers."""
+    space = broker.name()
+    broker.tool("create", space + "_in", 1, "cleanup.policy=compact", "retention.ms=-1")
+    broker.tool("create", space + "_brief", 1, "retention.ms=60000")
+    text = streams() + stream("brief", **TEXT) + copy() + copy("strict", guarantee="exactly-once") + \
+        copy("long", input="brief@earliest", window="tumbling 90s")
+    with instance(broker, space, text) as i:
+        i.start(ready=False)
+        for name, why in (("strict", "stream in is compacted: exactly-once needs every record to be there when it is "
+                                     "read again"),
+                          ("long", "stream brief keeps records for 60000ms, shorter than the window of 90000ms")):
+            i.wait_for(why, lambda: up(i) and why in (i.status(name)["why"] or ""))
+            assert not i.status(name)["tasks"], i.status(name)
+        i.wait_for("at least once it is read", lambda: i.status("copy")["state"] == "running")
+        assert "stream in is compacted: reading again may lack records" in i.logged(), i.logged()
 
 
 def a10_a_log_that_is_shorter_than_what_is_committed():
@@ -315,10 +447,12 @@ def a15_certificates_and_passwords_that_do_not_do():
             assert done.returncode == 1 and words in done.stderr, (words, done.stderr)
 
 
-with Broker() as broker:
+with Proxy() as proxy, Broker(extra=behind(proxy, QUOTAS)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [a1_a_broker_that_is_down_at_the_start, a2_a_name_that_leads_nowhere_and_a_port_that_speaks_http,
              a3_a_broker_that_is_away_longer_than_every_time_out, a4_a_broker_that_restarts_again_and_again,
+             a7_a_network_that_is_parted, a8_a_slow_broker_is_not_idle, a8_what_a_slow_broker_does_not_take_is_not_read,
+             a18_quotas_slow_down_and_do_no_more, an_input_that_cannot_be_read_again_is_refused,
              a10_a_topic_that_is_removed_and_made_anew, a10_a_log_that_is_shorter_than_what_is_committed,
              a11_partitions_that_are_added,
              a12_records_that_are_needed_and_gone, a13_positions_that_expired, a17_a_record_that_is_too_large,

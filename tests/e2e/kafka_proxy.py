@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 
-PRODUCE, HEARTBEAT, END_TXN, TXN_OFFSETS = 0, 12, 26, 28
+PRODUCE, FETCH, HEARTBEAT, END_TXN, TXN_OFFSETS = 0, 1, 12, 26, 28
 
 
 class Proxy:

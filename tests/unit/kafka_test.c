@@ -292,6 +292,70 @@ a_slow_broker_is_not_taken_for_idleness(void **state)
 	close_bed(&b);
 }
 
+/* Would the host take the lane for one that has no more? */
+static int
+is_at_end(const struct bed *b, uint32_t partition)
+{
+	struct riffle_lane_state at = {.size = sizeof at};
+	assert_int_equal(ops->lane_state(b->source, b->lanes[partition], &at), RIFFLE_OK);
+	return at.flags == 0 && at.position >= at.log_end && at.as_of_ns > 0 &&
+	       now_ns(NULL) - at.as_of_ns <= INT64_C(3000000000);
+}
+
+static void
+serve_for(struct bed *b, int ms)
+{
+	int64_t end = now_ns(NULL) + ms * INT64_C(1000000);
+	while (now_ns(NULL) < end) {
+		b->ev = (struct riffle_event){.size = sizeof b->ev};
+		ops->source_poll(b->source, &b->ev);
+		poll(NULL, 0, 5);
+	}
+}
+
+static int
+both_are_at_end(void *ctx)
+{
+	struct bed *b = ctx;
+	serve_for(b, 5);
+	return is_at_end(b, 0) && is_at_end(b, 1);
+}
+
+static int
+only_the_second_is_at_end(void *ctx)
+{
+	struct bed *b = ctx;
+	serve_for(b, 5);
+	return !is_at_end(b, 0) && is_at_end(b, 1);
+}
+
+/* A8: a partition whose leader is away has not come to its end, however long nothing comes. */
+static void
+a_lane_without_a_leader_is_not_taken_for_idle(void **state)
+{
+	struct bed b;
+	(void)state;
+	property("topic.metadata.refresh.interval.ms", "300");
+	open_bed(&b, 2);
+	open_sink(&b);
+	rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 1);
+	rd_kafka_mock_partition_set_leader(mock, b.topic, 1, 2);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	read_numbers(&b, 0, 0, 10);
+	assert_true(eventually(both_are_at_end, &b));
+	rd_kafka_mock_partition_set_leader(mock, b.topic, 0, -1);
+	assert_true(eventually(only_the_second_is_at_end, &b));
+	for (int i = 0; i < 40; i++) {
+		serve_for(&b, 100);
+		assert_false(is_at_end(&b, 0));
+	}
+	rd_kafka_mock_partition_set_leader(mock, b.topic, 0, 3);
+	assert_true(eventually(both_are_at_end, &b));
+	close_bed(&b);
+}
+
 /* A19: a topic that nobody knows for a while. */
 static void
 a_topic_that_is_unknown_for_a_while_loses_nothing(void **state)
@@ -462,6 +526,7 @@ main(void)
 		cmocka_unit_test(errors_that_pass_do_not_lose_or_reorder),
 		cmocka_unit_test(a_leader_that_moves_does_not_lose_or_reorder),
 		cmocka_unit_test(a_slow_broker_is_not_taken_for_idleness),
+		cmocka_unit_test(a_lane_without_a_leader_is_not_taken_for_idle),
 		cmocka_unit_test(a_topic_that_is_unknown_for_a_while_loses_nothing),
 		cmocka_unit_test(a_write_that_is_denied_is_told_and_not_tried_again),
 		cmocka_unit_test(a_commit_survives_another_coordinator_and_a_lost_member),
