@@ -50,7 +50,6 @@ new_headers(long number)
 static void
 load(char **a)
 {
-	int is_plain = a[3] != NULL;
 	rd_kafka_t *rk = producer(a[0]);
 	long count = atol(a[2]);
 	char key[17], value[100];
@@ -219,7 +218,7 @@ write_at_rate(void *arg)
 			{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof value}},
 			{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, 16}},
 			{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-			{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = load_headers()}};
+			{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = new_headers(i)}};
 		produce(rk, vu, 5);
 	}
 	rd_kafka_flush(rk, 10000);
