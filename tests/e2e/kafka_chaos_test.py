@@ -26,10 +26,12 @@ RATE = 400
 DISORDER_MS = 2000
 # Of the records that end all windows before them, after the first ones.
 LAST_MS = 3000000
-# A session and a transaction that a stop may outlast.
-KEYS = {"rdkafka.session.timeout.ms": "2000", "rdkafka.heartbeat.interval.ms": "300", "request-timeout": "3s",
-        "rdkafka.socket.timeout.ms": "3000", "rdkafka.transaction.timeout.ms": "3000",
+# A broker that starts again outlasts a transaction, whose records are given up and which is aborted, but not a session:
+# who took part lives on and must send all of it again. Who is away for longer than a session loses its partitions.
+KEYS = {"rdkafka.session.timeout.ms": "6000", "rdkafka.heartbeat.interval.ms": "300", "request-timeout": "3s",
+        "rdkafka.socket.timeout.ms": "1500", "rdkafka.transaction.timeout.ms": "1500",
         "rdkafka.reconnect.backoff.max.ms": "300"}
+AWAY_S = (6.5, 9)
 TEXT = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
 # The processors under exactly-once, with the length of their windows and how far they lie apart.
 SHAPES = {"tumble": ("tumbling 1s", 1000, 1000), "hop": ("hopping 1500ms every 500ms", 1500, 500)}
@@ -49,7 +51,8 @@ def exactly_once_config():
     text = stream("left", **TEXT) + stream("right", **TEXT) + section(
         "function echo", {"invoker": "passthrough", "fails-every": 20})
     for name, (window, _, _) in SHAPES.items():
-        text += stream(name + "-out", encoding="raw", **TEXT) + stream(name + "-late", encoding="raw", **TEXT)
+        # Outputs wait a little, so that a broker that dies meets transactions with some of them under way.
+        text += stream(name + "-out", encoding="raw", linger="80ms", **TEXT) + stream(name + "-late", encoding="raw", **TEXT)
         text += section("processor " + name, {
             "function": "echo", "input": "left@earliest, right@earliest", "output": name + "-out", "window": window,
             "time": "record", "by": "key", "max-disorder": "%dms" % DISORDER_MS, "late": "stream %s-late" % name,
@@ -111,36 +114,36 @@ def last_words(begin_ms):
 
 def stop_for_a_while(dice, pid):
     os.kill(pid, signal.SIGSTOP)
-    time.sleep(dice.uniform(0.5, 4.5))
+    time.sleep(dice.uniform(0.5, 4))
     os.kill(pid, signal.SIGCONT)
 
 
-def hurt(instances, dice):
-    """One fault; its name."""
-    i = dice.choice(instances)
-    what = dice.choice(["kill", "kill", "kill", "stop", "stop", "leave", "broker kill", "broker away", "broker stop"])
-    if what == "kill":
-        i.daemon.kill()
-        i.daemon.wait()
-        time.sleep(dice.uniform(0, 1))
-        i.start(ready=False)
-    elif what == "stop":
-        stop_for_a_while(dice, i.daemon.pid)
-    elif what == "leave":
-        assert i.stop(limit=60) == 0
-        # Its session ends, and the others get its partitions.
-        time.sleep(dice.uniform(2.2, 3.5))
-        i.start(ready=False)
-    elif what == "broker kill":
-        broker.do("restart")
-    elif what == "broker away":
-        # For longer than a record of a transaction waits: it is aborted, and those who took part live on.
-        broker.do("kill")
-        time.sleep(dice.uniform(3.2, 4.5))
-        broker.do("start")
-    else:
+def kill(dice, i):
+    i.daemon.kill()
+    i.daemon.wait()
+    time.sleep(dice.uniform(0, 1))
+    i.start(ready=False)
+
+
+def leave(i):
+    # Without its broker it may give up what it cannot end, and says so.
+    code = i.stop(limit=60)
+    assert code >= 0, "it ended by signal %d" % -code
+    return lambda: i.start(ready=False)
+
+
+def freeze(i):
+    i.daemon.send_signal(signal.SIGSTOP)
+    return lambda: i.daemon.send_signal(signal.SIGCONT)
+
+
+def hurt_broker(dice, what):
+    if what == "broker stop":
         stop_for_a_while(dice, broker.pid())
-    return what
+        return
+    broker.do("kill")
+    time.sleep(dice.uniform(0, 1.2))
+    broker.do("start")
 
 
 def is_done(end, frontier_ms, offset, metadata):
@@ -163,6 +166,7 @@ class Chaos:
         self.records = records(random.Random(SEED + 1), self.begin_ms)
         self.last = last
         self.faults = []
+        self.away = {}
 
     def __enter__(self):
         try:
@@ -185,15 +189,38 @@ class Chaos:
             end = time.monotonic() + SECONDS
             while time.monotonic() < end or len(self.faults) < FAULTS:
                 time.sleep(self.dice.uniform(0.2, 3))
-                self.faults.append(hurt(self.made, self.dice))
+                self.bring_back(time.monotonic())
+                self.faults.append(self.hurt())
                 for i in self.made:
-                    assert i.daemon.poll() is None, "a daemon ended by itself: %s" % i.logged()[-3000:]
+                    assert i in self.away or i.daemon.poll() is None, "a daemon ended: %s" % i.logged()[-3000:]
+            self.bring_back(float("inf"))
         finally:
             load.end(self.last)
         print("# %d faults (%s), %d records (seed %d)" % (
             len(self.faults), ", ".join("%d %s" % (self.faults.count(f), f) for f in sorted(set(self.faults))),
             load.written, SEED))
         return load.written
+
+    def hurt(self):
+        """One fault; its name. One instance is always there."""
+        here = [i for i in self.made if i not in self.away]
+        i = self.dice.choice(here)
+        what = self.dice.choice(["kill", "kill", "stop", "broker kill", "broker kill", "broker stop"] +
+                                ["leave", "leave", "freeze", "freeze"] * (len(here) > 1))
+        if what == "kill":
+            kill(self.dice, i)
+        elif what == "stop":
+            stop_for_a_while(self.dice, i.daemon.pid)
+        elif what in ("leave", "freeze"):
+            comes = leave(i) if what == "leave" else freeze(i)
+            self.away[i] = (time.monotonic() + self.dice.uniform(*AWAY_S), comes)
+        else:
+            hurt_broker(self.dice, what)
+        return what
+
+    def bring_back(self, now):
+        for i in [i for i, (due, _) in self.away.items() if due <= now]:
+            self.away.pop(i)[1]()
 
     def wait_until_committed(self, groups, frontier_ms=None):
         left = [(group, topic, p) for group in groups for topic in self.topics for p in range(PARTITIONS)]
@@ -308,7 +335,13 @@ def the_verifier_finds_a_planted_loss_and_a_planted_difference():
     assert verify([Fake("0", "a"), Fake("1", "a")], 2)[1] == 1
 
 
-with Broker() as broker:
+def patience(directory):
+    """A broker that has started again leaves transactions alone for a while, so that their owners can abort them."""
+    with open(os.path.join(directory, "extra.properties"), "w") as out:
+        out.write("transaction.abort.timed.out.transaction.cleanup.interval.ms=4000\n")
+
+
+with Broker(extra=patience) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_verifier_finds_a_planted_loss_and_a_planted_difference, at_least_once_under_chaos,
              exactly_once_under_chaos]

@@ -1,5 +1,7 @@
-"""Daemons with one thing turned round, each of which the chaos under exactly-once must find out. $RIFFLE_SABOTAGED
-names them, $RIFFLE_ROUNDS says how often each is tried with other dice, $RIFFLE_SECONDS how long."""
+"""Daemons with one thing turned round, each of which the chaos under exactly-once must find out. They
+are those that `make sabotaged` makes, or the ones that $RIFFLE_SABOTAGED names; $RIFFLE_ROUNDS says how often each is
+tried with other dice, $RIFFLE_SECONDS how long."""
+import glob
 import os
 import re
 import subprocess
@@ -12,6 +14,12 @@ ROUNDS = int(os.environ.get("RIFFLE_ROUNDS", "5"))
 SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
 # By the judge of what came out, or by a promise of ours that the daemon found broken.
 FOUND = re.compile(r"^# (?:(?:tumble|hop): .* generations: (?!nothing$)|riffle: (?=a bug))(.*)$", re.M)
+
+
+def programs():
+    named = os.environ.get("RIFFLE_SABOTAGED", "").split()
+    made = [p for p in glob.glob(os.path.join(BUILD, "tests/e2e/riffle-*")) if os.access(p, os.X_OK)]
+    return named or sorted(os.path.relpath(p, BUILD) for p in made)
 
 
 def rounds_of(program):
@@ -37,4 +45,4 @@ def case(program):
     return is_found
 
 
-main([case(program) for program in os.environ["RIFFLE_SABOTAGED"].split()])
+main([case(program) for program in programs()])
