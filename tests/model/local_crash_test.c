@@ -434,11 +434,13 @@ verify(const struct told *t)
 	ops->destroy(self);
 }
 
+enum { SYNC, META, NONE, DURABILITIES };
+
 static void
-settle(void)
+settle(int durability)
 {
 	fresh_dir(NULL);
-	set_provider("durability", 0);
+	set_provider("durability", durability);
 	set_provider("clean-interval", 1);
 	memset(filler, 'x', sizeof filler);
 	memset(&told, 0, sizeof told);
@@ -483,12 +485,12 @@ end_settled(void)
 
 /* How many calls a life takes that nothing happens to. */
 static long
-count_calls(unsigned calls)
+count_calls(unsigned calls, int durability)
 {
 	const struct fault none = {.what = FAULT_NONE, .calls = calls};
 	struct told t;
 	long n;
-	settle();
+	settle(durability);
 	int status = live(&none, &t, &n);
 	if (status != 0)
 		fail_msg("the life without a fault ended with %x", status);
@@ -515,28 +517,35 @@ test_killed_at_every_call(void **state)
 	(void)state;
 	static const enum fault_what ways[] = {
 		FAULT_KILL_BEFORE, FAULT_KILL_TORN, FAULT_KILL_AFTER};
-	long calls = count_calls(FAULT_ALL), points = number_of("RIFFLE_POINTS", 330), killed = 0;
-	if (points > 3 * calls)
-		points = 3 * calls;
+	long calls[DURABILITIES], points = number_of("RIFFLE_POINTS", 330), killed = 0;
+	for (int d = SYNC; d < DURABILITIES; d++) {
+		calls[d] = count_calls(FAULT_ALL, d);
+		if (points > 3 * calls[d])
+			points = 3 * calls[d];
+	}
 	for (long i = 0; i < points; i++) {
-		long point = point_of(i, points, 3 * calls);
+		/* Whatever it is, a killed process loses nothing of what it acknowledged. */
+		int durability = i < BEGINNING ? SYNC : (int)(i / 3 % DURABILITIES);
+		long point = point_of(i, points, 3 * calls[durability]);
 		const struct fault f = {.what = ways[point % 3],
 			.calls = FAULT_ALL,
 			.at = point / 3 + 1,
 			.times = 1};
 		struct told t;
 		long ignored;
-		settle();
+		settle(durability);
 		int status = live(&f, &t, &ignored);
 		/* Cleaning comes by the clock, so some lives take fewer calls. */
 		if (status != 0 && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
-			fail_msg("at call %ld, way %d: status %x", f.at, f.what, status);
+			fail_msg("at call %ld, way %d, durability %d: status %x", f.at, f.what,
+				durability, status);
 		killed += status != 0;
 		verify(&t);
 		end_settled();
 	}
-	printf("# %ld calls in a life, %ld points, killed at %ld (seed %u, RIFFLE_SEED)\n", calls,
-		points, killed, seed);
+	printf("# %ld, %ld, %ld calls in a life with sync, meta, none; %ld points, killed at %ld "
+	       "(seed %u, RIFFLE_SEED)\n",
+		calls[SYNC], calls[META], calls[NONE], points, killed, seed);
 	assert_true(killed >= points * 9 / 10);
 }
 
@@ -595,7 +604,7 @@ try_fault(size_t n, long at, long *ret_retried, long *ret_stopped)
 		.error = faults[n].error};
 	struct told t;
 	long ignored;
-	settle();
+	settle(SYNC);
 	int status = live(&f, &t, &ignored);
 	if (status != 0)
 		fail_msg("%s at %ld: status %x", faults[n].name, at, status);
@@ -615,7 +624,7 @@ test_failing_calls_have_the_stated_outcome(void **state)
 	(void)state;
 	long most = number_of("RIFFLE_FAULT_POINTS", 5);
 	for (size_t n = 0; n < sizeof faults / sizeof faults[0]; n++) {
-		long calls = count_calls(faults[n].calls), retried = 0, stopped = 0;
+		long calls = count_calls(faults[n].calls, SYNC), retried = 0, stopped = 0;
 		long points = calls < most ? calls : most;
 		for (long i = 0; i < points; i++)
 			try_fault(n,
