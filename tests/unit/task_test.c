@@ -826,6 +826,107 @@ test_exactly_once_stages_in_order_and_undoes(void **state)
 	bed_end(&b);
 }
 
+/* Offsets 0, 2, 4, 6 are of a session around 1000, the odd ones of one around 1500; 8 ends the first, 10 both. */
+static const int64_t scattered_times[] = {
+	1000, 1500, 1001, 1501, 1002, 1502, 1003, 1503, 2400, 2401, 3900};
+
+static void
+scatter_from(struct bed *b, size_t position_chars, int64_t low, const char *metadata)
+{
+	bed_set(b, RFL_SHAPE_SESSION, 100, 0);
+	lane_times = scattered_times;
+	b->spec.window.max_ms = 10000;
+	b->spec.position_chars = position_chars;
+	b->conf.window = (struct rfl_window_conf){.kind = RFL_WINDOW_SESSION, .size_ms = 100};
+	b->conf.time.source = RFL_TIME_RECORD;
+	b->conf.max_disorder_ms = 1000;
+	b->conf.max_future_ms = INT64_C(1) << 40;
+	b->conf.idle_after_ms = b->conf.close_after_idle_ms = 1000000;
+	b->conf.guarantee = RFL_EXACTLY_ONCE;
+	b->outlet.transactional = 1;
+	bed_start(b, low, metadata);
+}
+
+static void
+scatter(struct bed *b, size_t position_chars)
+{
+	scatter_from(b, position_chars, 0, NULL);
+	lane_end = 10;
+	run_only(b);
+	assert_int_equal(calls_begun, 1);
+}
+
+static void
+test_position_names_the_open_sessions(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct riffle_position at;
+	struct rfl_commit_text text;
+	struct rfl_tuple t;
+	struct rfl_run *runs;
+	size_t count;
+	struct riffle_error err = {0};
+	scatter(&b, RFL_POSITION_TEXT_MAX);
+	stage_all(&b);
+	assert_string_equal(sink_log, "0,2,4,6;");
+	assert_int_equal(rfl_task_positions(b.task, 0, &at, &text), 1);
+	assert_int_equal(rfl_tuple_decode(at.metadata, &t, &err), RIFFLE_OK);
+	assert_int_equal(t.hw, 10);
+	assert_int_equal(
+		rfl_open_set_decode(at.metadata, at.offset, t.hw, &runs, &count, &err), RIFFLE_OK);
+	static const struct rfl_run expected[] = {{1, 2}, {3, 4}, {5, 6}, {7, 10}};
+	assert_int_equal(count, 4);
+	assert_memory_equal(runs, expected, sizeof expected);
+	free(runs);
+	rfl_task_commit_begin(b.task);
+	rfl_task_commit_done(b.task);
+	bed_end(&b);
+
+	/* Who goes on from there has the second session, and the first one no more. */
+	scatter_from(&b, RFL_POSITION_TEXT_MAX, at.offset, text.text);
+	lane_end = 11;
+	run_only(&b);
+	stage_all(&b);
+	assert_string_equal(sink_log, "1,3,5,7;8,9;");
+	bed_end(&b);
+}
+
+static void
+test_sessions_wait_until_the_position_has_room(void **state)
+{
+	(void)state;
+	struct bed b;
+	/* For two runs. */
+	scatter(&b, RFL_TUPLE_TEXT + 12);
+	assert_false(rfl_task_can_stage(b.task));
+	assert_true(rfl_task_waits_for_room(b.task));
+	char *says = rfl_task_explain(b.task);
+	assert_non_null(strstr(says, "waits until its position has room"));
+	free(says);
+	lane_end = 11;
+	run_only(&b);
+	assert_true(rfl_task_can_stage(b.task));
+	stage_all(&b);
+	assert_string_equal(sink_log, "0,2,4,6;1,3,5,7;8,9;");
+	assert_true(rfl_task_can_commit(b.task));
+	bed_end(&b);
+}
+
+static void
+test_sessions_that_wait_in_vain_stop_the_task(void **state)
+{
+	(void)state;
+	struct bed b;
+	scatter(&b, RFL_TUPLE_TEXT + 12);
+	b.spec.memory_bytes = 1;
+	lane_end = 11;
+	run_only(&b);
+	assert_non_null(strstr(why(&b), "too many of its open sessions lie among others"));
+	assert_string_equal(sink_log, "");
+	bed_end(&b);
+}
+
 static void
 test_sink_with_little_room_gets_all_of_it(void **state)
 {
@@ -910,6 +1011,9 @@ main(void)
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_late_record_that_is_not_written_holds_the_position),
 		cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
+		cmocka_unit_test(test_position_names_the_open_sessions),
+		cmocka_unit_test(test_sessions_wait_until_the_position_has_room),
+		cmocka_unit_test(test_sessions_that_wait_in_vain_stop_the_task),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 	};
