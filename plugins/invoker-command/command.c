@@ -326,10 +326,12 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 				? "'%s' has not said hello yet (it must flush it)"
 				: "'%s' is starting",
 			command_name(c));
+	c->spares = command_spares_create();
 	int rc = open_safety(c, cfg, reterr);
 	if (rc == RIFFLE_OK)
 		rc = command_poller_start(c, reterr);
 	if (rc < 0) {
+		command_spares_close(c->spares);
 		command_safety_close(&c->safety);
 		free(c);
 		return rc;
@@ -346,6 +348,7 @@ destroy(void *self)
 		return;
 	COMMAND_CHECK(c, COMMAND_MAGIC);
 	command_poller_stop(c);
+	command_spares_close(c->spares);
 	command_safety_close(&c->safety);
 	c->magic = 0;
 	free(c);

@@ -43,6 +43,7 @@ _Noreturn void command_assert_failed(const char *expr, const char *file, int lin
 struct command_call;
 struct command_child;
 struct command_pool;
+struct command_spares;
 
 struct command_limit {
 	int resource; /* RLIMIT_* */
@@ -92,6 +93,8 @@ struct command {
 	int64_t log_second;                       /* lines of stderr are counted by the second */
 	unsigned logged, suppressed;
 	int has_left_behind; /* and it was said */
+	size_t answer_bytes; /* of the last whole answer */
+	struct command_spares *spares;
 };
 
 /* Records of one push that wait to be written, or are being written. */
@@ -128,6 +131,7 @@ struct command_feed {
 /* Records of a child as one batch, and how much of it the host has. Counted: views keep it. */
 struct command_answer {
 	struct command_answer *next;
+	struct command_spares *spares;
 	int refs; /* atomic */
 	uint32_t count, given, record_room, header_count, header_room, type_count, type_room,
 		json_room;
@@ -146,6 +150,7 @@ enum command_pipe { COMMAND_IN, COMMAND_OUT, COMMAND_ERR, COMMAND_PIPES };
 struct command_watch {
 	int fd; /* -1 = closed */
 	int is_ready;
+	int is_hung_up; /* the other end is closed */
 };
 
 struct command_child {
@@ -170,7 +175,9 @@ struct command_child {
 /* A copy of what call_begin borrowed. */
 struct command_spec {
 	uint32_t input_count, output_count, header_count, attempt;
-	char *input_is_json, *output_is_json; /* json-lines: of each type */
+	char *input_is_json, *output_is_json;  /* json-lines: of each type */
+	struct riffle_bytes *input_heads;      /* json-lines: how the lines of each input begin */
+	struct riffle_bytes *input_json_types; /* json-lines: its content type as a member */
 	const char **input_names, **input_types, **output_names, **output_types;
 	struct riffle_header *headers;
 	void *memory;
@@ -204,6 +211,7 @@ struct command_call {
 	 */
 	int has_turn;
 	size_t credit;
+	int wants_credit;            /* answers wait for it */
 	int cancel;                  /* reason, 0 = none */
 	struct riffle_error refused; /* a record that cannot be passed; code 0 = none */
 
@@ -361,7 +369,9 @@ uint32_t command_answer_type(struct command_answer *a, struct riffle_bytes type)
 /* A record with the last header_count headers. Counts it against max-output. */
 void command_answer_add(struct command_call *c, struct command_answer *a,
 	const struct riffle_record *r, uint32_t header_count);
-int command_hand_out(struct command_call *c); /* within the credit; 1 = all of it is out */
+struct command_spares *command_spares_create(void);
+void command_spares_close(struct command_spares *s); /* answers may live on */
+int command_hand_out(struct command_call *c);        /* within the credit; 1 = all of it is out */
 void command_answer_drop(struct command_call *c);
 
 /* What a format does. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define ANSWER_RECORDS 1000u
+#define SPARES 4
 
 /* A part of an answer, as a batch of its own. */
 struct view {
@@ -12,11 +13,39 @@ struct view {
 	struct command_answer *of;
 };
 
-static void
-unref(struct command_answer *a)
+/*
+ * Large answers that the host has done with, for the next ones: it gives them back on threads of its own, and
+ * memory that one thread takes and another gives goes back to the system and comes again page by page. Lives
+ * until the instance and the last answer are gone.
+ */
+struct command_spares {
+	pthread_mutex_t lock;
+	struct command_answer *list; /* [lock] */
+	int count, is_closed;        /* [lock] */
+	int refs;                    /* atomic */
+};
+
+struct command_spares *
+command_spares_create(void)
 {
-	if (__atomic_sub_fetch(&a->refs, 1, __ATOMIC_ACQ_REL) > 0)
+	struct command_spares *s = command_alloc(sizeof *s);
+	pthread_mutex_init(&s->lock, NULL);
+	s->refs = 1;
+	return s;
+}
+
+static void
+unref_spares(struct command_spares *s)
+{
+	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static void
+destroy(struct command_answer *a)
+{
 	free(a->records);
 	free(a->headers);
 	free(a->types);
@@ -24,12 +53,75 @@ unref(struct command_answer *a)
 	free(a);
 }
 
-static struct command_answer *
-create(size_t room)
+void
+command_spares_close(struct command_spares *s)
 {
-	struct command_answer *a = malloc(sizeof *a + room);
-	command_assert(a != NULL);
-	*a = (struct command_answer){.refs = 1, .room = room};
+	pthread_mutex_lock(&s->lock);
+	struct command_answer *a = s->list;
+	s->list = NULL;
+	s->is_closed = 1;
+	pthread_mutex_unlock(&s->lock);
+	while (a != NULL) {
+		struct command_answer *next = a->next;
+		destroy(a);
+		a = next;
+	}
+	unref_spares(s);
+}
+
+/* 1 = it is kept. */
+static int
+spare(struct command_spares *s, struct command_answer *a)
+{
+	pthread_mutex_lock(&s->lock);
+	int is_kept = !s->is_closed && s->count < SPARES && a->room == COMMAND_READ_BYTES;
+	if (is_kept) {
+		a->next = s->list;
+		s->list = a;
+		s->count++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return is_kept;
+}
+
+static struct command_answer *
+take_spare(struct command_spares *s)
+{
+	pthread_mutex_lock(&s->lock);
+	struct command_answer *a = s->list;
+	if (a != NULL) {
+		s->list = a->next;
+		s->count--;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return a;
+}
+
+static void
+unref(struct command_answer *a)
+{
+	if (__atomic_sub_fetch(&a->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	struct command_spares *s = a->spares;
+	if (!spare(s, a))
+		destroy(a);
+	unref_spares(s);
+}
+
+static struct command_answer *
+create(struct command_spares *s, size_t room)
+{
+	struct command_answer *a = room == COMMAND_READ_BYTES ? take_spare(s) : NULL;
+	if (a == NULL) {
+		a = malloc(sizeof *a + room);
+		command_assert(a != NULL);
+		*a = (struct command_answer){.room = room, .spares = s};
+	}
+	a->next = NULL;
+	a->refs = 1;
+	a->count = a->given = a->header_count = a->type_count = 0;
+	a->charge = a->used = 0;
+	__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
 	return a;
 }
 
@@ -39,6 +131,7 @@ finish(struct command_call *c)
 	struct command_answer **last = &c->answers;
 	while (*last != NULL)
 		last = &(*last)->next;
+	c->owner->answer_bytes = c->building->used;
 	if (c->building->count > 0)
 		*last = c->building;
 	else
@@ -55,8 +148,12 @@ command_answer_room(struct command_call *c, size_t bytes, uint32_t headers, size
 		a = NULL;
 	}
 	if (a == NULL) {
-		size_t room = expected < COMMAND_READ_BYTES ? expected : COMMAND_READ_BYTES;
-		a = c->building = create(bytes + 1 > room ? bytes + 1 : room);
+		/* As large as it will be, as far as that can be known: a small one keeps no large block. */
+		size_t before = 2 * c->owner->answer_bytes;
+		size_t room = expected < before ? before : expected;
+		if (room > COMMAND_READ_BYTES)
+			room = COMMAND_READ_BYTES;
+		a = c->building = create(c->owner->spares, bytes + 1 > room ? bytes + 1 : room);
 	}
 	a->records = command_grow(a->records, &a->record_room, a->count + 1, sizeof *a->records);
 	a->headers = command_grow(
@@ -173,6 +270,7 @@ command_hand_out(struct command_call *c)
 		size_t charged;
 		pthread_mutex_lock(lock);
 		size_t credit = c->credit;
+		c->wants_credit = credit == 0;
 		pthread_mutex_unlock(lock);
 		if (credit == 0)
 			return 0;

@@ -40,6 +40,8 @@ check_records(const struct command_call *c, const struct riffle_batch *b, uint32
 		const char *fault = codec->refuses(b, r);
 		if (c->owner->mode == COMMAND_PER_RECORD && c->owner->format == COMMAND_LINES)
 			fault = r->value.ptr ? NULL : "has no value: it cannot be a body";
+		if (r->stream >= c->spec.input_count)
+			fault = "is not of an input that the call has";
 		if (fault != NULL)
 			return command_fail(reterr, RIFFLE_E_DATA, 0,
 				"record at offset %lld of partition %d of input %u %s",
@@ -108,8 +110,11 @@ command_call_read(void *call, size_t bytes)
 	COMMAND_CHECK(c, COMMAND_CALL_MAGIC);
 	pthread_mutex_lock(&c->owner->lock);
 	c->credit += bytes;
+	int is_awaited = c->wants_credit;
+	c->wants_credit = 0;
 	pthread_mutex_unlock(&c->owner->lock);
-	command_poller_kick(c->owner);
+	if (is_awaited)
+		command_poller_kick(c->owner);
 }
 
 void

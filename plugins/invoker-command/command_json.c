@@ -17,23 +17,6 @@ json_fail(struct json_reader *r, const char *fault)
 	return 0;
 }
 
-void
-json_skip_space(struct json_reader *r)
-{
-	while (r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'))
-		r->p++;
-}
-
-int
-json_take(struct json_reader *r, char c)
-{
-	json_skip_space(r);
-	if (r->p == r->end || *r->p != c)
-		return 0;
-	r->p++;
-	return 1;
-}
-
 /* The length of the sequence at p, 0 if it is none: no overlong forms, no surrogates. */
 static size_t
 utf8_length(const unsigned char *p, size_t left)
@@ -126,6 +109,12 @@ json_is_utf8(const char *p, size_t len)
 		len -= n;
 	}
 	return 1;
+}
+
+int
+json_is_plain(const char *p, size_t len)
+{
+	return skip_plain(p, p + len) == p + len;
 }
 
 static int

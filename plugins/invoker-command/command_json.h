@@ -21,9 +21,24 @@ struct json_slice {
 	int has_escapes;
 };
 
-void json_skip_space(struct json_reader *r);
+static inline void
+json_skip_space(struct json_reader *r)
+{
+	while (r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'))
+		r->p++;
+}
+
 /* Takes the character after spaces if it is the next one. */
-int json_take(struct json_reader *r, char c);
+static inline int
+json_take(struct json_reader *r, char c)
+{
+	json_skip_space(r);
+	if (r->p == r->end || *r->p != c)
+		return 0;
+	r->p++;
+	return 1;
+}
+
 int json_fail(struct json_reader *r, const char *fault); /* 0 */
 int json_take_string(struct json_reader *r, struct json_slice *ret_slice);
 /* Any value, as it stands. */
@@ -43,6 +58,8 @@ size_t json_unescape(const struct json_slice *s, char *to);
 /* One whole value and nothing but space around it. */
 int json_is_document(const char *p, size_t len);
 int json_is_utf8(const char *p, size_t len);
+/* ASCII that stands between quotes as it is. 0 may also mean that it was not looked at to its end. */
+int json_is_plain(const char *p, size_t len);
 /* At most 6 bytes for each of text, which is UTF-8. Returns the end. */
 char *json_escape(char *to, const char *text, size_t len);
 

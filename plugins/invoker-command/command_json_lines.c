@@ -6,6 +6,7 @@
 #include "command.h"
 #include "command_json.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,15 +87,19 @@ put_base64(struct out *o, struct riffle_bytes b)
 }
 
 /* ,"name":"text" or ,"nameBase64":"..." */
-static void
+static inline void
 put_member(struct out *o, const char *name, struct riffle_bytes b)
 {
 	if (b.ptr == NULL)
 		return;
-	int is_text = json_is_utf8(b.ptr, b.len);
 	PUT(o, ",\"");
 	put(o, name, strlen(name));
-	if (is_text) {
+	/* Mostly one look is enough. */
+	if (json_is_plain(b.ptr, b.len)) {
+		PUT(o, "\":\"");
+		put(o, b.ptr, b.len);
+		PUT(o, "\"");
+	} else if (json_is_utf8(b.ptr, b.len)) {
 		PUT(o, "\":");
 		put_string(o, b.ptr, b.len);
 	} else {
@@ -103,7 +108,7 @@ put_member(struct out *o, const char *name, struct riffle_bytes b)
 	}
 }
 
-static void
+static inline void
 put_number(struct out *o, const char *name, int64_t n)
 {
 	char digits[24], *p = digits + sizeof digits;
@@ -205,33 +210,34 @@ put_value(struct out *o, struct riffle_bytes b, int is_json)
 	}
 }
 
-static const char *
-type_of(const struct command_call *c, const struct riffle_batch *b, const struct riffle_record *r)
+/* What the record states itself is written; else what was written once for all records of its input. */
+static int
+put_type(struct out *o, const struct command_spec *s, const struct riffle_batch *b,
+	const struct riffle_record *r)
 {
-	if (r->content_type != 0)
-		return b->content_types[r->content_type];
-	return r->stream < c->spec.input_count ? c->spec.input_types[r->stream] : "";
+	if (r->content_type == 0) {
+		put(o, s->input_json_types[r->stream].ptr, s->input_json_types[r->stream].len);
+		return s->input_is_json[r->stream];
+	}
+	const char *type = b->content_types[r->content_type];
+	PUT(o, ",\"contentType\":");
+	put_string(o, type, strlen(type));
+	return command_is_json_type(type);
 }
 
 static void
 record(struct command_feed *f, const struct command_call *c, const struct riffle_batch *b,
 	const struct riffle_record *r)
 {
-	const char *input = r->stream < c->spec.input_count ? c->spec.input_names[r->stream] : "";
-	const char *type = type_of(c, b, r);
+	const struct command_spec *s = &c->spec;
 	struct out o = begin_line(f);
-	PUT(&o, "{\"type\":\"record\",\"input\":");
-	put_string(&o, input, strlen(input));
+	put(&o, s->input_heads[r->stream].ptr, s->input_heads[r->stream].len);
 	if (r->time_ms != RIFFLE_TIME_NONE)
 		put_number(&o, "time", r->time_ms);
 	put_member(&o, "key", r->key);
-	PUT(&o, ",\"contentType\":");
-	put_string(&o, type, strlen(type));
+	int is_json = put_type(&o, s, b, r);
 	if (r->header_count > 0)
 		put_headers(&o, b->headers + r->header_first, r->header_count);
-	int is_json = r->content_type == 0 && r->stream < c->spec.input_count
-			      ? c->spec.input_is_json[r->stream]
-			      : command_is_json_type(type);
 	put_value(&o, r->value, is_json);
 	end_line(&o);
 }
@@ -244,14 +250,24 @@ struct text {
 
 /* A line as it stands. Nothing is copied before all of it is known to be good. */
 struct line {
+	int has_type, has_output, has_content_type, has_time, has_window, has_status, has_value,
+		has_headers;
+	int is_string;
+	uint32_t header_count;
+	struct text key, value_text, message; /* is_there of each */
+	/* What the above says is there; else it is not set. */
 	struct json_slice type, output, content_type, headers, value;
 	struct json_slice string; /* the value, if it is one */
-	int is_string;
-	struct text key, value_text, message;
-	uint32_t header_count;
 	int64_t time, window, status;
-	int has_type, has_output, has_content_type, has_time, has_window, has_status, has_value;
 };
+
+/* Lines are short and many: what is not looked at need not be cleared. */
+static void
+clear(struct line *l)
+{
+	memset(l, 0, offsetof(struct line, key));
+	l->key.is_there = l->value_text.is_there = l->message.is_there = 0;
+}
 
 static int
 once(struct json_reader *r, int *has)
@@ -324,12 +340,12 @@ static int
 take_headers(struct json_reader *r, struct line *l)
 {
 	struct text name, value;
-	json_skip_space(r);
-	l->headers.p = r->p;
-	if (l->headers.len > 0)
-		return json_fail(r, "a member twice");
 	if (json_take_null(r))
 		return 1;
+	if (!once(r, &l->has_headers))
+		return 0;
+	json_skip_space(r);
+	l->headers.p = r->p;
 	if (!json_take(r, '['))
 		return json_fail(r, "headers are an array");
 	if (!json_take(r, ']')) {
@@ -480,8 +496,10 @@ settle_value(struct json_reader *r, struct line *l, int is_json)
 static struct riffle_bytes
 content_type_of(struct json_reader *r, struct command_answer *a, const struct line *l)
 {
-	const struct text given = {l->content_type, l->has_content_type, 0};
-	if (!l->has_content_type || l->content_type.has_escapes)
+	if (!l->has_content_type)
+		return (struct riffle_bytes){NULL, 0};
+	const struct text given = {l->content_type, 1, 0};
+	if (l->content_type.has_escapes)
 		return copy_text(r, a, &given);
 	return (struct riffle_bytes){l->content_type.p, l->content_type.len};
 }
@@ -498,8 +516,9 @@ add_output(
 	if (!find_output(r, &c->spec, l, &to.stream))
 		return;
 	/* Nothing that was unescaped or decoded is longer than it was; the type is there twice. */
+	size_t type_len = l->has_content_type ? l->content_type.len : 0;
 	struct command_answer *a =
-		command_answer_room(c, size + l->content_type.len + 1, l->header_count, expected);
+		command_answer_room(c, size + type_len + 1, l->header_count, expected);
 	struct riffle_bytes type = content_type_of(r, a, l);
 	if (type.ptr != NULL && memchr(type.ptr, '\0', type.len) != NULL) {
 		json_fail(r, "a content type with a NUL byte");
@@ -543,8 +562,9 @@ parse_line(struct command_child *ch, struct command_call *c, const char *text, s
 	size_t expected)
 {
 	struct json_reader r = {text, text + len, NULL};
-	struct line l = {.has_type = 0};
+	struct line l;
 	char quote[64];
+	clear(&l);
 	if (take_line(&r, &l)) {
 		if (!l.has_type || json_is(&l.type, "output"))
 			add_output(&r, c, &l, len, expected);

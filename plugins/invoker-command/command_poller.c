@@ -33,10 +33,9 @@ command_obey(struct command_call *c)
 {
 	pthread_mutex_lock(&c->owner->lock);
 	int cancel = c->cancel;
-	struct riffle_error refused = c->refused;
+	if (c->error.code == RIFFLE_OK && c->refused.code != RIFFLE_OK)
+		c->error = c->refused;
 	pthread_mutex_unlock(&c->owner->lock);
-	if (c->error.code == RIFFLE_OK && refused.code != RIFFLE_OK)
-		c->error = refused;
 	if (c->error.code == RIFFLE_OK && cancel != 0)
 		command_fail(&c->error, cancel,
 			cancel == RIFFLE_E_TIMEOUT ? RIFFLE_ERR_RETRIABLE : 0,
@@ -135,6 +134,7 @@ wait_for_events(struct command *c, int64_t next_ns)
 		struct command_watch *w = events[i].data.ptr;
 		if (w != NULL) {
 			w->is_ready = 1;
+			w->is_hung_up |= (events[i].events & EPOLLHUP) != 0;
 			continue;
 		}
 		if (read(c->wake, &n, sizeof n) < 0)

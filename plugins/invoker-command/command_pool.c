@@ -282,7 +282,8 @@ parse(struct slot *s)
 			command_codec(ch->owner)->parse(ch, c, 0);
 		if (ch->fault.code == RIFFLE_OK)
 			check_limits(c);
-		if (ch->fault.code == RIFFLE_OK)
+		/* What is not much yet goes when there is nothing more to read. */
+		if (ch->fault.code == RIFFLE_OK && c->answers != NULL)
 			(void)command_hand_out(c);
 	}
 	if (!had_hello && ch->has_hello)
@@ -324,6 +325,8 @@ read_on(struct slot *s)
 		if (may_read(s) && ch->fault.code == RIFFLE_OK)
 			command_read_out(ch, ch->out.len - ch->out_read + 4 * COMMAND_READ_BYTES);
 	} while (ch->out_total > before && ch->fault.code == RIFFLE_OK);
+	if (s->turns != NULL && ch->fault.code == RIFFLE_OK)
+		(void)command_hand_out(s->turns);
 	command_read_err(ch);
 	if (ch->watch[COMMAND_OUT].fd < 0)
 		note_closed(ch, "closed its output");

@@ -50,6 +50,11 @@ command_read_out(struct command_child *ch, size_t max)
 		}
 		ch->out.len += (size_t)n;
 		ch->out_total += (size_t)n;
+		/* What comes behind it gives an event of its own; of an end that has come there is none more. */
+		if ((size_t)n < COMMAND_READ_BYTES && !w->is_hung_up) {
+			w->is_ready = 0;
+			return;
+		}
 	}
 }
 

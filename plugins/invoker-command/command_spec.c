@@ -1,5 +1,6 @@
 /* What a call was begun with, kept for as long as the call lives. */
 #include "command.h"
+#include "command_json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,35 @@ put_json(struct arena *a, const char *const *types, uint32_t count)
 	return list;
 }
 
+/* What is put before it, the text as JSON has it, and its end; as much room as that may take at worst. */
+static struct riffle_bytes
+put_json_text(struct arena *a, const char *before, const char *text)
+{
+	char *to = a->data ? a->data + a->used : NULL, *p = to;
+	size_t len = strlen(text);
+	a->used += strlen(before) + 6 * len + 1;
+	if (to == NULL)
+		return (struct riffle_bytes){NULL, 0};
+	p = stpcpy(p, before);
+	p = json_escape(p, text, len);
+	*p++ = '"';
+	return (struct riffle_bytes){to, (size_t)(p - to)};
+}
+
+static struct riffle_bytes *
+put_json_texts(struct arena *a, const char *before, const char *const *texts, uint32_t count)
+{
+	struct riffle_bytes *list = a->data ? (void *)(a->data + a->used) : NULL;
+	a->used += count * sizeof *list;
+	for (uint32_t i = 0; i < count; i++) {
+		struct riffle_bytes one = put_json_text(a, before, texts[i]);
+		if (list != NULL)
+			list[i] = one;
+	}
+	a->used = (a->used + 15) & ~(size_t)15;
+	return list;
+}
+
 static void
 put_all(struct arena *a, struct command_spec *to, const struct riffle_call_spec *from)
 {
@@ -85,6 +115,10 @@ put_all(struct arena *a, struct command_spec *to, const struct riffle_call_spec 
 	to->input_types = put_list(a, from->input_types, from->input_count);
 	to->output_names = put_list(a, from->output_names, from->output_count);
 	to->output_types = put_list(a, from->output_types, from->output_count);
+	to->input_heads = put_json_texts(
+		a, "{\"type\":\"record\",\"input\":\"", from->input_names, from->input_count);
+	to->input_json_types =
+		put_json_texts(a, ",\"contentType\":\"", from->input_types, from->input_count);
 	to->headers = put_headers(a, from->headers, from->header_count);
 	to->input_is_json = put_json(a, from->input_types, from->input_count);
 	to->output_is_json = put_json(a, from->output_types, from->output_count);

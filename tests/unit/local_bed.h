@@ -360,4 +360,6 @@ use_dir(const char *given)
 	snprintf(dir, sizeof dir, "%s", given);
 }
 
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fresh_dir, remove_dir)
+
 #endif

@@ -509,8 +509,6 @@ commit_for_ever(void)
 	}
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, fresh_dir, remove_dir)
-
 int
 main(int argc, char **argv)
 {
