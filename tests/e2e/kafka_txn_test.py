@@ -6,7 +6,6 @@ Trouble in the middle of one (with a check of what a read_committed reader sees,
   SIGKILL and restart, calls without limit / of 2 s     a_broker_that_is_killed_is_waited_for
   SIGKILL, away longer than the time-outs of records    a_broker_that_is_away_too_long_aborts
 Fencing (the rest of it: tests/unit/kafka_txn_test.c, run here too):
-  old generation, still a member                        a_commit_of_an_older_generation_is_refused
   member that left, group empty                         a_commit_of_a_member_that_was_given_up_is_refused
   transactional.id taken, offsets sent                  an_id_that_is_taken_before_the_end_is_made_anew
   static member replaced                                an_instance_that_is_replaced_stops
@@ -14,12 +13,11 @@ Fencing (the rest of it: tests/unit/kafka_txn_test.c, run here too):
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 
 from kafka_proxy import END_TXN, HEARTBEAT, PRODUCE, TXN_OFFSETS, Proxy
-from kafka_rig import TOOL, Broker, behind, far, instance, run
+from kafka_rig import Broker, behind, far, instance, run
 from rig import BUILD, main, section, stream
 
 SHORT = {"rdkafka.session.timeout.ms": "2000", "rdkafka.heartbeat.interval.ms": "200", "request-timeout": "2s",
@@ -161,24 +159,6 @@ def a_broker_that_is_away_too_long_aborts():
         it.judge(ABORTED, ANEW)
 
 
-def a_commit_of_an_older_generation_is_refused():
-    with Run(partitions=2) as it:
-        gate = proxy.hold(TXN_OFFSETS)
-        came = proxy.once(TXN_OFFSETS, lambda: None)
-        it.put()
-        assert came.wait(10)
-        second = subprocess.Popen([TOOL, "join", broker.servers, it.space + "_in", it.group()],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert second.stdout.readline() == b"1\n"
-        gate.set()
-        it.i.wait_for("it is refused", lambda: "a transaction was aborted" in it.i.logged())
-        second.stdin.close()
-        assert second.wait() == 0
-        # Its next one may be refused too, for the other member leaves again.
-        it.judge(ABORTED, (0, 2))
-        assert "Specified group generation id is not valid" in it.i.logged()
-
-
 def a_commit_of_a_member_that_was_given_up_is_refused():
     with Run(**{"rdkafka.session.timeout.ms": "1000"}) as it:
         gate, silence = proxy.hold(TXN_OFFSETS), proxy.hold(HEARTBEAT)
@@ -220,7 +200,7 @@ with Proxy() as proxy, Broker(extra=behind(proxy)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_provider_alone_holds_what_its_border_says, a_broker_that_is_stopped_is_waited_for,
              a_transaction_that_expired_is_fatal_and_made_anew, a_broker_that_is_killed_is_waited_for,
-             a_broker_that_is_away_too_long_aborts, a_commit_of_an_older_generation_is_refused,
+             a_broker_that_is_away_too_long_aborts,
              a_commit_of_a_member_that_was_given_up_is_refused, an_id_that_is_taken_before_the_end_is_made_anew,
              an_instance_that_is_replaced_stops]
     main([case for case in cases if not only or case.__name__ in only])
