@@ -3,8 +3,9 @@
  *
  *   load SERVERS TOPIC RECORDS value|full|events   JSON strings of 100 bytes; full has a 16-byte key and two
  *                                              headers beside that, events an envelope's headers as well
- *   run SERVERS IN OUT RECORDS value|full|events   copies them, at least once; events writes an envelope's
- *                                              headers beside the record's
+ *   run SERVERS IN OUT RECORDS value|full|events MESSAGES   copies them, at least once; events writes an
+ *                                              envelope's headers beside the record's; at most so many
+ *                                              messages wait to be written
  *   relay SERVERS IN OUT SECONDS               copies what comes, with a thread for the commits
  *   probe SERVERS IN OUT RATE SECONDS          writes at a rate, reads OUT: percentiles of the latency, which
  *                                              counts from when a record should have been sent
@@ -132,6 +133,7 @@ copy_some(rd_kafka_t *out, rd_kafka_topic_t *to, rd_kafka_queue_t *q, int wait_m
 static void
 run(char **a)
 {
+	most_messages = a[5];
 	rd_kafka_t *in = consumer(a[0]), *out = producer(a[0]);
 	rd_kafka_topic_t *to = rd_kafka_topic_new(out, a[2], NULL);
 	rd_kafka_topic_partition_list_t *positions = assign(in, a[1], RD_KAFKA_OFFSET_BEGINNING);
@@ -273,7 +275,7 @@ main(int argc, char **argv)
 {
 	if (argc == 6 && strcmp(argv[1], "load") == 0)
 		load(argv + 2);
-	else if (argc == 7 && strcmp(argv[1], "run") == 0)
+	else if (argc == 8 && strcmp(argv[1], "run") == 0)
 		run(argv + 2);
 	else if (argc == 6 && strcmp(argv[1], "relay") == 0)
 		relay(argv + 2);

@@ -42,15 +42,15 @@ client(rd_kafka_type_t type, const char *servers, const char *const *pairs)
 	return rk;
 }
 
-static const char *linger = "5";
+static const char *linger = "5", *most_messages = "1000000";
 
 static inline rd_kafka_t *
 producer(const char *servers)
 {
 	const char *const pairs[] = {"enable.idempotence", "true", "linger.ms", linger,
 		"batch.num.messages", "10000", "batch.size", "1000000",
-		"queue.buffering.max.messages", "1000000", "queue.buffering.max.kbytes", "65536",
-		"partitioner", "murmur2_random", NULL};
+		"queue.buffering.max.messages", most_messages, "queue.buffering.max.kbytes",
+		"65536", "partitioner", "murmur2_random", NULL};
 	return client(RD_KAFKA_PRODUCER, servers, pairs);
 }
 
