@@ -208,7 +208,7 @@ static void
 what_passes_is_waited_for(void **state)
 {
 	static const struct row {
-		enum api api;
+		int16_t api;
 		rd_kafka_resp_err_t said;
 	} rows[] = {
 		{ADD_PARTITIONS, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS},
