@@ -13,7 +13,7 @@ input_of(const struct rfl_processor *p, const struct rfl_source *s, uint32_t str
 	return &p->setup.processor->inputs[s->inputs[stream]];
 }
 
-/* Inputs on other providers follow the partitions that the first one's provider assigned. */
+/* What followers are opened with, see follow.c. */
 static int32_t *
 leader_partitions(const struct rfl_processor *p, uint32_t *ret_count)
 {
@@ -61,16 +61,6 @@ rfl_processor_open_source(
 	free(group);
 	free(streams);
 	free(partitions);
-	return rc;
-}
-
-static int
-open_followers(struct rfl_processor *p, struct riffle_error *reterr)
-{
-	int rc = RIFFLE_OK;
-	for (uint32_t i = 1; i < p->source_count && rc == RIFFLE_OK; i++)
-		if (p->sources[i].source == NULL)
-			rc = rfl_processor_open_source(p, &p->sources[i], reterr);
 	return rc;
 }
 
@@ -124,12 +114,12 @@ take_event(struct rfl_processor *p, struct rfl_source *s, const struct riffle_ev
 	switch (ev->type) {
 	case RIFFLE_EV_ASSIGNED:
 		rfl_source_add_lanes(s, ev);
-		if (s == &p->sources[0] && open_followers(p, &err) < 0)
-			rfl_processor_fail(p, &err);
+		rfl_processor_lanes_changed(p, s);
 		break;
 	case RIFFLE_EV_REVOKED:
 	case RIFFLE_EV_LOST:
 		mark_revoked(p, s, ev);
+		rfl_processor_lanes_changed(p, s);
 		break;
 	case RIFFLE_EV_RELEASED:
 		forget_released(s, ev);
@@ -252,6 +242,8 @@ rfl_processor_make_tasks(struct rfl_processor *p)
 {
 	struct riffle_error err = {0};
 	struct rfl_source *leader = &p->sources[0];
+	if (p->follows_old)
+		return;
 	for (size_t i = 0; i < leader->lane_count; i++) {
 		if (leader->lanes[i].state != RFL_LANE_ASSIGNED || leader->lanes[i].stream != 0)
 			continue;

@@ -146,6 +146,7 @@ run_sinks(struct rfl_processor *p, struct rfl_task_progress *progress)
 		return;
 	progress->moved = 1;
 	p->phase = RFL_PHASE_RUNNING;
+	p->follows_old = 0;
 	rfl_processor_set_side_routes(p);
 	p->last_commit_ns = rfl_clock_mono_ns(p->setup.clock);
 	if (rfl_processor_open_source(p, &p->sources[0], &err) < 0)
@@ -182,6 +183,8 @@ run_running(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *p
 	if (!p->draining)
 		rfl_processor_make_tasks(p);
 	rfl_processor_release_lanes(p);
+	if (p->phase == RFL_PHASE_RUNNING && !p->draining)
+		progress->moved |= rfl_processor_follow(p);
 	if (p->phase != RFL_PHASE_RUNNING)
 		return;
 	run_tasks(p, progress);

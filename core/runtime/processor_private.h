@@ -49,8 +49,9 @@ struct rfl_processor {
 
 	struct rfl_source *sources; /* one per provider of inputs; the first leads */
 	uint32_t source_count;
-	uint32_t *source_inputs;   /* the sources' inputs arrays point into this */
-	struct rfl_sink **sinks;   /* by destination; the same one may stand there more than once */
+	int follows_old;         /* the leader's partitions changed since the others were opened */
+	uint32_t *source_inputs; /* the sources' inputs arrays point into this */
+	struct rfl_sink **sinks; /* by destination; the same one may stand there more than once */
 	struct rfl_sink *own_sink; /* exactly-once: with the transaction */
 
 	struct rfl_task **tasks;
@@ -90,6 +91,10 @@ int rfl_processor_open_source(
 int rfl_processor_poll_sources(struct rfl_processor *p); /* 1 = something happened */
 void rfl_processor_make_tasks(struct rfl_processor *p);
 void rfl_processor_release_lanes(struct rfl_processor *p);
+
+/* follow.c */
+void rfl_processor_lanes_changed(struct rfl_processor *p, const struct rfl_source *s);
+int rfl_processor_follow(struct rfl_processor *p); /* 1 = something happened */
 
 /* warm.c */
 void rfl_processor_keep_warm(struct rfl_processor *p, struct rfl_task *t); /* suspended, and idle */
