@@ -58,9 +58,9 @@ rfl_processor_lanes_changed(struct rfl_processor *p, const struct rfl_source *s)
 	}
 }
 
-/* Tasks of other partitions would lose their lanes of the followers: then everything is opened again. */
+/* 1 = only some partitions changed. The tasks of the others would lose their followers: all is opened again. */
 static int
-is_part_of_it(struct rfl_processor *p)
+refuse_part(struct rfl_processor *p)
 {
 	struct riffle_error err;
 	if (!leader_has(p, RFL_LANE_STARTED))
@@ -76,7 +76,7 @@ is_part_of_it(struct rfl_processor *p)
 int
 rfl_processor_follow(struct rfl_processor *p)
 {
-	if (!p->follows_old || is_part_of_it(p))
+	if (!p->follows_old || refuse_part(p))
 		return p->follows_old;
 	if (p->task_count > 0 || rfl_processor_is_committing(p))
 		return 0;
