@@ -262,33 +262,6 @@ take(const char *servers, char **args)
 	rd_kafka_destroy(rk);
 }
 
-/* join SERVERS TOPIC GROUP: a member, until its standard input ends; prints a line with its partitions each time. */
-static void
-join(const char *servers, char **args)
-{
-	const char *const pairs[] = {"group.id", args[1], "partition.assignment.strategy", "range",
-		"enable.auto.commit", "false", "session.timeout.ms", "6000", NULL};
-	rd_kafka_t *rk = client(RD_KAFKA_CONSUMER, servers, pairs);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	struct pollfd in = {.fd = 0, .events = POLLIN};
-	int had = 0;
-	rd_kafka_topic_partition_list_add(list, args[0], RD_KAFKA_PARTITION_UA);
-	rd_kafka_poll_set_consumer(rk);
-	must("join", rd_kafka_subscribe(rk, list));
-	rd_kafka_topic_partition_list_destroy(list);
-	while (poll(&in, 1, 0) == 0) {
-		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 10);
-		if (m != NULL)
-			rd_kafka_message_destroy(m);
-		must("join", rd_kafka_assignment(rk, &list));
-		if (list->cnt != had)
-			printf("%d\n", had = list->cnt);
-		fflush(stdout);
-		rd_kafka_topic_partition_list_destroy(list);
-	}
-	rd_kafka_destroy(rk);
-}
-
 /* ready SERVERS: waits until the broker answers. */
 static void
 ready(rd_kafka_t *rk)
@@ -356,7 +329,6 @@ main(int argc, char **argv)
 		{"committed", 3, NULL, committed},
 		{"commit", 5, NULL, commit},
 		{"hang", 2, NULL, hang},
-		{"join", 2, NULL, join},
 		{"take", 1, NULL, take},
 	};
 	if (argc >= 3 && strcmp(argv[1], "selftest") == 0) {
@@ -376,7 +348,7 @@ main(int argc, char **argv)
 		return 0;
 	}
 	fprintf(stderr, "usage: kafka-tool "
-			"selftest|create|remove|grow|cut|forget|ends|committed|commit|hang|join|"
+			"selftest|create|remove|grow|cut|forget|ends|committed|commit|hang|"
 			"take "
 			"SERVERS ...\n");
 	return 2;
