@@ -128,93 +128,90 @@ ends(const char *text, const char *with)
 	return end >= len && strcmp(text + end - len, with) == 0;
 }
 
+static const struct {
+	const char *name, *says;
+} faults[] = {
+	{"build-null", "build is NULL [R10]"},
+	{"count-0", "plugin list of 0 entries is not one of 1 to 64 [R09]"},
+	{"count-65", "plugin list of 65 entries is not one of 1 to 64 [R09]"},
+	{"entry-outside", "plugin list entry 1 is outside the plugin [R09]"},
+	{"half-sink", "provider \"bad\": sink_fd is missing [R11]"},
+	{"half-source", "provider \"bad\": source_destroy is missing [R11]"},
+	{"kind-77", "plugin \"bad\": kind 77 is not known [R10]"},
+	{"license-null", "license is NULL [R10]"},
+	{"list-outside", "plugin list is outside the plugin [R09]"},
+	{"major-9", "needs plugin ABI 9.1, this program provides 0.1: rebuild it against "
+		    "this version's headers [R07]"},
+	{"minor-9", "needs plugin ABI 0.9, this program provides 0.1: rebuild it against "
+		    "this version's headers [R07]"},
+	{"module-huge", "module too large: 70000 bytes, at most 65536 [R08]"},
+	{"module-small", "module too small: 8 bytes, at least 32 [R08]"},
+	{"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
+	{"name-long", "plugin name \"abcdefghijklmnopqrstuvwxyzabcdef\" is not allowed [R10]"},
+	{"name-null", "plugin name is NULL [R10]"},
+	{"name-twice", "invoker \"bad\" is there already [R10]"},
+	{"neither-half", "provider \"bad\": offers neither a source nor a sink [R11]"},
+	{"no-extension", "provider \"bad\": extension is missing [R11]"},
+	{"no-symbol", "not a riffle plugin [R04]"},
+	{"null-entry", "plugin list entry 1 is NULL [R09]"},
+	{"null-module", "entry function returned a pointer outside the plugin [R05]"},
+	{"op-missing", "invoker \"bad\": call_push is missing [R11]"},
+	{"ops-null", "invoker \"bad\": ops is outside the plugin [R11]"},
+	{"ops-outside", "invoker \"bad\": ops is outside the plugin [R11]"},
+	{"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
+	{"opt-default-bool", "invoker \"bad\": option \"a\": default \"maybe\" is not a "
+			     "yes or no [R12]"},
+	{"opt-default-bounds",
+		"invoker \"bad\": option \"a\": default \"9\" is out of its bounds [R12]"},
+	{"opt-default-duration",
+		"invoker \"bad\": option \"a\": default \"5q\" is not a duration [R12]"},
+	{"opt-default-enum", "invoker \"bad\": option \"a\": default \"three\" is not one "
+			     "of its choices [R12]"},
+	{"opt-default-int",
+		"invoker \"bad\": option \"a\": default \"many\" is not a number [R12]"},
+	{"opt-default-outside",
+		"invoker \"bad\": option \"a\": its default is outside the plugin [R12]"},
+	{"opt-default-size", "invoker \"bad\": option \"a\": default \"12\" is not a size [R12]"},
+	{"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
+	{"opt-name", "invoker \"bad\": the name of option 1 is not allowed [R12]"},
+	{"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
+	{"opt-no-doc", "invoker \"bad\": option \"linger\": it has no doc [R12]"},
+	{"opt-twice", "invoker \"bad\": option \"a\": it is there twice [R12]"},
+	{"opt-type", "invoker \"bad\": option \"a\": its type is not known [R12]"},
+	{"option-stride", "option too small: 8 bytes, at least 56 [R08]"},
+	{"options-many", "invoker \"bad\": an option table holds 1025 options, at most 1024 [R12]"},
+	{"options-outside", "invoker \"bad\": its options are outside the plugin [R12]"},
+	{"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
+	{"plugin-small", "descriptor too small: 24 bytes, at least 72 [R08]"},
+	{"result-odd", "entry function returned a pointer outside the plugin [R05]"},
+	{"result-outside", "entry function returned a pointer outside the plugin [R05]"},
+	{"section-9", "invoker \"bad\": an option table is for section 9, which there is "
+		      "not [R12]"},
+	{"summary-long", "summary is not a text of the plugin below 4096 bytes [R10]"},
+	{"summary-null", "summary is NULL [R10]"},
+	{"summary-outside", "summary is not a text of the plugin below 4096 bytes [R10]"},
+	{"table-small", "option table too small: 8 bytes, at least 24 [R08]"},
+	{"table-stride", "option table too small: 8 bytes, at least 24 [R08]"},
+	{"tables-many", "invoker \"bad\": 4 option tables, at most 3 [R12]"},
+	{"tables-outside", "invoker \"bad\": its option tables are outside the plugin [R12]"},
+	{"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
+	{"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
+	{"version-null", "version is NULL [R10]"},
+	{"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
+};
+
 static void
 test_each_fault_is_refused_by_its_text(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *name, *says;
-	} cases[] = {
-		{"build-null", "build is NULL [R10]"},
-		{"count-0", "plugin list of 0 entries is not one of 1 to 64 [R09]"},
-		{"count-65", "plugin list of 65 entries is not one of 1 to 64 [R09]"},
-		{"entry-outside", "plugin list entry 1 is outside the plugin [R09]"},
-		{"half-sink", "provider \"bad\": sink_fd is missing [R11]"},
-		{"half-source", "provider \"bad\": source_destroy is missing [R11]"},
-		{"kind-77", "plugin \"bad\": kind 77 is not known [R10]"},
-		{"license-null", "license is NULL [R10]"},
-		{"list-outside", "plugin list is outside the plugin [R09]"},
-		{"major-9", "needs plugin ABI 9.1, this program provides 0.1: rebuild it against "
-			    "this version's headers [R07]"},
-		{"minor-9", "needs plugin ABI 0.9, this program provides 0.1: rebuild it against "
-			    "this version's headers [R07]"},
-		{"module-huge", "module too large: 70000 bytes, at most 65536 [R08]"},
-		{"module-small", "module too small: 8 bytes, at least 32 [R08]"},
-		{"name-bad", "plugin name \"Kafka!\" is not allowed [R10]"},
-		{"name-long",
-			"plugin name \"abcdefghijklmnopqrstuvwxyzabcdef\" is not allowed [R10]"},
-		{"name-null", "plugin name is NULL [R10]"},
-		{"name-twice", "invoker \"bad\" is there already [R10]"},
-		{"neither-half", "provider \"bad\": offers neither a source nor a sink [R11]"},
-		{"no-extension", "provider \"bad\": extension is missing [R11]"},
-		{"no-symbol", "not a riffle plugin [R04]"},
-		{"null-entry", "plugin list entry 1 is NULL [R09]"},
-		{"null-module", "entry function returned a pointer outside the plugin [R05]"},
-		{"op-missing", "invoker \"bad\": call_push is missing [R11]"},
-		{"ops-null", "invoker \"bad\": ops is outside the plugin [R11]"},
-		{"ops-outside", "invoker \"bad\": ops is outside the plugin [R11]"},
-		{"ops-short", "ops too small: 40 bytes, at least 104 [R08]"},
-		{"opt-default-bool", "invoker \"bad\": option \"a\": default \"maybe\" is not a "
-				     "yes or no [R12]"},
-		{"opt-default-bounds",
-			"invoker \"bad\": option \"a\": default \"9\" is out of its bounds [R12]"},
-		{"opt-default-duration",
-			"invoker \"bad\": option \"a\": default \"5q\" is not a duration [R12]"},
-		{"opt-default-enum", "invoker \"bad\": option \"a\": default \"three\" is not one "
-				     "of its choices [R12]"},
-		{"opt-default-int",
-			"invoker \"bad\": option \"a\": default \"many\" is not a number [R12]"},
-		{"opt-default-outside",
-			"invoker \"bad\": option \"a\": its default is outside the plugin [R12]"},
-		{"opt-default-size",
-			"invoker \"bad\": option \"a\": default \"12\" is not a size [R12]"},
-		{"opt-min-gt-max", "invoker \"bad\": option \"a\": min is above max [R12]"},
-		{"opt-name", "invoker \"bad\": the name of option 1 is not allowed [R12]"},
-		{"opt-no-choices", "invoker \"bad\": option \"a\": it has no choices [R12]"},
-		{"opt-no-doc", "invoker \"bad\": option \"linger\": it has no doc [R12]"},
-		{"opt-twice", "invoker \"bad\": option \"a\": it is there twice [R12]"},
-		{"opt-type", "invoker \"bad\": option \"a\": its type is not known [R12]"},
-		{"option-stride", "option too small: 8 bytes, at least 56 [R08]"},
-		{"options-many",
-			"invoker \"bad\": an option table holds 1025 options, at most 1024 [R12]"},
-		{"options-outside", "invoker \"bad\": its options are outside the plugin [R12]"},
-		{"plugin-huge", "descriptor too large: 1000000 bytes, at most 65536 [R08]"},
-		{"plugin-small", "descriptor too small: 24 bytes, at least 72 [R08]"},
-		{"result-odd", "entry function returned a pointer outside the plugin [R05]"},
-		{"result-outside", "entry function returned a pointer outside the plugin [R05]"},
-		{"section-9", "invoker \"bad\": an option table is for section 9, which there is "
-			      "not [R12]"},
-		{"summary-long", "summary is not a text of the plugin below 4096 bytes [R10]"},
-		{"summary-null", "summary is NULL [R10]"},
-		{"summary-outside", "summary is not a text of the plugin below 4096 bytes [R10]"},
-		{"table-small", "option table too small: 8 bytes, at least 24 [R08]"},
-		{"table-stride", "option table too small: 8 bytes, at least 24 [R08]"},
-		{"tables-many", "invoker \"bad\": 4 option tables, at most 3 [R12]"},
-		{"tables-outside",
-			"invoker \"bad\": its option tables are outside the plugin [R12]"},
-		{"undefined-symbol", "undefined symbol: nobody_has_this_function (see ldd) [R03]"},
-		{"v7-symbol", "built for plugin ABI 7, this program speaks 0.1 [R04]"},
-		{"version-null", "version is NULL [R10]"},
-		{"wrong-magic", "bad magic 0x12345678; damaged, or byte order [R06]"},
-	};
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
 		struct rfl_plugins *p = rfl_plugins_create();
 		struct riffle_error err = {0};
-		char *path = bad_plugin(cases[i].name);
+		char *path = bad_plugin(faults[i].name);
 		int rc = rfl_plugins_load(p, NULL, path, &err);
 		if (rc >= 0 || !begins(err.text, "plugin refused: ") ||
-			!ends(err.text, cases[i].says))
-			fail_msg("%s: %d, %s", cases[i].name, rc, err.text);
+			!ends(err.text, faults[i].says))
+			fail_msg("%s: %d, %s", faults[i].name, rc, err.text);
 		assert_non_null(strstr(err.text, strrchr(path, '/')));
 		assert_null(rfl_plugins_first(p));
 		free(path);
