@@ -120,7 +120,7 @@ def kafka_eos(options):
         finally:
             kafka.stop()
     text = EOS_HEAD.format(records=options.records, runs=options.runs, cores=os.cpu_count())
-    text += kafka_table(runs, "bare transactional loop", sides)
+    text += kafka_table(runs)
     text += "\n## From the start after kill -9, in the middle of a transaction, to the first output that is committed\n\n"
     text += "| | seconds | more than the loop |\n|---|---|---|\n"
     for name in sides:
