@@ -689,6 +689,31 @@ test_restart_goes_on_from_the_tuple(void **state)
 	bed_end(&b);
 }
 
+/* Offset 1 was ahead of the clock when it was read first. */
+static const int64_t ahead_times[] = {1000, 2000, 1200, 2050, 3000};
+
+static void
+test_what_was_ahead_of_the_clock_stays_refused(void **state)
+{
+	(void)state;
+	struct bed b;
+	const struct rfl_tuple t = {
+		.seq = 9, .settings = 42, .hw = 3, .frontier_ms = 1000, .time_ms = 1200};
+	char text[RFL_TUPLE_TEXT + 1];
+	rfl_tuple_encode(&t, text);
+	bed_set(&b, RFL_SHAPE_TUMBLING, 100, 0);
+	lane_times = ahead_times;
+	b.conf.window = (struct rfl_window_conf){.kind = RFL_WINDOW_TUMBLING, .size_ms = 100};
+	b.conf.time.source = RFL_TIME_RECORD;
+	b.conf.max_future_ms = INT64_C(1) << 40;
+	b.conf.idle_after_ms = b.conf.close_after_idle_ms = 1000000;
+	bed_start(&b, 0, text);
+	lane_end = 5;
+	settle_down(&b);
+	assert_string_equal(sink_log, "0;2;3;");
+	bed_end(&b);
+}
+
 static void
 test_changed_settings_and_foreign_metadata_are_refused(void **state)
 {
@@ -1007,6 +1032,7 @@ main(void)
 		cmocka_unit_test(test_failing_window_holds_the_frontier),
 		cmocka_unit_test(test_refused_publish_is_tried_again),
 		cmocka_unit_test(test_restart_goes_on_from_the_tuple),
+		cmocka_unit_test(test_what_was_ahead_of_the_clock_stays_refused),
 		cmocka_unit_test(test_changed_settings_and_foreign_metadata_are_refused),
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_late_record_that_is_not_written_holds_the_position),
