@@ -5,6 +5,7 @@
 #include "runtime/processor_private.h"
 
 #include <poll.h>
+#include <riffle/backoff.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 
@@ -80,14 +81,14 @@ rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 		rfl_processor_stop(p, &fault);
 		return;
 	}
-	p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_MIN_MS : p->backoff_ms * 2;
-	if (p->backoff_ms > BACKOFF_MAX_MS)
-		p->backoff_ms = BACKOFF_MAX_MS;
-	p->retry_at_ns = rfl_clock_mono_ns(p->setup.clock) + p->backoff_ms * 1000000;
+	int64_t now_ns = rfl_clock_mono_ns(p->setup.clock);
+	int64_t wait_ms =
+		riffle_backoff_next(&p->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS, now_ns);
+	p->retry_at_ns = now_ns + wait_ms * 1000000;
 	free(p->why);
 	p->why = rfl_strdup(err->text);
 	rfl_log(RIFFLE_LOG_ERROR, "S005", p->what, "%s; opened again in %lldms", err->text,
-		(long long)p->backoff_ms);
+		(long long)wait_ms);
 	begin_close(p);
 }
 

@@ -83,7 +83,7 @@ struct rfl_pane {
 
 	uint32_t attempt;   /* of the call under way, or the last one; 0 = none yet */
 	uint32_t failures;  /* counted ones */
-	int64_t backoff_ms; /* the last wait */
+	int64_t backoff_ms; /* the limit of the last wait */
 	int64_t retry_at_ns;
 	struct rfl_call *call;
 	/* What we found wrong with the call under way; counts more than its status. code 0 = nothing. */

@@ -13,6 +13,7 @@
 #include "wire/envelope.h"
 
 #include <inttypes.h>
+#include <riffle/backoff.h>
 #include <riffle/host.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,10 +253,10 @@ rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error 
 		return;
 	}
 	s->failures++;
-	s->backoff_ms = s->backoff_ms == 0 ? policy->backoff_min_ms : s->backoff_ms * 2;
-	if (s->backoff_ms > policy->backoff_max_ms)
-		s->backoff_ms = policy->backoff_max_ms;
-	s->retry_at_ns = rfl_clock_mono_ns(t->spec->clock) + s->backoff_ms * 1000000;
+	int64_t now_ns = rfl_clock_mono_ns(t->spec->clock);
+	int64_t wait_ms = riffle_backoff_next(
+		&s->backoff_ms, policy->backoff_min_ms, policy->backoff_max_ms, now_ns);
+	s->retry_at_ns = now_ns + wait_ms * 1000000;
 }
 
 void

@@ -8,6 +8,7 @@
 #include "wire/tuple.h"
 
 #include <inttypes.h>
+#include <riffle/backoff.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 #include <string.h>
@@ -492,23 +493,19 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
 }
 
-static int64_t
-next_backoff_ms(const struct rfl_on_error_conf *policy, int64_t last_ms)
-{
-	int64_t next = last_ms == 0 ? policy->backoff_min_ms : last_ms * 2;
-	return next > policy->backoff_max_ms ? policy->backoff_max_ms : next;
-}
-
 static void
 wait_for_retry(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 {
-	p->backoff_ms = next_backoff_ms(&t->spec->conf->on_error, p->backoff_ms);
-	p->retry_at_ns = rfl_clock_mono_ns(t->spec->clock) + p->backoff_ms * 1000000;
+	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
+	int64_t now_ns = rfl_clock_mono_ns(t->spec->clock);
+	int64_t wait_ms = riffle_backoff_next(
+		&p->backoff_ms, policy->backoff_min_ms, policy->backoff_max_ms, now_ns);
+	p->retry_at_ns = now_ns + wait_ms * 1000000;
 	rfl_task_pane_waits(t, p);
 	t->retries++;
 	rfl_log(RIFFLE_LOG_WARNING, "T002", t->spec->what,
 		"partition %d, window %" PRId64 ": attempt %u failed: %s; again in %" PRId64 "ms",
-		t->partition, p->start_ms, p->attempt, err->text, p->backoff_ms);
+		t->partition, p->start_ms, p->attempt, err->text, wait_ms);
 }
 
 static void

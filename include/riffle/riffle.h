@@ -2,6 +2,7 @@
 #ifndef RIFFLE_RIFFLE_H
 #define RIFFLE_RIFFLE_H
 
+#include <riffle/backoff.h>
 #include <riffle/ext/positions.h>
 #include <riffle/ext/transactions.h>
 #include <riffle/invoker.h>

@@ -30,6 +30,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
+#include <riffle/backoff.h>
 #include <riffle/provider.h>
 
 #ifdef __cplusplus

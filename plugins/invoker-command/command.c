@@ -66,8 +66,8 @@ static const struct riffle_option options[] = {
 	[OPT_GRACE] = {"grace", RIFFLE_OPT_DURATION, 0, "2s", 0, 3600000, NULL,
 		"How long after SIGTERM it is killed."},
 	[OPT_RESTART] = {"restart", RIFFLE_OPT_DURATION, 0, "100ms", 1, 3600000, NULL,
-		"How long after its end a coprocess is started again; twice as long each time, "
-		"until a window is done."},
+		"The least wait before a coprocess that ended is started again; it doubles, within "
+		"chance, until a window is done."},
 	[OPT_RESTART_MAX] = {"restart-max", RIFFLE_OPT_DURATION, 0, "10s", 1, 3600000, NULL,
 		"The longest that it waits to start again."},
 	[OPT_USER] = {"user", RIFFLE_OPT_STRING, 0, NULL, 0, 0, NULL,

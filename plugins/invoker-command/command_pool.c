@@ -123,10 +123,9 @@ settle(struct command_call *c)
 static void
 delay(struct command *c, struct slot *s)
 {
-	s->backoff_ns = s->backoff_ns == 0 ? c->restart_ns : 2 * s->backoff_ns;
-	if (s->backoff_ns > c->restart_max_ns)
-		s->backoff_ns = c->restart_max_ns;
-	s->start_at_ns = command_now_ns(c) + s->backoff_ns;
+	int64_t now_ns = command_now_ns(c);
+	s->start_at_ns = now_ns + riffle_backoff_next(
+					  &s->backoff_ns, c->restart_ns, c->restart_max_ns, now_ns);
 }
 
 /* Windows that no program ever saw are waited for without counting against them. */

@@ -276,13 +276,15 @@ launch(struct rpc_child *k)
 	return why;
 }
 
-static void
+/* How long that is. */
+static int64_t
 wait_before_next(struct rpc_child *k)
 {
-	k->backoff_ns = k->backoff_ns == 0                    ? BACKOFF_MIN_NS
-			: k->backoff_ns >= BACKOFF_MAX_NS / 2 ? BACKOFF_MAX_NS
-							      : 2 * k->backoff_ns;
-	k->next_ns = rpc_now_ns(k->owner) + k->backoff_ns;
+	int64_t now_ns = rpc_now_ns(k->owner);
+	int64_t wait_ns =
+		riffle_backoff_next(&k->backoff_ns, BACKOFF_MIN_NS, BACKOFF_MAX_NS, now_ns);
+	k->next_ns = now_ns + wait_ns;
+	return wait_ns;
 }
 
 static void
@@ -301,7 +303,7 @@ start(struct rpc_child *k)
 		rpc_log(k->owner, RIFFLE_LOG_ERROR, "cannot start '%s': %s; trying on", k->words[0],
 			strerror(why));
 	k->spawn_failed = 1;
-	wait_before_next(k);
+	(void)wait_before_next(k);
 }
 
 static void
@@ -324,15 +326,14 @@ reap(struct rpc_child *k)
 		return;
 	if (rpc_now_ns(k->owner) - k->started_ns > BACKOFF_MAX_NS)
 		k->backoff_ns = 0;
-	wait_before_next(k);
+	int64_t wait_ms = wait_before_next(k) / 1000000;
 	if (info.si_code == CLD_EXITED)
 		rpc_log(k->owner, RIFFLE_LOG_WARNING,
 			"'%s' ended with exit status %d; again in %lldms", k->words[0],
-			info.si_status, (long long)(k->backoff_ns / 1000000));
+			info.si_status, (long long)wait_ms);
 	else
 		rpc_log(k->owner, RIFFLE_LOG_WARNING, "'%s' was killed by SIG%s; again in %lldms",
-			k->words[0], sigabbrev_np(info.si_status),
-			(long long)(k->backoff_ns / 1000000));
+			k->words[0], sigabbrev_np(info.si_status), (long long)wait_ms);
 }
 
 static void

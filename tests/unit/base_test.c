@@ -10,6 +10,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <riffle/backoff.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,43 @@ test_list_removes_while_walking(void **state)
 		sum = sum * 10 + it->n;
 	assert_int_equal(sum, 24);
 	assert_ptr_equal(rfl_list_first(&l, struct item, link), &items[0]);
+}
+
+static void
+test_backoff_doubles_within_its_bounds(void **state)
+{
+	(void)state;
+	const int64_t most[] = {400, 800, 1000, 1000};
+	const int64_t least[] = {200, 400, 500, 500};
+	for (int64_t now = 0; now < 1000; now++) {
+		int64_t limit = 0;
+		for (int i = 0; i < 4; i++)
+			assert_in_range(
+				riffle_backoff_next(&limit, 200, 1000, now), least[i], most[i]);
+		limit = 0;
+		assert_int_equal(riffle_backoff_next(&limit, 50, 50, now), 50);
+		assert_int_equal(riffle_backoff_next(&limit, 50, 50, now), 50);
+	}
+	int64_t limit = 0;
+	for (int i = 0; i < 100; i++)
+		assert_in_range(riffle_backoff_next(&limit, 1, INT64_MAX, i), 1, INT64_MAX);
+	assert_int_equal(limit, INT64_MAX);
+}
+
+/* A thousand that fail within a microsecond are spread over the whole of the interval. */
+static void
+test_backoff_parts_what_failed_together(void **state)
+{
+	(void)state;
+	int in_tenth[10] = {0};
+	for (int64_t now = 0; now < 1000; now++) {
+		int64_t limit = 0, again = 0;
+		int64_t wait = riffle_backoff_next(&limit, 1000, 10000, now);
+		assert_int_equal(wait, riffle_backoff_next(&again, 1000, 10000, now));
+		in_tenth[(wait - 1000) / 101]++;
+	}
+	for (int i = 0; i < 10; i++)
+		assert_in_range(in_tenth[i], 70, 130);
 }
 
 static void
@@ -167,6 +205,8 @@ main(void)
 		cmocka_unit_test(test_buf_grows_and_terminates),
 		cmocka_unit_test(test_list_removes_while_walking),
 		cmocka_unit_test(test_manual_clock_moves_only_by_hand),
+		cmocka_unit_test(test_backoff_doubles_within_its_bounds),
+		cmocka_unit_test(test_backoff_parts_what_failed_together),
 		cmocka_unit_test(test_error_is_one_line),
 		cmocka_unit_test(test_mailbox_loses_nothing_and_wakes_a_sleeper),
 		cmocka_unit_test(test_checksums_match_their_definitions),

@@ -605,7 +605,7 @@ test_fenced_opens_again(void **state)
 	log_end[0] = 1;
 	commit_fails = RIFFLE_E_FENCED;
 	settle(&b);
-	advance(&b, 200);
+	advance(&b, 400);
 	assert_int_equal(opened, 2);
 	assert_string_equal(written, "0.0 0.0 ");
 	assert_int_equal(committed[0], 1);
@@ -662,7 +662,7 @@ test_an_unknown_transaction_is_settled_by_reading_back(void **state)
 		settle(&b);
 		assert_int_equal(state_of(&b, why, sizeof why), RFL_FAILED);
 		assert_non_null(strstr(why, "it is not known"));
-		advance(&b, 200);
+		advance(&b, 400);
 		assert_int_equal(opened, 2);
 		assert_string_equal(written, "0.0 0.1 ");
 		assert_int_equal(committed[0], 2);
@@ -692,7 +692,7 @@ test_a_broken_source_is_opened_again(void **state)
 	hang = 0;
 	advance(&b, 199);
 	assert_int_equal(opened, 1);
-	advance(&b, 1);
+	advance(&b, 201);
 	assert_int_equal(opened, 2);
 	assert_int_equal(committed[0], 1);
 	finish(&b);
@@ -733,7 +733,7 @@ test_a_broken_sink_is_opened_again(void **state)
 			 .error = {.code = RIFFLE_E_FATAL, .text = "gone"}});
 	settle(&b);
 	log_end[0] = 1;
-	advance(&b, 200);
+	advance(&b, 400);
 	assert_int_equal(opened, 2);
 	assert_string_equal(written, "0.0 ");
 	finish(&b);

@@ -37,7 +37,7 @@ struct rfs_lane {
 	int is_fresh; /* the reader, which may give what lies before */
 	uint32_t reader_generation;
 	int64_t read_to;
-	int backoff_ms;
+	int64_t backoff_ms;
 	char told[RIFFLE_ERROR_TEXT];
 };
 
@@ -266,10 +266,9 @@ rfs_lane_failed(struct rfs_source *s, struct rfs_lane *l, const struct riffle_si
 		return;
 	}
 	l->is_failing = 1;
-	l->backoff_ms = l->backoff_ms == 0 ? RFS_BACKOFF_MIN_MS : 2 * l->backoff_ms;
-	if (l->backoff_ms > RFS_BACKOFF_MAX_MS)
-		l->backoff_ms = RFS_BACKOFF_MAX_MS;
-	l->retry_ns = rfs_now_ns(&s->base) + (int64_t)l->backoff_ms * 1000000;
+	int64_t now_ns = rfs_now_ns(&s->base);
+	l->retry_ns = now_ns + 1000000 * riffle_backoff_next(&l->backoff_ms, RFS_BACKOFF_MIN_MS,
+						 RFS_BACKOFF_MAX_MS, now_ns);
 	if (!rfs_is_passing(err) || strcmp(l->told, err->text) != 0)
 		rfs_source_trouble(s, err);
 	memcpy(l->told, err->text, sizeof l->told);
