@@ -1,12 +1,14 @@
 """Three instances share eight partitions while they are killed and stopped, join and leave, and the broker with
-them. At least once: no record is missing, and outputs with equal ids have equal bytes. Exactly once, with two inputs,
+them, and what they ask of it is held up or refused. At least once: no record is missing, and outputs with equal ids have equal bytes. Exactly once, with two inputs,
 tumbling and hopping windows on event time, disorder, late records and a function that fails: each record is in each of
 its windows or late, once, for a reader that was there all the time and one that comes after it; commits are numbered
-without gaps. $RIFFLE_SECONDS says how long, $RIFFLE_SEED with which dice, $RIFFLE_PROGRAM with which daemon."""
+without gaps. $RIFFLE_SECONDS says how long, $RIFFLE_SEED with which dice, $RIFFLE_PROGRAM with which daemon,
+$RIFFLE_HURTS that only these faults are made, with commas between them."""
 import collections
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -14,7 +16,8 @@ import threading
 import time
 
 from exactly_once import Came, judge, judge_commits, tuple_of
-from kafka_rig import CLIENT, Broker, instance, left_of, records_of
+from kafka_proxy import PRODUCE, Proxy
+from kafka_rig import CLIENT, Broker, behind, far, instance, left_of, records_of
 from rig import RIFFLE, main, section, stream
 
 SECONDS = int(os.environ.get("RIFFLE_SECONDS", "60"))
@@ -32,10 +35,18 @@ KEYS = {"rdkafka.session.timeout.ms": "6000", "rdkafka.heartbeat.interval.ms": "
         "rdkafka.socket.timeout.ms": "1500", "rdkafka.transaction.timeout.ms": "1500",
         "rdkafka.reconnect.backoff.max.ms": "300"}
 AWAY_S = (6.5, 9)
+# Records of a transaction that are held for longer than it may last are given up.
+HELD_S = (1.6, 2.6)
+HURTS = ["kill", "kill", "stop", "broker kill", "broker kill", "broker stop", "leave", "leave", "freeze", "freeze",
+         "held records", "held records"]
+# So many transactions must have been aborted whose windows went into the next one, or nothing is proven of that.
+ABORTS = 3
 TEXT = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITIONS}
 # The processors under exactly-once, with the length of their windows and how far they lie apart.
 SHAPES = {"tumble": ("tumbling 1s", 1000, 1000), "hop": ("hopping 1500ms every 500ms", 1500, 500)}
-broker = None
+# Of an abort: librdkafka's own words for it.
+REASON = re.compile(r"a transaction was aborted: [^\n]*?(?:Broker|Local): ([^;)]*)")
+broker = proxy = None
 
 
 def at_least_once_config():
@@ -138,13 +149,25 @@ def freeze(i):
     return lambda: i.daemon.send_signal(signal.SIGCONT)
 
 
-def hurt_broker(dice, what):
-    if what == "broker stop":
-        stop_for_a_while(dice, broker.pid())
-        return
+def kill_broker(dice):
     broker.do("kill")
     time.sleep(dice.uniform(0, 1.2))
     broker.do("start")
+
+
+def hold_records(dice):
+    gate = proxy.hold(PRODUCE)
+    time.sleep(dice.uniform(*HELD_S))
+    gate.set()
+
+
+def refuse_positions(dice):
+    """The broker's own word, on a generation before theirs."""
+    proxy.aged = dice.randint(1, 6)
+    end = time.monotonic() + 2
+    while proxy.aged > 0 and time.monotonic() < end:
+        time.sleep(0.02)
+    proxy.aged = 0
 
 
 def is_done(end, frontier_ms, offset, metadata):
@@ -157,15 +180,17 @@ def is_done(end, frontier_ms, offset, metadata):
 class Chaos:
     """Three instances under fire, for as long as the body of `with` does not begin."""
 
-    def __init__(self, text, topics, records, last=()):
+    def __init__(self, text, topics, records, last=(), hurts=HURTS):
         self.space = broker.name()
         self.dice = random.Random(SEED)
         self.begin_ms = int(time.time() * 1000) - 3600000
-        self.made = [instance(broker, self.space, text, {"instance": "i%d" % n}, KEYS, program=PROGRAM)
+        self.made = [instance(broker, self.space, text, {"instance": "i%d" % n}, {**KEYS, **far(proxy)}, program=PROGRAM)
                      for n in range(3)]
         self.topics = [self.space + "_" + t for t in topics]
         self.records = records(random.Random(SEED + 1), self.begin_ms)
         self.last = last
+        self.hurts = list(filter(None, os.environ.get("RIFFLE_HURTS", "").split(","))) or hurts
+        self.deck = []
         self.faults = []
         self.away = {}
 
@@ -202,21 +227,30 @@ class Chaos:
             load.written, SEED))
         return load.written
 
+    def draw(self, can_leave):
+        """Each kind in its turn, in any order. One instance is always there."""
+        if not [what for what in self.deck if can_leave or what not in ("leave", "freeze")]:
+            self.deck += self.dice.sample(self.hurts, len(self.hurts))
+        what = next(what for what in self.deck if can_leave or what not in ("leave", "freeze"))
+        self.deck.remove(what)
+        return what
+
     def hurt(self):
-        """One fault; its name. One instance is always there."""
+        """One fault; its name."""
         here = [i for i in self.made if i not in self.away]
         i = self.dice.choice(here)
-        what = self.dice.choice(["kill", "kill", "stop", "broker kill", "broker kill", "broker stop"] +
-                                ["leave", "leave", "freeze", "freeze"] * (len(here) > 1))
+        what = self.draw(len(here) > 1)
         if what == "kill":
             kill(self.dice, i)
         elif what == "stop":
             stop_for_a_while(self.dice, i.daemon.pid)
+        elif what == "broker stop":
+            stop_for_a_while(self.dice, broker.pid())
         elif what in ("leave", "freeze"):
             comes = leave(i) if what == "leave" else freeze(i)
             self.away[i] = (time.monotonic() + self.dice.uniform(*AWAY_S), comes)
         else:
-            hurt_broker(self.dice, what)
+            {"broker kill": kill_broker, "held records": hold_records, "refusal": refuse_positions}[what](self.dice)
         return what
 
     def bring_back(self, now):
@@ -297,7 +331,7 @@ def by_partition(records):
 
 def exactly_once_under_chaos():
     sides = [name + "-" + side for name in SHAPES for side in ("out", "late")]
-    chaos = Chaos(exactly_once_config(), ["left", "right"], disordered)
+    chaos = Chaos(exactly_once_config(), ["left", "right"], disordered, hurts=HURTS + ["refusal"] * 2)
     chaos.last = last_words(chaos.begin_ms)
     topics = ["%s_%s" % (chaos.space, side) for side in sides]
     with chaos, Reader(*topics) as reader:
@@ -325,9 +359,12 @@ def exactly_once_under_chaos():
         if faults:
             bad.append("%s: %s" % (name, faults))
         assert len(out) > 1000 and len(late) > 10 and len(numbered) > 100, (len(out), len(late), len(numbered))
-    print("# %d transactions were aborted and tried again, %d processors opened again" % (
-        logs.count("a transaction was aborted"), logs.count("; opened again in")))
+    aborts = collections.Counter(REASON.findall(logs))
+    print("# %d transactions were aborted and tried again (%s), %d processors opened again" % (
+        sum(aborts.values()), ", ".join("%d %s" % (n, why) for why, n in aborts.most_common()),
+        logs.count("; opened again in")))
     assert not bad, "\n".join(bad)
+    assert "refusal" not in chaos.hurts or sum(aborts.values()) >= ABORTS, aborts
 
 
 def the_verifier_finds_a_planted_loss_and_a_planted_difference():
@@ -338,13 +375,10 @@ def the_verifier_finds_a_planted_loss_and_a_planted_difference():
     assert verify([Fake("0", "a"), Fake("1", "a")], 2)[1] == 1
 
 
-def patience(directory):
-    """A broker that has started again leaves transactions alone for a while, so that their owners can abort them."""
-    with open(os.path.join(directory, "extra.properties"), "w") as out:
-        out.write("transaction.abort.timed.out.transaction.cleanup.interval.ms=4000\n")
+# A broker that has started again leaves transactions alone for a while, so that their owners can abort them.
+PATIENCE = "transaction.abort.timed.out.transaction.cleanup.interval.ms=4000\n"
 
-
-with Broker(extra=patience) as broker:
+with Proxy() as proxy, Broker(extra=behind(proxy, PATIENCE)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_verifier_finds_a_planted_loss_and_a_planted_difference, at_least_once_under_chaos,
              exactly_once_under_chaos]

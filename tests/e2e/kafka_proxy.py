@@ -1,5 +1,5 @@
 """A TCP proxy before a Kafka broker: holds requests of a kind, stalls either direction, is slow. Knows of Kafka only
-that a request begins with its length and its kind."""
+that a request begins with its length and its kind, and where a generation stands in one."""
 import socket
 import struct
 import threading
@@ -15,7 +15,8 @@ class Proxy:
         self.target = None
         self.delay_s = 0            # of all that goes through, in each direction
         self.bytes_per_s = None     # of each connection, in each direction
-        self.hooks = {}             # kind of request: called once with it, before it goes on
+        self.hooks = {}             # kind of request: called once, before it goes on
+        self.aged = 0               # so many requests with positions go on with the generation before theirs
         self.gates = {}             # kind of request: an Event without which none goes on
         self.up, self.down = threading.Event(), threading.Event()
         self.up.set()
@@ -92,6 +93,9 @@ class Proxy:
                     hook()
                 if kind in self.gates:
                     self.gates[kind].wait()
+                if kind == TXN_OFFSETS and self.aged > 0:
+                    self.aged -= 1
+                    body = with_generation_before(body)
                 self.up.wait()
                 self.slowly(server, head + body)
         except (OSError, EOFError):
@@ -116,6 +120,18 @@ class Proxy:
             sink.sendall(some[at:at + step])
             if self.bytes_per_s is not None:
                 time.sleep(0.05)
+
+
+def with_generation_before(body):
+    """What follows the kind of TXN_OFFSETS, in version 3: two texts and ten bytes stand before the generation."""
+    version, _, client = struct.unpack_from(">hih", body)
+    assert version == 3, version
+    at = 8 + max(client, 0) + 1
+    for _ in range(2):
+        assert body[at] < 128, "a longer text than its first byte tells"
+        at += body[at]
+    generation, = struct.unpack_from(">i", body, at + 10)
+    return body[:at + 10] + struct.pack(">i", generation - 1) + body[at + 14:]
 
 
 def exactly(source, count):
