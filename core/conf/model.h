@@ -240,6 +240,8 @@ size_t rfl_conf_destinations(
 	const struct rfl_processor_conf *p, const struct rfl_stream_conf **list);
 /* The group that a processor reads a stream of that provider as. The caller frees. */
 char *rfl_conf_group(const struct rfl_processor_conf *p, const struct rfl_provider_conf *provider);
+/* It keeps the records of its windows, and could have keep = no. */
+int rfl_conf_may_let_go(const struct rfl_processor_conf *p);
 const struct rfl_stream_conf *rfl_conf_stream(const struct rfl_conf *c, const char *name);
 const struct rfl_provider_conf *rfl_conf_provider(const struct rfl_conf *c, const char *name);
 void rfl_conf_free(struct rfl_conf *c); /* NULL is a no-op */

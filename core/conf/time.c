@@ -236,15 +236,37 @@ close_after_idle(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_
 	return 0;
 }
 
+/* Its windows are known while they are open. */
+static int
+is_streamable(const struct rfl_section *s, const struct rfl_processor_conf *p)
+{
+	enum rfl_window_kind kind = p->window.kind;
+	return (kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_COUNT || !has_kind(s, p)) &&
+	       p->by.source == RFL_BY_NOTHING;
+}
+
+static int
+is_able(const struct rfl_processor_conf *p)
+{
+	return p->function != NULL && (p->function->capabilities & RIFFLE_CAN_STREAM) != 0;
+}
+
+static void
+refuse_function(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_function_conf *f)
+{
+	rfl_entry_error(&r->doc, e, "C122", NULL,
+		"function '%s' cannot answer before its input has ended: invoker '%s' is "
+		"called at-close",
+		f->name, f->invoker);
+}
+
 static void
 resolve_delivery(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_conf *p)
 {
 	struct riffle_value v = rfl_resolve_key(r, s, "delivery");
 	struct rfl_entry *e = rfl_entry_of(s, "delivery");
-	enum rfl_window_kind kind = p->window.kind;
-	int shaped = (kind == RFL_WINDOW_TUMBLING || kind == RFL_WINDOW_COUNT || !has_kind(s, p)) &&
-		     p->by.source == RFL_BY_NOTHING;
-	int able = p->function != NULL && (p->function->capabilities & RIFFLE_CAN_STREAM) != 0;
+	int shaped = is_streamable(s, p);
+	int able = is_able(p);
 	p->delivery = shaped && able ? RFL_STREAMING : RFL_AT_CLOSE;
 	if (!v.is_set)
 		return;
@@ -256,10 +278,45 @@ resolve_delivery(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 			"delivery = stream is for `count` and `tumbling` without `by`: of others a "
 			"window is known only when it is over");
 	else if (!able && p->function != NULL)
-		rfl_entry_error(&r->doc, e, "C122", NULL,
-			"function '%s' cannot answer before its input has ended: invoker '%s' is "
-			"called at-close",
-			p->function->name, p->function->invoker);
+		refuse_function(r, e, p->function);
+}
+
+int
+rfl_conf_may_let_go(const struct rfl_processor_conf *p)
+{
+	return p->keep && p->delivery == RFL_STREAMING && p->guarantee != RFL_AT_MOST_ONCE &&
+	       p->on_error.then != RFL_ON_ERROR_DEAD_LETTER && p->early_ms == 0;
+}
+
+/* What is called again, looked at early or written as dead letters has to be there still. */
+static void
+resolve_keep(struct rfl_resolve *r, struct rfl_section *s, struct rfl_processor_conf *p)
+{
+	struct rfl_entry *e = rfl_entry_of(s, "keep");
+	p->keep = (int)rfl_resolve_key(r, s, "keep").u.i;
+	if (p->keep || rfl_is_broken(s, "delivery") || rfl_is_broken(s, "window"))
+		return;
+	if (!is_streamable(s, p))
+		rfl_entry_error(&r->doc, e, "C134", NULL,
+			"keep = no is for `count` and `tumbling` without `by`: of others a window "
+			"is "
+			"known only when it is over, and kept until then");
+	else if (p->function != NULL && !is_able(p))
+		refuse_function(r, e, p->function);
+	else if (p->function != NULL && p->delivery == RFL_AT_CLOSE)
+		rfl_entry_error(&r->doc, e, "C134", NULL,
+			"keep = no is for delivery = stream: at-close the records are kept until "
+			"the window is over");
+	if (p->guarantee == RFL_AT_MOST_ONCE)
+		rfl_entry_error(&r->doc, e, "C134", "guarantee = at-least-once or exactly-once",
+			"keep = no is not for at-most-once: a call begins there when its window "
+			"is over and committed, and nothing of it can be read again");
+	if (p->on_error.then == RFL_ON_ERROR_DEAD_LETTER)
+		rfl_entry_error(&r->doc, e, "C134", "on-error = ... then stop, or then skip",
+			"keep = no leaves nothing to write as dead letters");
+	if (p->early_ms > 0)
+		rfl_entry_error(
+			&r->doc, e, "C134", NULL, "keep = no leaves nothing to look at early");
 }
 
 void
@@ -274,10 +331,6 @@ rfl_resolve_time(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 	p->close_after_idle_ms = close_after_idle(r, s, p);
 	p->emit_empty = (int)rfl_resolve_key(r, s, "emit-empty").u.i;
 	p->pane_headers = (int)rfl_resolve_key(r, s, "pane-headers").u.i;
-	p->keep = (int)rfl_resolve_key(r, s, "keep").u.i;
-	if (!p->keep)
-		rfl_entry_error(&r->doc, rfl_entry_of(s, "keep"), "C108", NULL,
-			"keep = no is reserved, and not built");
 	p->output_key_none = rfl_resolve_key(r, s, "output-key").u.i == 1;
 	struct riffle_value early = rfl_resolve_key(r, s, "early");
 	struct rfl_entry *e = rfl_entry_of(s, "early");
@@ -289,6 +342,7 @@ rfl_resolve_time(struct rfl_resolve *r, struct rfl_section *s, struct rfl_proces
 		rfl_entry_error(&r->doc, e, "C102", "early = every 10s",
 			"'%s' does not say when early panes come", early.u.s);
 	resolve_delivery(r, s, p);
+	resolve_keep(r, s, p);
 	check_fits(r, s, p);
 }
 

@@ -26,6 +26,7 @@ window_spec(const struct rfl_processor_conf *c)
 		.offset_ms = w->offset_ms,
 		.zone = w->zone,
 		.emit_empty = c->emit_empty,
+		.forgets_items = !c->keep,
 	};
 }
 

@@ -45,10 +45,29 @@ waits_for_open_windows(const struct rfl_task *t)
 	return 1;
 }
 
+/* keep = no: a call takes what its pane holds still, or will. */
+static int
+will_be_taken(const struct rfl_task *t)
+{
+	const struct rfl_list *const lists[] = {&t->streams, &t->panes};
+	const struct rfl_pane *p;
+	int has_call = t->calls_open < t->spec->conf->calls;
+	for (size_t i = 0; i < RFL_COUNT(lists); i++)
+		rfl_list_foreach (p, lists[i], struct rfl_pane, link) {
+			int is_called = p->call != NULL && !rfl_call_is_cancelled(p->call);
+			if (p->items.count > 0 && !p->gives_up &&
+				(is_called || (p->state == RFL_PANE_WAITING && has_call)))
+				return 1;
+		}
+	return 0;
+}
+
 /* Something that is under way will give memory back without another record. */
 static int
 will_be_less(const struct rfl_task *t)
 {
+	if (rfl_task_lets_go(t) && will_be_taken(t))
+		return 1;
 	if (rfl_side_is_moving(t) || t->committing)
 		return 1;
 	if (rfl_list_empty(&t->panes))
@@ -56,15 +75,29 @@ will_be_less(const struct rfl_task *t)
 	return !waits_for_open_windows(t);
 }
 
+/* What it could be given, or do, so as not to need so much. */
+static const char *
+way_out(const struct rfl_task *t)
+{
+	const struct rfl_processor_conf *c = t->spec->conf;
+	if (rfl_task_waits_for_room(t))
+		return "too many of its open sessions lie among others to be written with a "
+		       "position";
+	if (rfl_task_lets_go(t))
+		return "its calls are all of windows that are not over: the next ones wait for "
+		       "more calls";
+	if (rfl_conf_may_let_go(c))
+		return "its windows are not over: keep = no would not keep what its calls have "
+		       "taken";
+	return "its windows are not over";
+}
+
 static void
 stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
 {
-	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64
-				" in the file, and %s",
-		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store),
-		rfl_task_waits_for_room(t) ? "too many of its open sessions lie among others to be "
-					     "written with a position"
-					   : "its windows are not over");
+	char *why =
+		rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64 " in the file, and %s",
+			err->text, rfl_task_bytes(t), rfl_store_spilled(t->store), way_out(t));
 	rfl_task_stop(t, why);
 	free(why);
 }

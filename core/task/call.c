@@ -265,6 +265,19 @@ next_piece(struct rfl_call *c, struct riffle_error *reterr)
 	return gathered_piece(c, reterr);
 }
 
+/* What lies before the cursor was taken: the pane need not keep it. */
+static int
+let_go(struct rfl_call *c, struct riffle_error *reterr)
+{
+	size_t items = c->item;
+	uint32_t more = c->taken;
+	if (!c->pane->lets_go)
+		return RIFFLE_OK;
+	c->item = 0;
+	c->taken = 0;
+	return rfl_pane_let_go(c->pane, c->store, items, more, reterr);
+}
+
 static int
 has_more(const struct rfl_call *c)
 {
@@ -297,6 +310,9 @@ rfl_call_push(struct rfl_call *c, struct riffle_error *reterr)
 		if (c->piece_count > 0)
 			return 0;
 		drop_piece(c);
+		int rc = let_go(c, reterr);
+		if (rc < 0)
+			return rc;
 	}
 	if (c->pane->is_open)
 		return 1;

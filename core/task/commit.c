@@ -67,6 +67,7 @@ rfl_task_low(const struct rfl_task *t, uint32_t lane)
 	if (rfl_task_has_cut(t))
 		return rfl_side_low(t, lane, l->settled);
 	int64_t hw = rfl_task_hw(t, lane), low = rfl_store_low(t->store, lane, l->next);
+	low = rfl_rebuild_low(t, lane, low);
 	if (low > hw)
 		low = hw;
 	/* A batch may begin with records that were delivered before. */
@@ -165,6 +166,8 @@ void
 rfl_task_commit_begin(struct rfl_task *t)
 {
 	rfl_assert(!t->committing);
+	for (uint32_t i = 0; rfl_task_lets_go(t) && i < t->lane_count; i++)
+		write_text(t, i, t->lanes[i].asked_text);
 	t->committing = 1;
 	t->seq++;
 	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
@@ -190,8 +193,11 @@ rfl_task_commit_done(struct rfl_task *t)
 	rfl_assert(t->committing);
 	t->committing = 0;
 	t->commits++;
-	for (size_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].committed = t->lanes[i].asked;
+	for (size_t i = 0; i < t->lane_count; i++) {
+		struct rfl_lane *l = &t->lanes[i];
+		l->committed = l->asked;
+		memcpy(l->committed_text, l->asked_text, sizeof l->committed_text);
+	}
 	t->committed_frontier_ms = t->asked_frontier_ms;
 	if (rfl_task_is_exactly_once(t))
 		let_go(t);

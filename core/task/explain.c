@@ -60,6 +60,20 @@ explain_replay(struct rfl_buf *b, const struct rfl_task *t)
 	rfl_buf_puts(b, ".");
 }
 
+static void
+explain_rebuild(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
+{
+	int64_t wait_ns = t->rebuild.at_ns - now_ns;
+	rfl_buf_printf(
+		b, "a call failed, and its records are not kept (keep = no): %s. ", t->rebuild.why);
+	if (!rfl_list_empty(&t->panes) || t->committing)
+		rfl_buf_puts(b, "It finishes the windows before, and is then rebuilt from its "
+				"position.");
+	else
+		rfl_buf_printf(b, "It is rebuilt from its position in %" PRId64 " ms.",
+			wait_ns > 0 ? wait_ns / 1000000 : 0);
+}
+
 /* Why the window that has waited longest is not done. */
 static void
 explain_panes(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
@@ -173,6 +187,8 @@ rfl_task_explain(const struct rfl_task *t)
 	RFL_CHECK(t, RFL_TASK_MAGIC);
 	if (t->stopped)
 		rfl_buf_printf(&b, "it is stopped: %s.", t->why);
+	else if (t->rebuild.is_wanted)
+		explain_rebuild(&b, t, now_ns);
 	else if (t->is_replaying)
 		explain_replay(&b, t);
 	else if (!rfl_list_empty(&t->panes))

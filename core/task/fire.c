@@ -234,6 +234,8 @@ rfl_task_stream(struct rfl_task *t, struct rfl_window_item item, int64_t start_m
 		p->is_open = 1;
 		p->start_ms = start_ms;
 		p->end_ms = rfl_window_end_ms(t->window, start_ms);
+		p->lets_go = rfl_task_lets_go(t);
+		p->attempt = rfl_rebuild_attempt(t, start_ms);
 		rfl_list_append(&t->streams, &p->link);
 		rfl_task_pane_waits(t, p);
 	}
@@ -244,8 +246,11 @@ void
 rfl_task_feed_streams(struct rfl_task *t)
 {
 	struct rfl_pane *p;
+	struct riffle_error err = {0};
 	rfl_list_foreach (p, &t->streams, struct rfl_pane, link) {
 		if (p->call != NULL)
 			rfl_task_feed(t, p);
+		else if (p->gives_up && p->lets_go && rfl_pane_let_go_all(p, t->store, &err) < 0)
+			rfl_task_stop(t, err.text);
 	}
 }

@@ -44,6 +44,7 @@ rfl_pane_destroy(struct rfl_pane *p)
 	free(p->outputs.items);
 	free(p->outlets);
 	free(p->key);
+	free(p->gone);
 	free(p);
 }
 
@@ -120,6 +121,79 @@ rfl_pane_release_kept(struct rfl_pane *p, struct rfl_store *s)
 	p->items.count = 0;
 }
 
+static void
+pass(struct rfl_gone *g, const struct riffle_batch *b, uint32_t index, uint32_t count)
+{
+	int64_t first = riffle_batch_at(b, index)->offset;
+	int64_t last = riffle_batch_at(b, index + count - 1)->offset;
+	if (g->count == 0 || first < g->first)
+		g->first = first;
+	if (g->count == 0 || last > g->last)
+		g->last = last;
+	g->count += count;
+}
+
+/* A chunk in the spill file is read once for all neighbours in it. */
+static int
+pass_all(struct rfl_pane *p, struct rfl_store *s, size_t items, struct riffle_error *reterr)
+{
+	struct riffle_batch *b = NULL;
+	const struct rfl_chunk *last = NULL;
+	for (size_t i = 0; i < items; i++) {
+		struct rfl_window_item item = p->items.list[i];
+		struct rfl_chunk *c = rfl_item_chunk(item);
+		if (c != last) {
+			if (b != NULL)
+				rfl_batch_unref(b);
+			b = NULL;
+			int rc = rfl_store_batch(s, c, &b, reterr);
+			if (rc < 0)
+				return rc;
+			last = c;
+		}
+		pass(&p->gone[c->lane], b, rfl_item_index(item), rfl_item_count(item));
+	}
+	if (b != NULL)
+		rfl_batch_unref(b);
+	return RIFFLE_OK;
+}
+
+int
+rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t more,
+	struct riffle_error *reterr)
+{
+	struct rfl_window_items *l = &p->items;
+	struct rfl_window_item rest = {0, 0};
+	rfl_assert(p->lets_go && items + (more > 0) <= l->count);
+	if (items == 0 && more == 0)
+		return RIFFLE_OK;
+	if (p->gone == NULL)
+		p->gone = rfl_zalloc(rfl_store_lane_count(s) * sizeof *p->gone);
+	if (more > 0) {
+		struct rfl_window_item at = l->list[items];
+		struct rfl_chunk *c = rfl_item_chunk(at);
+		uint32_t index = rfl_item_index(at);
+		if (more < rfl_item_count(at))
+			rest = rfl_item_of(c, index + more, rfl_item_count(at) - more);
+		l->list[items++] = rfl_item_of(c, index, more);
+	}
+	int rc = pass_all(p, s, items, reterr);
+	for (size_t i = 0; i < items; i++)
+		rfl_store_release(s, rfl_item_chunk(l->list[i]), rfl_item_count(l->list[i]));
+	size_t from = items;
+	if (rfl_item_count(rest) > 0)
+		l->list[--from] = rest;
+	l->count -= from;
+	memmove(l->list, l->list + from, l->count * sizeof *l->list);
+	return rc;
+}
+
+int
+rfl_pane_let_go_all(struct rfl_pane *p, struct rfl_store *s, struct riffle_error *reterr)
+{
+	return rfl_pane_let_go(p, s, p->items.count, 0, reterr);
+}
+
 void
 rfl_pane_stage(struct rfl_pane *p)
 {
@@ -156,4 +230,23 @@ rfl_pane_drop_outputs(struct rfl_pane *p)
 	p->output_bytes = 0;
 	p->outputs_sent = 0;
 	p->output_records = 0;
+}
+
+void
+rfl_pane_forget_output(struct rfl_pane *p, const struct riffle_batch *b)
+{
+	RFL_CHECK(p, PANE_MAGIC);
+	struct rfl_batches *l = &p->outputs;
+	size_t at = 0;
+	while (at < l->count && l->items[at] != b)
+		at++;
+	if (at == l->count)
+		return;
+	rfl_batch_unref(l->items[at]);
+	l->count--;
+	p->outputs_sent--;
+	memmove(l->items + at, l->items + at + 1, (l->count - at) * sizeof *l->items);
+	memmove(p->outlets + at, p->outlets + at + 1, (l->count - at) * sizeof *p->outlets);
+	if (l->count == 0)
+		p->output_bytes = 0;
 }

@@ -64,6 +64,12 @@ rfl_item_count(struct rfl_window_item i)
 	return (uint32_t)(i.b >> 32);
 }
 
+/* Records of one lane that are not kept any more: which ones they were. */
+struct rfl_gone {
+	int64_t first, last; /* offsets; while count > 0 */
+	uint64_t count;
+};
+
 struct rfl_pane {
 	uint32_t magic;
 	enum rfl_pane_state state;
@@ -77,9 +83,11 @@ struct rfl_pane {
 	int64_t start_ms, end_ms;
 	void *key;
 	uint32_t key_len;
-	struct rfl_window_items items;
-	uint64_t record_count;
-	int64_t max_time_ms; /* `none`: of its records */
+	struct rfl_window_items items; /* what is kept of it */
+	uint64_t record_count;         /* with those that are not */
+	int lets_go;                   /* keep = no: a record goes once the call took it */
+	struct rfl_gone *gone;         /* by lane; NULL = none yet */
+	int64_t max_time_ms;           /* `none`: of its records */
 
 	uint32_t attempt;   /* of the call under way, or the last one; 0 = none yet */
 	uint32_t failures;  /* counted ones */
@@ -108,11 +116,20 @@ void rfl_pane_sort(struct rfl_pane *p);
 void rfl_pane_need(struct rfl_pane *p); /* its items need their chunks from here on */
 void rfl_pane_release(struct rfl_pane *p, struct rfl_store *s);
 void rfl_pane_release_kept(struct rfl_pane *p, struct rfl_store *s);
+/*
+ * Its first `items` items, and `more` records of the next, are kept no longer; the pane itself goes on holding
+ * their position. They cannot be called again. E_FATAL when their offsets cannot be read from the spill file.
+ */
+int rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t more,
+	struct riffle_error *reterr);
+int rfl_pane_let_go_all(struct rfl_pane *p, struct rfl_store *s, struct riffle_error *reterr);
 void rfl_pane_stage(struct rfl_pane *p);
 void rfl_pane_unstage(struct rfl_pane *p);
 /* Takes over the reference; bytes is what the function's records amount to. */
 void rfl_pane_output(
 	struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes);
 void rfl_pane_drop_outputs(struct rfl_pane *p);
+/* This one is written and not sent again. */
+void rfl_pane_forget_output(struct rfl_pane *p, const struct riffle_batch *b);
 
 #endif

@@ -85,13 +85,17 @@ put_ranges(struct rfl_buf *id, struct rfl_task *t, const struct rfl_pane *p)
 	for (uint32_t lane = 0; lane < t->lane_count; lane++) {
 		int64_t first = INT64_MAX, last = INT64_MIN;
 		uint64_t count = 0;
+		if (p->gone != NULL && p->gone[lane].count > 0) {
+			first = p->gone[lane].first;
+			last = p->gone[lane].last;
+			count = p->gone[lane].count;
+		}
 		for (size_t i = 0; i < p->items.count; i++) {
 			struct riffle_batch *b;
 			struct riffle_error err;
 			struct rfl_window_item item = p->items.list[i];
 			struct rfl_chunk *c = rfl_item_chunk(item);
-			if (c->lane != lane || c->is_dropped ||
-				rfl_store_batch(t->store, c, &b, &err) < 0)
+			if (c->lane != lane || rfl_store_batch(t->store, c, &b, &err) < 0)
 				continue;
 			uint32_t at = rfl_item_index(item), n = rfl_item_count(item);
 			int64_t low = riffle_batch_at(b, at)->offset;
@@ -408,8 +412,12 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 	}
 	rfl_assert(p->sends_open > 0);
 	p->sends_open--;
-	if (s->error.code == 0)
+	if (s->error.code == 0) {
+		/* Of a window that is too large to keep the outputs may be as well. */
+		if (p->lets_go && !rfl_task_is_exactly_once(t))
+			rfl_pane_forget_output(p, s->batch);
 		return;
+	}
 	/* The window as a whole is tried again or given up, as the policy says, and once for all of it. */
 	struct riffle_error err = s->error;
 	rfl_err_prefix(&err, "cannot publish");

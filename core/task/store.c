@@ -162,13 +162,6 @@ rfl_store_release_kept(struct rfl_store *s, struct rfl_chunk *c, uint32_t n)
 	rfl_store_discard(s, c);
 }
 
-void
-rfl_store_drop_bytes(struct rfl_store *s, struct rfl_chunk *c)
-{
-	let_go(s, c);
-	c->is_dropped = 1;
-}
-
 static int
 read_back(struct rfl_store *s, const struct rfl_chunk *c, struct riffle_batch **ret_batch,
 	struct riffle_error *reterr)
@@ -195,12 +188,17 @@ int
 rfl_store_batch(struct rfl_store *s, struct rfl_chunk *c, struct riffle_batch **ret_batch,
 	struct riffle_error *reterr)
 {
-	rfl_assert(!c->is_dropped);
 	if (c->batch == NULL)
 		return read_back(s, c, ret_batch, reterr);
 	rfl_batch_ref(c->batch);
 	*ret_batch = c->batch;
 	return RIFFLE_OK;
+}
+
+size_t
+rfl_store_lane_count(const struct rfl_store *s)
+{
+	return s->lane_count;
 }
 
 const struct rfl_list *

@@ -27,7 +27,6 @@ struct rfl_chunk {
 	int64_t spilled_at; /* in the file; -1 = not */
 	int is_copy;        /* of ours; else borrowed from the provider */
 	int is_pinned;      /* not to be spilled: somebody points into it */
-	int is_dropped;     /* the bytes are gone for good: keep = no */
 	uint64_t *open;     /* a bit a record, see open.c; NULL = none was ever set */
 	int64_t *offsets;   /* with open; NULL = each record's is one more than the last one's */
 };
@@ -52,8 +51,6 @@ void rfl_store_stage(struct rfl_chunk *c, uint32_t n);
 void rfl_store_unstage(struct rfl_chunk *c, uint32_t n);
 void rfl_store_release_kept(struct rfl_store *s, struct rfl_chunk *c, uint32_t n);
 void rfl_store_discard(struct rfl_store *s, struct rfl_chunk *c); /* if nothing needs it */
-/* Its bytes are not wanted again; its place in the order is. */
-void rfl_store_drop_bytes(struct rfl_store *s, struct rfl_chunk *c);
 
 /*
  * Its batch with a reference of the caller's, read from the file if it lies there. E_FATAL when it cannot
@@ -62,6 +59,7 @@ void rfl_store_drop_bytes(struct rfl_store *s, struct rfl_chunk *c);
 int rfl_store_batch(struct rfl_store *s, struct rfl_chunk *c, struct riffle_batch **ret_batch,
 	struct riffle_error *reterr);
 
+size_t rfl_store_lane_count(const struct rfl_store *s);
 /* The chunks of a lane, in their order. */
 const struct rfl_list *rfl_store_chunks(const struct rfl_store *s, uint32_t lane);
 /* The first offset of the lane that is still needed; next when there is none. */

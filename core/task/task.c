@@ -69,6 +69,8 @@ restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes meta
 			t->spec->conf->group);
 	if (tuple.seq > t->seq)
 		t->seq = tuple.seq;
+	if (rfl_task_lets_go(t))
+		memcpy(lane->committed_text, metadata.ptr, RFL_TUPLE_TEXT);
 	if (!rfl_task_has_frontier(t))
 		return RIFFLE_OK;
 	lane->replay_to = tuple.hw;
@@ -118,6 +120,21 @@ init_lane(struct rfl_task *t, struct rfl_lane *l, const struct rfl_task_lane *at
 		.last_record_ns = rfl_clock_mono_ns(t->spec->clock)};
 }
 
+/* With nothing read yet; the lanes are where their positions say. */
+static int
+begin(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_error *reterr)
+{
+	const struct rfl_task_spec *spec = t->spec;
+	t->store = rfl_store_create(
+		t->lane_count, spec->state_dir, spec->memory_bytes, spec->spill_bytes);
+	if (spec->window.shape != RFL_SHAPE_NONE)
+		t->window = rfl_window_create(&spec->window, drop_items, t);
+	t->reading = 1;
+	int rc = restore(t, metadata, reterr);
+	rfl_watermark_init(t);
+	return rc;
+}
+
 struct rfl_task *
 rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 	const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata, size_t lane_count)
@@ -130,11 +147,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 	t->spec = spec;
 	t->lane_count = lane_count;
 	t->lanes = rfl_zalloc(lane_count * sizeof *t->lanes);
-	t->reading = 1;
-	t->store = rfl_store_create(
-		lane_count, spec->state_dir, spec->memory_bytes, spec->spill_bytes);
 	if (spec->window.shape != RFL_SHAPE_NONE) {
-		t->window = rfl_window_create(&spec->window, drop_items, t);
 		t->adds = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->adds);
 		t->add_records = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->add_records);
 	}
@@ -144,9 +157,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 		rfl_list_init(lists[i]);
 	for (size_t i = 0; i < lane_count; i++)
 		init_lane(t, &t->lanes[i], &lanes[i]);
-	int rc = restore(t, metadata, &err);
-	rfl_watermark_init(t);
-	if (rc < 0)
+	if (begin(t, metadata, &err) < 0)
 		rfl_task_stop(t, err.text);
 	return t;
 }
@@ -166,14 +177,11 @@ drop_panes(struct rfl_task *t, struct rfl_list *l)
 		drop_pane(t, p);
 }
 
-void
-rfl_task_destroy(struct rfl_task *t)
+/* All that it has read, and what came of it. */
+static void
+forget(struct rfl_task *t)
 {
 	struct rfl_group *g;
-	if (t == NULL)
-		return;
-	RFL_CHECK(t, RFL_TASK_MAGIC);
-	rfl_assert(rfl_task_is_idle(t));
 	for (size_t i = 0; i < t->spec->conf->output_count; i++)
 		rfl_outlet_disown(t->spec->routes[i].outlet, t);
 	if (t->spec->late.outlet != NULL)
@@ -192,12 +200,60 @@ rfl_task_destroy(struct rfl_task *t)
 		rfl_buf_fini(&t->lanes[i].keys);
 	}
 	rfl_store_destroy(t->store);
+	t->window = NULL;
+	t->store = NULL;
+}
+
+void
+rfl_task_destroy(struct rfl_task *t)
+{
+	if (t == NULL)
+		return;
+	RFL_CHECK(t, RFL_TASK_MAGIC);
+	rfl_assert(rfl_task_is_idle(t));
+	forget(t);
 	RFL_RETIRE(t);
 	free(t->adds);
 	free(t->add_records);
 	free(t->lanes);
+	free(t->rebuild.attempted);
+	free(t->rebuild.why);
 	free(t->why);
 	free(t);
+}
+
+int
+rfl_task_begin_again(struct rfl_task *t, struct riffle_error *reterr)
+{
+	RFL_CHECK(t, RFL_TASK_MAGIC);
+	rfl_assert(rfl_task_is_idle(t) && !t->committing && rfl_task_lets_go(t));
+	uint64_t done = t->windows_done, out = t->records_out;
+	struct riffle_bytes *metadata = rfl_zalloc(t->lane_count * sizeof *metadata);
+	char(*texts)[RFL_TUPLE_TEXT + 1] = rfl_zalloc(t->lane_count * sizeof *texts);
+	forget(t);
+	/* Windows that it dropped are not done. */
+	t->windows_done = done;
+	t->records_out = out;
+	for (size_t i = 0; i < t->lane_count; i++) {
+		struct rfl_lane *l = &t->lanes[i];
+		struct rfl_task_lane at = l->at;
+		at.low = l->committed;
+#ifdef RFL_SABOTAGE_REBUILD_AHEAD
+		at.low = l->next;
+#endif
+		memcpy(texts[i], l->committed_text, sizeof *texts);
+		metadata[i] = (struct riffle_bytes){texts[i], strlen(texts[i])};
+		init_lane(t, l, &at);
+		l->rebuilt_from = at.low;
+	}
+	t->seq = 0;
+	t->is_replaying = 0;
+	t->all_idle_since_ns = t->early_at_ns = 0;
+	t->fires_more = 0;
+	int rc = begin(t, metadata, reterr);
+	free(metadata);
+	free(texts);
+	return rc;
 }
 
 void
@@ -241,11 +297,12 @@ rfl_task_drain(struct rfl_task *t)
 	cancel_all(&t->earlies);
 }
 
-/* It failed, and is not called again by a task that drains. */
+/* It failed, and is not called again by a task that drains, or is rebuilt. */
 static int
 is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	return t->draining && p->state == RFL_PANE_WAITING && (p->attempt > 0 || p->group == NULL);
+	return rfl_task_begins_no_more(t) && p->state == RFL_PANE_WAITING &&
+	       (p->attempt > 0 || p->group == NULL);
 }
 
 /* Windows behind one that will not be done hold what can never be committed: they count no more. */
@@ -490,6 +547,7 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_settle(t);
 	rfl_task_settle_rest(t);
+	progress->moved |= rfl_rebuild_run(t, now_ns, &progress->next_ns);
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
 }
 
@@ -565,8 +623,9 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	int away = err->code == RIFFLE_E_UNAVAILABLE;
 	/* The invoker is finished, which says nothing about the window: no policy may skip it. */
 	int finished = err->code == RIFFLE_E_FATAL;
+	struct riffle_error once_more;
 	rfl_list_remove(&p->work);
-	if (t->draining && p->group == NULL) {
+	if ((t->draining && p->group == NULL) || t->rebuild.is_wanted) {
 		p->state = p->is_early ? RFL_PANE_DONE : RFL_PANE_WAITING;
 		return;
 	}
@@ -577,7 +636,18 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 		p->state = RFL_PANE_DONE;
 		return;
 	}
-	if (away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries)) {
+	int again = away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries);
+	if (again && p->gone != NULL && !t->draining) {
+		if (rfl_rebuild_want(t, p, err))
+			return;
+		again = 0;
+		once_more = *err;
+		rfl_err_prefix(&once_more,
+			"it failed again before any position moved, and its records are not kept "
+			"(keep = no)");
+		err = &once_more;
+	}
+	if (again) {
 		p->failures += away ? 0 : 1;
 		wait_for_retry(t, p, err);
 	} else if (finished || policy->then == RFL_ON_ERROR_STOP) {
@@ -721,7 +791,8 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 	*ret_view = (struct rfl_task_view){
 		.partition = t->partition,
 		.stopped = t->stopped,
-		.drained = !t->reading && !t->stopped && rfl_list_empty(&t->panes),
+		.drained = !t->reading && !t->stopped && !t->rebuild.is_wanted &&
+			   rfl_list_empty(&t->panes),
 		.why = t->why,
 		.windows_open = t->window ? rfl_window_open_count(t->window) : 0,
 		.windows_waiting = t->pane_count,
@@ -737,11 +808,13 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 		.skipped = t->skipped,
 		.empty = t->empty,
 		.commits = t->commits,
+		.rebuilds = t->rebuilds,
 		.memory_bytes = rfl_task_bytes(t),
 		.spilled_bytes = rfl_store_spilled(t->store),
 		.next_close_ms = t->window ? rfl_window_next_ms(t->window) : RFL_NEVER_MS,
 		.watermark_ms = t->watermark_ms,
 		.is_replaying = t->is_replaying,
+		.awaits_rebuild = t->rebuild.is_wanted,
 		.held_by = t->held_by,
 		.held_since_ns = t->held_since_ns,
 		.lane_count = t->lane_count,

@@ -150,13 +150,15 @@ struct rfl_task_view {
 	const char *why;
 	uint64_t windows_open, windows_waiting, calls_open, records_in, records_out, windows_done;
 	uint64_t retries, refused, late, late_in_part, dead_letters, skipped, empty;
-	uint64_t commits; /* that took part of this task's windows, since it began */
+	uint64_t commits;  /* that took part of this task's windows, since it began */
+	uint64_t rebuilds; /* keep = no: after failed calls */
 	size_t memory_bytes;
 	int64_t spilled_bytes;
 	int64_t next_close_ms; /* of the window's clock; RFL_NEVER_MS = none */
 	int64_t watermark_ms;  /* RFL_BEFORE_MS = not known yet */
 	int is_replaying;      /* rebuilds its windows from the position */
-	int32_t held_by;       /* the lane that holds the watermark back; -1 = none does */
+	int awaits_rebuild; /* keep = no: a call failed, what was over before is finished first */
+	int32_t held_by;    /* the lane that holds the watermark back; -1 = none does */
 	int64_t held_since_ns; /* mono clock */
 	size_t lane_count;
 };

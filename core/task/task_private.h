@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "task/pane.h"
 #include "task/task.h"
+#include "wire/tuple.h"
 
 #define RFL_TASK_MAGIC 0x5441534bu
 
@@ -41,6 +42,9 @@ struct rfl_lane {
 	int64_t settled;   /* low of what is settled, where that is a cut */
 	int64_t asked;     /* low of the commit under way, or of the last one */
 	int64_t committed; /* low that is committed for sure */
+	/* keep = no: the metadata that goes, or went, with them; "" = none. */
+	char asked_text[RFL_TUPLE_TEXT + 1], committed_text[RFL_TUPLE_TEXT + 1];
+	int64_t rebuilt_from; /* what was committed when the task was rebuilt last */
 
 	/* What was committed by whoever had the lane before. */
 	int64_t replay_to;   /* hw: records below were handed to windows before */
@@ -112,9 +116,20 @@ struct rfl_task {
 	int stopped, abandoned, committing;
 	int sealed; /* stages and commits nothing any more */
 	int suspended;
+	struct rfl_rebuild {
+		int is_wanted; /* reads nothing; begins again from its position when it is quiet */
+		uint32_t failures; /* counted ones since a position moved */
+		int64_t at_ns, backoff_ms;
+		char *why;             /* of the last one; NULL = none yet */
+		struct rfl_attempted { /* calls that it cut short, or that failed */
+			int64_t start_ms;
+			uint32_t attempt;
+		} * attempted;
+		size_t attempted_count, attempted_room;
+	} rebuild;
 	char *why;
 	uint64_t records_in, records_out, windows_done, retries, refused, late, late_in_part;
-	uint64_t dead_letters, skipped, empty, commits;
+	uint64_t dead_letters, skipped, empty, commits, rebuilds;
 };
 
 /* Its windows are on event time: a position says more than how far it was read. */
@@ -134,6 +149,18 @@ int rfl_task_has_frontier(const struct rfl_task *t);
 int rfl_task_has_cut(const struct rfl_task *t);
 int rfl_task_is_exactly_once(const struct rfl_task *t);
 int rfl_task_is_at_most_once(const struct rfl_task *t);
+/* keep = no: records of a window go once its call took them. */
+static inline int
+rfl_task_lets_go(const struct rfl_task *t)
+{
+	return !t->spec->conf->keep && t->spec->conf->delivery == RFL_STREAMING;
+}
+/* No call is begun any more for what failed, or is still open. */
+static inline int
+rfl_task_begins_no_more(const struct rfl_task *t)
+{
+	return t->draining || t->rebuild.is_wanted;
+}
 /* Outputs wait for the call's status. */
 int rfl_task_holds_outputs(const struct rfl_task *t);
 
@@ -238,7 +265,19 @@ int rfl_open_restore(const struct rfl_task *t, struct rfl_lane *lane, struct rif
 /* It was read before, and is in no session that was open. */
 int rfl_open_passes(const struct rfl_lane *lane, int64_t offset);
 
-/* task.c: what the error policy says to the failure of a window. */
+/* rebuild.c: a call failed, and what it took is not kept. 1 = the task begins again from its position. */
+int rfl_rebuild_want(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
+int rfl_rebuild_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns); /* 1 = it did */
+/* Of the window that begins there, in the life before; 0 = none. */
+uint32_t rfl_rebuild_attempt(struct rfl_task *t, int64_t start_ms);
+/* The first offset of the lane that a window holds and does not keep; next = none. */
+int64_t rfl_rebuild_low(const struct rfl_task *t, uint32_t lane, int64_t next);
+/* Something that was let go is not settled: only its position has it. */
+int rfl_rebuild_holds(const struct rfl_task *t);
+
+/* task.c: all that it has read is forgotten, and it is where its lanes' committed positions say. */
+int rfl_task_begin_again(struct rfl_task *t, struct riffle_error *reterr);
+/* What the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);

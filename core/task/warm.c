@@ -8,12 +8,15 @@
 #include "base/error.h"
 #include "wire/tuple.h"
 
-/* What it has read lies in copies of its own, and can be called again from these. */
+/*
+ * What it has read lies in copies of its own, and can be called again from these: its calls are cancelled,
+ * and what they took is lost where it is not kept.
+ */
 static int
 can_stay(const struct rfl_task *t)
 {
-	return t->window != NULL && !t->stopped && !t->sealed && !t->draining && !t->committing &&
-	       t->spec->conf->keep;
+	return t->window != NULL && !t->stopped && !t->sealed && !rfl_task_begins_no_more(t) &&
+	       !t->committing && !rfl_rebuild_holds(t);
 }
 
 static void

@@ -12,6 +12,7 @@ struct window {
 	struct window *next;    /* of the full ones */
 	struct entry *entry;
 	int64_t first_ms, max_ms;
+	uint64_t taken; /* records */
 	struct rfl_item_list items;
 	uint64_t changed;
 };
@@ -78,13 +79,15 @@ add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 		struct entry *e = (struct entry *)(void *)rfl_table_get(
 			&c->table, r->key, r->key_len, r->hash);
 		struct window *one = e->open ? e->open : open_window(w, e, r->time_ms);
-		rfl_item_append(&c->table.pool, &one->items, r->item);
+		if (!w->spec.forgets_items)
+			rfl_item_append(&c->table.pool, &one->items, r->item);
+		one->taken++;
 		one->max_ms = r->time_ms > one->max_ms ? r->time_ms : one->max_ms;
 		one->changed = ++w->adds;
 		r->accepted = 1;
 		r->missed = 0;
 		r->start_ms = one->first_ms;
-		if (one->items.count == w->spec.count)
+		if (one->taken == w->spec.count)
 			fill(w, one);
 	}
 }
@@ -167,7 +170,7 @@ rfl_counts_room(const struct rfl_window *w)
 {
 	const struct rfl_counts *c = w->u.counts;
 	const struct entry *e = (const struct entry *)(const void *)c->table.first;
-	return w->spec.count - (e != NULL && e->open != NULL ? e->open->items.count : 0);
+	return w->spec.count - (e != NULL && e->open != NULL ? e->open->taken : 0);
 }
 
 static int64_t

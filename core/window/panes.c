@@ -267,7 +267,8 @@ add_group(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (panes[i] == NULL)
 			continue;
-		rfl_item_append(&panes[i]->table.pool, &entries[i]->items, records[i].item);
+		if (!w->spec.forgets_items)
+			rfl_item_append(&panes[i]->table.pool, &entries[i]->items, records[i].item);
 		entries[i]->changed = ++w->adds;
 	}
 }

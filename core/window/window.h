@@ -50,6 +50,8 @@ struct rfl_window_spec {
 	const struct rfl_zone
 		*zone;  /* tumbling, hopping of whole days: boundaries at its midnights */
 	int emit_empty; /* tumbling, hopping, unkeyed: windows without records too */
+	/* tumbling, count: items are not held, nor handed out: whoever adds them knows start_ms. No early look. */
+	int forgets_items;
 };
 
 struct rfl_window_item {

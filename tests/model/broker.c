@@ -77,6 +77,23 @@ lane_poll(void *source, uint32_t number, uint32_t max_records, size_t max_bytes,
 }
 
 static int
+source_rewind(void *source, const uint32_t *lanes, const struct riffle_position *from,
+	uint32_t count, struct riffle_error *reterr)
+{
+	struct m_task *t = source;
+	struct world *w = t->at->w;
+	(void)reterr;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct m_lane *l = &w->lanes[lanes[i]];
+		if (from[i].offset != l->committed)
+			m_object(w, "lane %u goes back to %" PRId64 ", its position is %" PRId64,
+				lanes[i], from[i].offset, l->committed);
+		t->next[lanes[i] / M_PARTITIONS] = m_place(l, from[i].offset);
+	}
+	return RIFFLE_OK;
+}
+
+static int
 lane_state(void *source, uint32_t number, struct riffle_lane_state *ret)
 {
 	struct m_task *t = source;
@@ -202,6 +219,7 @@ m_write(struct world *w, const struct riffle_record *r)
 const struct riffle_provider_ops m_provider_ops = {
 	.size = sizeof m_provider_ops,
 	.lane_poll = lane_poll,
+	.source_rewind = source_rewind,
 	.lane_state = lane_state,
 	.sink_send = sink_send,
 };

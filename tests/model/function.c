@@ -24,6 +24,7 @@ struct m_call {
 	int lanes[M_CALL_RECORDS], records[M_CALL_RECORDS];
 	int count, answered, partition;
 	int fails_at; /* this record, INT32_MAX = none */
+	int fails_with;
 	int waits_for_room, is_ended, is_done, is_early;
 };
 
@@ -60,6 +61,13 @@ call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_
 	}
 	int may_fail = w->fails && !w->is_healed && spec->attempt <= w->conf.on_error.retries;
 	c->fails_at = may_fail && m_chance(w, 3) ? m_below(w, 6) : INT32_MAX;
+	/*
+	 * Once records are gone a failure that counts is borne once; what is skipped then was no poison. Who is away is
+	 * always waited for.
+	 */
+	int is_away =
+		!w->conf.keep && (w->conf.on_error.then == RFL_ON_ERROR_SKIP || m_chance(w, 2));
+	c->fails_with = is_away ? RIFFLE_E_UNAVAILABLE : RIFFLE_E_DATA;
 	c->next = w->calls;
 	w->calls = c;
 	m_trace(w, "    call %" PRId64 "..%" PRId64 " key %d attempt %u", c->start_ms, c->end_ms,
@@ -148,7 +156,7 @@ call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
 		if (w->lanes[id.lane].list[id.record].kind == M_POISON && !w->is_healed)
 			end_call(c, RIFFLE_E_DATA, 0, "it does not stand a record");
 		else if (c->count > c->fails_at)
-			end_call(c, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "it failed at a record");
+			end_call(c, c->fails_with, RIFFLE_ERR_RETRIABLE, "it failed at a record");
 	}
 	if (!c->is_done && w->answers_in_parts && c->count > c->answered && m_chance(w, 2))
 		output(c, 1 + m_below(w, c->count - c->answered));
@@ -191,7 +199,7 @@ static void
 finish(struct m_call *c)
 {
 	if (c->fails_at != INT32_MAX) {
-		end_call(c, RIFFLE_E_DATA, RIFFLE_ERR_RETRIABLE, "it failed at the end");
+		end_call(c, c->fails_with, RIFFLE_ERR_RETRIABLE, "it failed at the end");
 		return;
 	}
 	check_repeat(c);

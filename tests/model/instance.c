@@ -132,7 +132,8 @@ m_instance_open(struct world *w, int which)
 			.slide_ms = s->slide_ms,
 			.max_ms = s->max_ms,
 			.count = s->count,
-			.offset_ms = s->offset_ms},
+			.offset_ms = s->offset_ms,
+			.forgets_items = !w->conf.keep},
 		.settings = 42,
 		.routes = &at->route,
 		.late = {.outlet = &at->outlet, .sink_stream = 1, .content_type = "text/plain"},
@@ -211,6 +212,25 @@ resume(struct m_task *t, const struct rfl_task_lane *lanes, const struct riffle_
 	return 1;
 }
 
+/* As the positions say, and with nothing read yet. */
+static void
+begin_from_positions(struct m_task *t)
+{
+	struct world *w = t->at->w;
+	int has_frontier = w->settings.has_event_time && w->settings.shape >= REF_TUMBLING;
+	ref_start(&t->ref, &w->settings, w->input_count);
+	t->watermark_ms = INT64_MIN;
+	for (int i = 0; i < w->input_count; i++) {
+		struct m_lane *l = m_lane(w, i, t->partition);
+		t->next[i] = m_place(l, l->committed);
+		if (has_frontier && l->metadata[0] != '\0')
+			ref_restore(&t->ref, i, l->committed_hw, l->committed_frontier,
+				l->committed_time);
+		if (has_frontier)
+			judge_again(w, l);
+	}
+}
+
 void
 m_task_open(struct m_instance *at, int partition)
 {
@@ -218,7 +238,6 @@ m_task_open(struct m_instance *at, int partition)
 	struct m_task *t = &at->tasks[partition];
 	struct rfl_task_lane lanes[M_INPUTS];
 	struct riffle_bytes metadata[M_INPUTS];
-	int has_frontier = w->settings.has_event_time && w->settings.shape >= REF_TUMBLING;
 	struct rfl_task_view v;
 	m_trace(w, "  instance %d takes task %d", (int)(at - w->instances), partition);
 	for (int i = 0; i < w->input_count; i++) {
@@ -234,17 +253,8 @@ m_task_open(struct m_instance *at, int partition)
 	}
 	if (resume(t, lanes, metadata))
 		return;
-	ref_start(&t->ref, &w->settings, w->input_count);
-	t->watermark_ms = INT64_MIN;
-	for (int i = 0; i < w->input_count; i++) {
-		struct m_lane *l = m_lane(w, i, partition);
-		t->next[i] = m_place(l, l->committed);
-		if (has_frontier && metadata[i].len > 0)
-			ref_restore(&t->ref, i, l->committed_hw, l->committed_frontier,
-				l->committed_time);
-		if (has_frontier)
-			judge_again(w, l);
-	}
+	begin_from_positions(t);
+	t->rebuilds = 0;
 	t->task = rfl_task_create(&at->spec, partition, lanes, metadata, (size_t)w->input_count);
 	rfl_task_view(t->task, &v);
 	if (v.stopped)
@@ -395,13 +405,19 @@ run_task(struct m_task *t)
 	rfl_task_run(t->task, &progress);
 	w->running = NULL;
 	rfl_task_view(t->task, &v);
+	if (v.rebuilds > t->rebuilds) {
+		m_trace(w, "    task %d is rebuilt", t->partition);
+		w->crashes++;
+		t->rebuilds = v.rebuilds;
+		begin_from_positions(t);
+	}
 	if (v.stopped) {
 		if (w->conf.on_error.then != RFL_ON_ERROR_STOP && w->conf.delivery != RFL_STREAMING)
 			m_fail(w, "the task stopped: %s", v.why);
 		return;
 	}
-	/* One that stops does not look at its lanes any more. */
-	if (t->at->is_stopping)
+	/* One that stops, or will be rebuilt, does not look at its lanes any more. */
+	if (t->at->is_stopping || v.awaits_rebuild)
 		return;
 	if (w->settings.shape == REF_NONE || !w->settings.has_event_time) {
 		look(t, &v);

@@ -90,6 +90,7 @@ struct m_task {
 	int partition;
 	int next[M_INPUTS]; /* the record to read next, by input */
 	int64_t watermark_ms;
+	uint64_t rebuilds; /* of its task that were seen */
 	struct ref ref;
 	/* What stays of one that was revoked, and what its records counted as then. */
 	struct rfl_task *warm;

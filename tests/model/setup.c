@@ -104,9 +104,16 @@ set_policy(struct world *w, uint64_t *r)
 	c->max_records = 1 + (uint32_t)below(r, 12);
 	c->delivery = RFL_AT_CLOSE;
 	int may_stream = !s->is_keyed && (s->shape == REF_TUMBLING || s->shape == REF_COUNT);
-	if (may_stream && below(r, 3) == 0)
+	if (may_stream && below(r, 2) == 0)
 		c->delivery = RFL_STREAMING;
-	if (c->guarantee == RFL_AT_LEAST_ONCE && s->shape != REF_NONE && below(r, 8) == 0)
+	int may_let_go = c->delivery == RFL_STREAMING && c->guarantee != RFL_AT_MOST_ONCE;
+	if (may_let_go && below(r, 3) != 0) {
+		c->on_error.retries += (uint32_t)below(r, 2);
+		c->keep = 0;
+		c->on_error.then = below(r, 2) ? RFL_ON_ERROR_STOP : RFL_ON_ERROR_SKIP;
+	}
+	if (c->guarantee == RFL_AT_LEAST_ONCE && s->shape != REF_NONE && c->keep &&
+		below(r, 8) == 0)
 		c->early_ms = 200;
 	int may_be_empty = !s->is_keyed && (s->shape == REF_TUMBLING || s->shape == REF_HOPPING);
 	c->emit_empty = may_be_empty && s->has_event_time && below(r, 8) == 0;
@@ -114,7 +121,7 @@ set_policy(struct world *w, uint64_t *r)
 	c->max_future_ms = 3600000;
 	c->idle_after_ms = 1000 * (1 + below(r, 3));
 	c->close_after_idle_ms = s->close_after_idle_ms;
-	w->fails = below(r, 3) == 0;
+	w->fails = below(r, 3) == 0 || (!c->keep && below(r, 2));
 	w->answers_late = below(r, 3) == 0;
 	w->answers_in_parts = below(r, 3) == 0;
 	w->takes_little = below(r, 4) == 0;
@@ -247,10 +254,12 @@ m_describe(struct world *w)
 		s->has_event_time ? "event" : "processing", s->is_keyed ? "keyed" : "unkeyed",
 		s->disorder_ms, w->conf.idle_after_ms, s->close_after_idle_ms);
 	m_trace(w,
-		"%s, %s, retries %u then %s, late %s, outputs %s, calls %u, max-records %u, memory "
+		"%s, %s%s, retries %u then %s, late %s, outputs %s, calls %u, max-records %u, "
+		"memory "
 		"%zu, positions of %zu; %d inputs, %d partitions, %d instances",
 		guarantees[w->conf.guarantee],
-		w->conf.delivery == RFL_STREAMING ? "stream" : "at-close", w->conf.on_error.retries,
+		w->conf.delivery == RFL_STREAMING ? "stream" : "at-close",
+		w->conf.keep ? "" : " keep = no", w->conf.on_error.retries,
 		thens[w->conf.on_error.then], w->conf.late == RFL_LATE_STREAM ? "stream" : "drop",
 		w->conf.outputs_at_status ? "at-status" : "as they come", w->conf.calls,
 		w->conf.max_records, w->memory_bytes, w->position_chars, w->input_count,

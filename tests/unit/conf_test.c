@@ -69,7 +69,7 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
 		RIFFLE_CAN_TRANSACTIONS)
 
-/* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes. Invokers: "fake". */
+/* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes. Invokers: "fake", "brook" can stream. */
 static int
 find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
 	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
@@ -93,6 +93,8 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 		ret->capabilities = ALL & ~RIFFLE_CAN_TRANSACTIONS;
 	else if (is_provider && strcmp(name, "deaf") == 0)
 		ret->capabilities = RIFFLE_CAN_SINK;
+	else if (!is_provider && strcmp(name, "brook") == 0)
+		ret->capabilities = RIFFLE_CAN_STREAM;
 	else {
 		snprintf(reterr->text, sizeof reterr->text, "no %s \"%s\" in /plugins",
 			is_provider ? "provider" : "invoker", name);
@@ -469,6 +471,44 @@ test_values(void **state)
 		    rfl_value_time("2026-13-01T00:00:00Z", &n) < 0);
 }
 
+/* What could have keep = no, and what has it; refusals are in tests/badconf. */
+static void
+test_windows_that_may_be_let_go(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *keys;
+		int keeps, may_let_go;
+	} all[] = {
+		{"window = tumbling 1m\nkeep = no\n", 0, 0},
+		{"window = count 10\nkeep = no\non-error = retry 3 then skip\n", 0, 0},
+		{"window = tumbling 1m\n", 1, 1},
+		{"window = tumbling 1m\nguarantee = at-most-once\n", 1, 0},
+		{"window = tumbling 1m\nearly = every 1s\n", 1, 0},
+		{"window = tumbling 1m\non-error = dead-letter s\n", 1, 0},
+		{"window = tumbling 1m\ndelivery = at-close\n", 1, 0},
+	};
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		struct rfl_conf *c;
+		struct rfl_diags diags = RFL_DIAGS_INIT;
+		struct rfl_buf text = RFL_BUF_INIT;
+		rfl_buf_printf(&text,
+			"[provider p]\ntype = plain\n[stream in]\nprovider = p\n[stream s]\n"
+			"provider = p\n[function f]\ninvoker = brook\n[processor x]\n"
+			"function = f\ninput = in\n%s",
+			all[i].keys);
+		char *path = write_temp(rfl_buf_str(&text));
+		assert_int_equal(load_file(path, NULL, &c, &diags), 0);
+		assert_int_equal(c->processors[0]->keep, all[i].keeps);
+		assert_int_equal(rfl_conf_may_let_go(c->processors[0]), all[i].may_let_go);
+		rfl_conf_free(c);
+		rfl_diags_fini(&diags);
+		rfl_buf_fini(&text);
+		unlink(path);
+		free(path);
+	}
+}
+
 static void
 test_a_thousand_processors_load_in_half_a_second(void **state)
 {
@@ -504,6 +544,7 @@ main(void)
 		cmocka_unit_test(test_what_is_wrong_on_the_command_line_is_named),
 		cmocka_unit_test(test_includes_and_drop_ins_in_their_order),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_windows_that_may_be_let_go),
 		cmocka_unit_test(test_a_thousand_processors_load_in_half_a_second),
 	};
 	return RUN("conf", tests);
