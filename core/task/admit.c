@@ -62,9 +62,12 @@ stop_for_memory(struct rfl_task *t, const struct riffle_error *err)
 	char *why = rfl_sprintf("%s; it holds %zu bytes in memory and %" PRId64
 				" in the file, and %s",
 		err->text, rfl_task_bytes(t), rfl_store_spilled(t->store),
-		rfl_task_waits_for_room(t) ? "too many of its open sessions lie among others to be "
-					     "written with a position"
-					   : "its windows are not over");
+		!rfl_task_waits_for_room(t) ? "its windows are not over"
+		: t->spec->conf->checkpoint == NULL
+			? "too many of its open sessions lie among others to be written with a "
+			  "position: `checkpoint` would give them room"
+			: "too many of its open sessions lie among others to be written to the "
+			  "checkpoint stream");
 	rfl_task_stop(t, why);
 	free(why);
 }
@@ -245,7 +248,7 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 		if (r->accepted > 0)
 			rfl_store_need(lane->chunk, 1);
 		if (r->accepted > 0 && rfl_task_has_open_set(t))
-			rfl_open_enter(lane->chunk, t->add_records[i]);
+			rfl_open_enter(t, lane, t->add_records[i]);
 		if (r->accepted > 0 && t->spec->conf->delivery == RFL_STREAMING)
 			rfl_task_stream(t, r->item, r->start_ms);
 		note_missed(t, lane, r, t->add_records[i]);

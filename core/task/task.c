@@ -54,7 +54,7 @@ rfl_task_has_cut(const struct rfl_task *t)
 
 static int
 restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes metadata,
-	struct riffle_error *reterr)
+	struct riffle_bytes checkpoint, struct riffle_error *reterr)
 {
 	struct rfl_tuple tuple;
 	int rc = rfl_tuple_decode(metadata, &tuple, reterr);
@@ -76,17 +76,21 @@ restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes meta
 	lane->is_through = lane->next >= lane->replay_to;
 	if ((tuple.flags & RFL_TUPLE_OPEN_SET) && rfl_task_has_open_set(t))
 		return rfl_open_restore(t, lane, metadata, reterr);
+	/* At least once these sessions are made anew, as where the set was left out. */
+	if ((tuple.flags & RFL_TUPLE_CHECKPOINT) && rfl_task_is_exactly_once(t))
+		return rfl_checkpoint_restore(t, lane, metadata, checkpoint, reterr);
 	return RIFFLE_OK;
 }
 
 /* Takes up where the group left off. The tuples of all lanes of a task were committed together. */
 static int
-restore(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_error *reterr)
+restore(struct rfl_task *t, const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata,
+	struct riffle_error *reterr)
 {
 	for (size_t i = 0; i < t->lane_count; i++) {
 		if (metadata[i].ptr == NULL || metadata[i].len == 0)
 			continue;
-		int rc = restore_lane(t, &t->lanes[i], metadata[i], reterr);
+		int rc = restore_lane(t, &t->lanes[i], metadata[i], lanes[i].checkpoint, reterr);
 		if (rc < 0)
 			return rc;
 	}
@@ -115,6 +119,7 @@ init_lane(struct rfl_task *t, struct rfl_lane *l, const struct rfl_task_lane *at
 		.is_through = 1,
 		.time_ms = RFL_BEFORE_MS,
 		.last_record_ns = rfl_clock_mono_ns(t->spec->clock)};
+	l->at.checkpoint = (struct riffle_bytes){NULL, 0};
 }
 
 struct rfl_task *
@@ -143,7 +148,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 		rfl_list_init(lists[i]);
 	for (size_t i = 0; i < lane_count; i++)
 		init_lane(t, &t->lanes[i], &lanes[i]);
-	int rc = restore(t, metadata, &err);
+	int rc = restore(t, lanes, metadata, &err);
 	rfl_watermark_init(t);
 	if (rc < 0)
 		rfl_task_stop(t, err.text);
@@ -749,6 +754,8 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 		.held_since_ns = t->held_since_ns,
 		.lane_count = t->lane_count,
 	};
+	for (size_t i = 0; i < t->lane_count; i++)
+		ret_view->checkpoint_bytes += t->lanes[i].checkpoint_bytes;
 }
 
 const struct rfl_task_lane *
