@@ -118,6 +118,40 @@ check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 			one->name, one->type);
 }
 
+/* 1 = it reads or writes that stream as something else. */
+static int
+uses(const struct rfl_processor_conf *p, const struct rfl_stream_conf *s)
+{
+	for (size_t k = 0; k < p->input_count; k++)
+		if (p->inputs[k].stream == s)
+			return 1;
+	for (size_t k = 0; k < p->output_count; k++)
+		if (p->outputs[k].stream == s)
+			return 1;
+	return p->late_stream == s || p->on_error.dead_letter == s;
+}
+
+static void
+check_checkpoint(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
+{
+	struct rfl_entry *e = rfl_section_entry(s, "checkpoint");
+	const struct rfl_stream_conf *c = p->checkpoint;
+	const struct rfl_provider_conf *one = p->inputs[0].stream->provider;
+	if (p->guarantee != RFL_EXACTLY_ONCE ||
+		(p->window.kind != RFL_WINDOW_SESSION && !rfl_is_broken(s, "window")))
+		rfl_entry_error(&r->doc, e, "C127", NULL,
+			"'checkpoint' is only for session windows with guarantee = exactly-once");
+	if (c->provider != one)
+		rfl_entry_error(&r->doc, e, "C121", NULL,
+			"exactly-once needs the checkpoint stream on the provider of the inputs, "
+			"'%s': '%s' is on '%s'",
+			one->name, c->name, c->provider->name);
+	if (uses(p, c))
+		rfl_entry_error(&r->doc, e, "C123",
+			"a checkpoint stream has nothing but checkpoints",
+			"stream '%s' is an input or an output of this processor too", c->name);
+}
+
 static void
 check_at_least_once(
 	struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
@@ -168,6 +202,8 @@ rfl_check_processor(
 	warn_of_partitions(r, s, p);
 	if (p->guarantee == RFL_EXACTLY_ONCE)
 		check_exactly_once(r, s, p);
+	if (p->checkpoint != NULL)
+		check_checkpoint(r, s, p);
 }
 
 static int
@@ -207,14 +243,7 @@ static int
 is_used(const struct rfl_conf *c, const struct rfl_stream_conf *s)
 {
 	for (size_t i = 0; i < c->processor_count; i++) {
-		const struct rfl_processor_conf *p = c->processors[i];
-		for (size_t k = 0; k < p->input_count; k++)
-			if (p->inputs[k].stream == s)
-				return 1;
-		for (size_t k = 0; k < p->output_count; k++)
-			if (p->outputs[k].stream == s)
-				return 1;
-		if (p->late_stream == s || p->on_error.dead_letter == s)
+		if (uses(c->processors[i], s) || c->processors[i]->checkpoint == s)
 			return 1;
 	}
 	return 0;

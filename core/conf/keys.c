@@ -119,6 +119,9 @@ static const struct riffle_option processor_keys[] = {
 		"window."},
 	{"commit-interval", DURATION, 0, NULL, 0, 3600000, NULL,
 		"As in [runtime], for this processor."},
+	{"checkpoint", STRING, 0, NULL, 0, 0, NULL,
+		"A compacted stream for which records are in open sessions, when that does not fit "
+		"a position; exactly-once sessions wait for room without it."},
 	{"delivery", RIFFLE_OPT_ENUM, 0, NULL, 0, 0, deliveries,
 		"When a call begins: at-close with the whole window, stream with its first record; "
 		"by default stream where window and function can."},

@@ -178,6 +178,8 @@ struct rfl_processor_conf {
 	int64_t close_after_idle_ms; /* resolved; -1 = never */
 	enum rfl_late_action late;
 	const struct rfl_stream_conf *late_stream;
+	/* Exactly-once sessions: has what does not fit a position; NULL = none. No destination. */
+	const struct rfl_stream_conf *checkpoint;
 	int64_t early_ms; /* 0 = no early panes */
 	int emit_empty, pane_headers, keep;
 	enum rfl_delivery delivery; /* resolved */

@@ -205,6 +205,18 @@ commit_interval(struct rfl_resolve *r, struct rfl_section *s, enum rfl_guarantee
 	return guarantee == RFL_EXACTLY_ONCE ? 100 : guarantee == RFL_AT_MOST_ONCE ? 0 : 1000;
 }
 
+static const struct rfl_stream_conf *
+find_checkpoint(struct rfl_resolve *r, struct rfl_section *s)
+{
+	struct rfl_entry *e = rfl_entry_of(s, "checkpoint");
+	struct riffle_value v = rfl_resolve_key(r, s, "checkpoint");
+	const struct rfl_stream_conf *found =
+		v.u.s != NULL ? rfl_resolve_stream(r, e, v.u.s) : NULL;
+	if (v.u.s != NULL && found == NULL)
+		rfl_mark_broken(e);
+	return found;
+}
+
 void
 rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 {
@@ -231,6 +243,7 @@ rfl_resolve_processor(struct rfl_resolve *r, struct rfl_section *s)
 	p->calls = (uint32_t)rfl_resolve_key(r, s, "calls").u.i;
 	p->max_records = (uint32_t)rfl_resolve_key(r, s, "max-records").u.i;
 	p->commit_interval_ms = commit_interval(r, s, p->guarantee);
+	p->checkpoint = find_checkpoint(r, s);
 	rfl_resolve_time(r, s, p);
 	p->window.canonical = rfl_window_canonical(r->arena, p);
 	rfl_check_processor(r, s, p);

@@ -64,6 +64,13 @@ rfl_processor_open_source(
 	return rc;
 }
 
+/* It can still be aborted. */
+static int
+is_txn_open(const struct rfl_processor *p)
+{
+	return p->txn_phase == RFL_TXN_OPEN || p->txn_phase == RFL_TXN_CLOSING;
+}
+
 /*
  * What the open transaction holds of it would be committed without its position: it is aborted. Lanes that are
  * lost may be somebody else's already: then nothing of the task counts any more.
@@ -73,7 +80,7 @@ take_away(struct rfl_processor *p, struct rfl_task *t, int is_lost)
 {
 	if (is_lost || !rfl_task_suspend(t))
 		rfl_task_abandon(t);
-	if (p->txn_phase != RFL_TXN_OPEN || p->own_sink->outlet.txn_error.code != 0)
+	if (!is_txn_open(p) || p->own_sink->outlet.txn_error.code != 0)
 		return;
 	rfl_err_retriable(&p->own_sink->outlet.txn_error, RIFFLE_E_CANCELLED,
 		"a partition went to another instance");
@@ -89,7 +96,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 		if (l == NULL)
 			continue;
 		int has_task = l->state == RFL_LANE_STARTED;
-		p->txn_is_spoiled |= has_task && p->txn_phase == RFL_TXN_OPEN;
+		p->txn_is_spoiled |= has_task && is_txn_open(p);
 		l->state = RFL_LANE_RELEASING;
 		for (size_t k = 0; has_task && k < p->task_count; k++)
 			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)
@@ -191,6 +198,20 @@ start_lane(struct rfl_source *s, const struct rfl_source_lane *l, int64_t offset
 	return s->ops->source_start(s->source, &l->id, &from, 1, reterr);
 }
 
+/* 1 = the lanes have what their positions point to. */
+static int
+take_checkpoints(struct rfl_processor *p, struct rfl_task_lane *lanes, size_t count)
+{
+	int has_all = 1;
+	for (size_t i = 0; i < count; i++) {
+		struct rfl_source_lane *l =
+			rfl_source_lane(&p->sources[lanes[i].source_index], lanes[i].id);
+		has_all &= rfl_processor_has_checkpoint(p, l);
+		lanes[i].checkpoint = (struct riffle_bytes){l->checkpoint, l->checkpoint_len};
+	}
+	return has_all;
+}
+
 /* One task, once the lanes of all inputs are there. */
 static int
 make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reterr)
@@ -217,10 +238,17 @@ make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reter
 			.partition = partition,
 			.leader_epoch = l->leader_epoch,
 			.low = l->offset,
+			.topic = p->setup.processor->inputs[input].stream->stream.topic,
 		};
 	}
+	struct rfl_task *t = NULL;
 	if (found == count) {
-		struct rfl_task *t = rfl_processor_take_warm(p, partition, lanes, metadata, count);
+		t = rfl_processor_take_warm(p, partition, lanes, metadata, count);
+		/* Until it is known what its positions point to it is not made. */
+		if (t == NULL && !take_checkpoints(p, lanes, count))
+			found = 0;
+	}
+	if (found == count) {
 		if (t == NULL)
 			t = rfl_task_create(&p->task_spec, partition, lanes, metadata, count);
 		rfl_grow(&p->tasks, &p->task_room, p->task_count + 1, sizeof *p->tasks);
@@ -229,6 +257,8 @@ make_task(struct rfl_processor *p, int32_t partition, struct riffle_error *reter
 			struct rfl_source *s = &p->sources[lanes[i].source_index];
 			struct rfl_source_lane *l = rfl_source_lane(s, lanes[i].id);
 			l->state = RFL_LANE_STARTED;
+			free(l->checkpoint);
+			l->checkpoint = NULL;
 			rc = start_lane(s, l, rfl_task_reads_from(t, i), reterr);
 		}
 	}

@@ -9,12 +9,6 @@
 
 #define TXN_RETRY_NS ((int64_t)200 * 1000000)
 
-struct positions {
-	struct riffle_position *list;
-	struct rfl_commit_text *texts;
-	uint32_t count;
-};
-
 static int
 can_commit(const struct rfl_processor *p)
 {
@@ -25,7 +19,7 @@ can_commit(const struct rfl_processor *p)
 }
 
 static void
-collect(const struct rfl_processor *p, uint32_t source, struct positions *out)
+collect(const struct rfl_processor *p, uint32_t source, struct rfl_positions *out)
 {
 	size_t room = 0;
 	for (size_t i = 0; i < p->task_count; i++)
@@ -40,10 +34,11 @@ collect(const struct rfl_processor *p, uint32_t source, struct positions *out)
 }
 
 static void
-free_positions(struct positions *p)
+free_positions(struct rfl_positions *p)
 {
 	free(p->list);
 	free(p->texts);
+	*p = (struct rfl_positions){0};
 }
 
 /* The tasks that take part say so after the positions were collected, and none before. */
@@ -80,7 +75,15 @@ unstage_tasks(struct rfl_processor *p)
 int
 rfl_processor_is_committing(const struct rfl_processor *p)
 {
-	return p->commits_open > 0 || p->txn_phase == RFL_TXN_ENDING;
+	return p->commits_open > 0 || p->txn_phase >= RFL_TXN_CLOSING;
+}
+
+void
+rfl_processor_forget_commit(struct rfl_processor *p)
+{
+	p->commits_open = 0;
+	p->txn_phase = RFL_TXN_NONE;
+	free_positions(&p->txn_positions);
 }
 
 static int
@@ -105,7 +108,7 @@ commit_positions(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 	p->commit_tag++;
 	int rc = RIFFLE_OK;
 	for (uint32_t i = 0; i < p->source_count && rc >= 0; i++) {
-		struct positions at;
+		struct rfl_positions at;
 		collect(p, i, &at);
 		if (at.count > 0) {
 			rc = p->sources[i].ops->source_commit(
@@ -190,28 +193,55 @@ txn_stage(struct rfl_processor *p)
 	return moved;
 }
 
+static void
+txn_ask(struct rfl_processor *p, int is_refused)
+{
+	struct riffle_error err = {0};
+	struct rfl_sink *s = p->own_sink;
+	const struct rfl_positions *at = &p->txn_positions;
+	s->txn_result = 0;
+	s->txn_tag = ++p->commit_tag;
+	p->txn_phase = RFL_TXN_ENDING;
+	int rc = is_refused
+			 ? s->transactions->abort(s->txn, s->txn_tag, &err)
+			 : s->transactions->commit(s->txn, at->list, at->count, s->txn_tag, &err);
+	free_positions(&p->txn_positions);
+	if (rc < 0)
+		rfl_processor_fail(p, &err);
+}
+
+static int
+is_refused(const struct rfl_processor *p)
+{
+	return p->own_sink->outlet.txn_error.code != 0 || p->txn_is_spoiled;
+}
+
+/* What is asked for when the sink has taken what goes with it: what is not in the transaction is not there. */
+static int
+txn_close(struct rfl_processor *p)
+{
+	struct rfl_sink *s = p->own_sink;
+	int moved = rfl_sink_run(s);
+	if (s->broken.code != 0)
+		return moved;
+	if (!is_refused(p) && !rfl_list_empty(&s->outlet.sends))
+		return moved;
+	txn_ask(p, is_refused(p));
+	return 1;
+}
+
 static int
 txn_end(struct rfl_processor *p, int64_t now_ns)
 {
-	struct riffle_error err = {0};
-	struct positions at;
-	struct rfl_sink *s = p->own_sink;
-	int refused = s->outlet.txn_error.code != 0 || p->txn_is_spoiled;
-	int rc;
-	s->txn_result = 0;
-	s->txn_tag = ++p->commit_tag;
 	p->last_commit_ns = now_ns;
-	p->txn_phase = RFL_TXN_ENDING;
-	if (refused) {
-		rc = s->transactions->abort(s->txn, s->txn_tag, &err);
-	} else {
-		collect(p, 0, &at);
-		rc = s->transactions->commit(s->txn, at.list, at.count, s->txn_tag, &err);
-		free_positions(&at);
-		begin_tasks(p);
+	if (is_refused(p)) {
+		txn_ask(p, 1);
+		return 1;
 	}
-	if (rc < 0)
-		rfl_processor_fail(p, &err);
+	collect(p, 0, &p->txn_positions);
+	begin_tasks(p);
+	p->txn_phase = RFL_TXN_CLOSING;
+	txn_close(p);
 	return 1;
 }
 
@@ -262,6 +292,8 @@ static int
 commit_transaction(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 {
 	int moved = 0;
+	if (p->txn_phase == RFL_TXN_CLOSING)
+		return txn_close(p);
 	if (p->txn_phase == RFL_TXN_ENDING)
 		moved = txn_result(p, now_ns);
 	if (p->txn_phase == RFL_TXN_NONE)

@@ -9,7 +9,7 @@ static const struct riffle_stream **
 streams_to(struct rfl_processor *const *list, size_t list_count,
 	const struct rfl_instance *provider, int exactly_once, uint32_t *ret_count)
 {
-	size_t room = 1;
+	size_t room = 2; /* one more for a checkpoint stream */
 	uint32_t n = 0;
 	for (size_t i = 0; i < list_count; i++)
 		room += list[i]->destination_count;
@@ -107,6 +107,10 @@ open_own(struct rfl_processor *p, struct riffle_error *reterr)
 	uint32_t count;
 	struct rfl_instance *provider = p->setup.input_providers[0];
 	const struct riffle_stream **streams = streams_to(&p, 1, provider, 1, &count);
+	const struct rfl_stream_conf *checkpoint = p->setup.processor->checkpoint;
+	uint32_t checkpoint_at = count;
+	if (checkpoint != NULL)
+		streams[count++] = &checkpoint->stream;
 	struct rfl_sink *sink;
 	int rc = rfl_sink_open(
 		provider, streams, count, p->worker->member, p->txn_id, &sink, reterr);
@@ -115,6 +119,9 @@ open_own(struct rfl_processor *p, struct riffle_error *reterr)
 		rfl_list_append(&p->worker->sinks, &sink->link);
 		p->own_sink = sink;
 		set_routes(p, sink, provider, streams);
+		if (checkpoint != NULL)
+			p->task_spec.checkpoint = (struct rfl_route){
+				.outlet = &sink->outlet, .sink_stream = checkpoint_at};
 	}
 	free(streams);
 	return rc;

@@ -185,6 +185,8 @@ run_running(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *p
 		rfl_processor_make_tasks(p);
 	rfl_processor_release_lanes(p);
 	if (p->phase == RFL_PHASE_RUNNING && !p->draining)
+		progress->moved |= rfl_processor_run_checkpoint(p, now_ns, &progress->next_ns);
+	if (p->phase == RFL_PHASE_RUNNING && !p->draining)
 		progress->moved |= rfl_processor_follow(p);
 	if (p->phase != RFL_PHASE_RUNNING)
 		return;
@@ -215,6 +217,7 @@ run_close_tasks(struct rfl_processor *p, struct rfl_task_progress *progress)
 		rfl_task_destroy(p->tasks[--p->task_count]);
 	for (uint32_t i = 0; i < p->source_count; i++)
 		rfl_source_close(&p->sources[i]);
+	rfl_processor_close_checkpoint(p);
 	p->phase = RFL_PHASE_HANDLES;
 }
 
@@ -222,14 +225,16 @@ static void
 run_close_handles(struct rfl_processor *p, struct rfl_task_progress *progress)
 {
 	progress->moved |= rfl_processor_poll_sources(p);
+	progress->moved |= rfl_processor_run_checkpoint(p, 0, &progress->next_ns);
 	for (uint32_t i = 0; i < p->source_count; i++)
 		if (!p->sources[i].is_closed)
 			return;
+	if (rfl_processor_is_reading_checkpoint(p))
+		return;
 	for (uint32_t i = 0; i < p->source_count; i++)
 		rfl_source_fini(&p->sources[i]);
 	rfl_processor_leave_sinks(p);
-	p->commits_open = 0;
-	p->txn_phase = RFL_TXN_NONE;
+	rfl_processor_forget_commit(p);
 	p->phase = p->draining ? RFL_PHASE_CLOSED : RFL_PHASE_IDLE;
 	progress->moved = 1;
 }
@@ -303,8 +308,9 @@ rfl_processor_is_closed(const struct rfl_processor *p)
 void
 rfl_processor_fds(const struct rfl_processor *p, struct pollfd **fds, size_t *room, size_t *count)
 {
-	for (uint32_t i = 0; p->phase != RFL_PHASE_LOST && i < p->source_count; i++) {
-		const struct rfl_source *s = &p->sources[i];
+	for (uint32_t i = 0; p->phase != RFL_PHASE_LOST && i <= p->source_count; i++) {
+		const struct rfl_source *s =
+			i < p->source_count ? &p->sources[i] : &p->checkpoint.source;
 		if (s->source == NULL || s->is_closed)
 			continue;
 		rfl_grow(fds, room, *count + 1, sizeof **fds);

@@ -20,10 +20,30 @@ enum rfl_phase {
 	RFL_PHASE_LOST     /* a thread is in it and does not come out */
 };
 
-enum rfl_txn_phase { RFL_TXN_NONE, RFL_TXN_OPEN, RFL_TXN_ENDING };
+enum rfl_txn_phase {
+	RFL_TXN_NONE,
+	RFL_TXN_OPEN,
+	RFL_TXN_CLOSING, /* its positions stand, the sink has not taken all checkpoints yet */
+	RFL_TXN_ENDING
+};
 
 /* Windows of so many output bytes make a transaction due before its interval. */
 #define RFL_TXN_BYTES ((size_t)16 * 1024 * 1024)
+
+/* A reading of the checkpoint stream, from its beginning to its end. */
+struct rfl_checkpoint {
+	struct rfl_instance *instance; /* NULL = the processor has no such stream */
+	struct rfl_source source;
+	uint32_t input;   /* its one stream, for the source's inputs */
+	int64_t ended_ns; /* since when all is read; 0 = it is not */
+};
+
+/* Positions that a transaction is about to commit, once it has all that goes with them. */
+struct rfl_positions {
+	struct riffle_position *list;
+	struct rfl_commit_text *texts;
+	uint32_t count;
+};
 
 struct rfl_processor {
 	uint32_t magic;
@@ -53,6 +73,7 @@ struct rfl_processor {
 	uint32_t *source_inputs; /* the sources' inputs arrays point into this */
 	struct rfl_sink **sinks; /* by destination; the same one may stand there more than once */
 	struct rfl_sink *own_sink; /* exactly-once: with the transaction */
+	struct rfl_checkpoint checkpoint;
 
 	struct rfl_task **tasks;
 	size_t task_count, task_room;
@@ -64,6 +85,7 @@ struct rfl_processor {
 	uint32_t commits_open; /* at-least-once: sources that have not answered yet */
 	struct riffle_error commit_error;
 	enum rfl_txn_phase txn_phase;
+	struct rfl_positions txn_positions; /* of RFL_TXN_CLOSING */
 	int txn_is_spoiled; /* it holds outputs of tasks that were taken away: it is aborted */
 	size_t txn_bytes;
 	int64_t txn_retry_ns;
@@ -96,6 +118,13 @@ void rfl_processor_release_lanes(struct rfl_processor *p);
 void rfl_processor_lanes_changed(struct rfl_processor *p, const struct rfl_source *s);
 int rfl_processor_follow(struct rfl_processor *p); /* 1 = something happened */
 
+/* checkpoint.c */
+/* 1 = it is known which value the position of that lane points to, if it points to any. */
+int rfl_processor_has_checkpoint(struct rfl_processor *p, struct rfl_source_lane *l);
+int rfl_processor_run_checkpoint(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns);
+int rfl_processor_is_reading_checkpoint(const struct rfl_processor *p);
+void rfl_processor_close_checkpoint(struct rfl_processor *p); /* run until it is not reading */
+
 /* warm.c */
 void rfl_processor_keep_warm(struct rfl_processor *p, struct rfl_task *t); /* suspended, and idle */
 /* The one that may go on with these lanes; NULL = there is none. */
@@ -107,5 +136,6 @@ void rfl_processor_drop_warm(struct rfl_processor *p);
 int rfl_processor_commit(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns); /* 1 = moved */
 void rfl_processor_committed(struct rfl_processor *p, const struct riffle_event *ev);
 int rfl_processor_is_committing(const struct rfl_processor *p);
+void rfl_processor_forget_commit(struct rfl_processor *p); /* nobody will say how it ended */
 
 #endif

@@ -118,6 +118,8 @@ starting_why(const struct rfl_processor *p)
 		return "waits for its provider to make or find its streams";
 	if (p->phase == RFL_PHASE_SINKS)
 		return "waits for the transactions of its provider";
+	if (rfl_processor_is_reading_checkpoint(p))
+		return "reads from its checkpoint stream which records are in open sessions";
 	return p->phase == RFL_PHASE_RUNNING ? "waits for partitions" : "not opened yet";
 }
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Less than the megabyte that a broker takes by default, and a client with what it adds. */
+#define CHECKPOINT_BYTES ((size_t)900 * 1000)
+
 static struct rfl_window_spec
 window_spec(const struct rfl_processor_conf *c)
 {
@@ -76,6 +79,7 @@ set_task_spec(struct rfl_processor *p)
 		.spill_bytes = p->setup.conf->runtime.spill_bytes,
 		.state_dir = p->setup.conf->runtime.state_dir,
 		.position_chars = RFL_POSITION_TEXT_MAX,
+		.checkpoint_bytes = CHECKPOINT_BYTES,
 	};
 }
 
@@ -135,6 +139,8 @@ rfl_processor_create(const struct rfl_processor_setup *setup, struct rfl_worker 
 	set_call_spec(p);
 	set_task_spec(p);
 	set_sources(p);
+	if (c->checkpoint != NULL)
+		p->checkpoint.instance = setup->input_providers[0];
 	return p;
 }
 
@@ -146,6 +152,7 @@ rfl_processor_destroy(struct rfl_processor *p)
 	RFL_CHECK(p, RFL_PROCESSOR_MAGIC);
 	rfl_assert(p->phase == RFL_PHASE_CLOSED || p->phase == RFL_PHASE_IDLE);
 	RFL_RETIRE(p);
+	rfl_processor_forget_commit(p);
 	free(p->tasks);
 	free(p->warm);
 	free(p->sources);

@@ -85,6 +85,8 @@ rfl_source_remove_lane(struct rfl_source *s, uint32_t id)
 	if (l == NULL)
 		return;
 	free(l->metadata);
+	free(l->checkpoint_key);
+	free(l->checkpoint);
 	*l = s->lanes[--s->lane_count];
 }
 

@@ -11,6 +11,14 @@ enum rfl_lane_state {
 	RFL_LANE_RELEASED   /* asked to; RELEASED follows */
 };
 
+/* Of the set that a lane's position points to, see checkpoint.c. */
+enum rfl_checkpoint_state {
+	RFL_CHECKPOINT_NONE,    /* there is none, or nobody asked */
+	RFL_CHECKPOINT_WANTED,  /* the next reading looks for it */
+	RFL_CHECKPOINT_READING, /* this one does */
+	RFL_CHECKPOINT_READ     /* `checkpoint` has it, if there is any */
+};
+
 struct rfl_source_lane {
 	enum rfl_lane_state state;
 	uint32_t id, stream, input;
@@ -18,6 +26,10 @@ struct rfl_source_lane {
 	int64_t offset, log_end; /* committed or resolved; end when assigned */
 	char *metadata;          /* NULL = absent */
 	size_t metadata_len;
+	enum rfl_checkpoint_state checkpoint_state;
+	int is_checkpoint_found;           /* the one of its position */
+	char *checkpoint_key, *checkpoint; /* the newest, or the one of its position; NULL = none */
+	size_t checkpoint_len;
 };
 
 struct rfl_source {

@@ -21,7 +21,7 @@ is_own(const struct rfl_processor *p, const struct rfl_stream_conf *s)
 	for (size_t i = 0; i < p->destination_count; i++)
 		if (p->destinations[i] == s)
 			return 1;
-	return is_input(p, s);
+	return is_input(p, s) || s == p->setup.processor->checkpoint;
 }
 
 /* What the log of an input must offer so that windows can be rebuilt from it. */
@@ -51,6 +51,18 @@ judge_input(
 			name);
 }
 
+/* Elsewhere a set would be gone while its position still points to it. */
+static void
+judge_checkpoint(const struct rfl_provisioned *r, struct riffle_error *reterr)
+{
+	if (r->info.flags & RIFFLE_STREAM_COMPACTED || !(r->info.flags & RIFFLE_STREAM_EXISTS))
+		return;
+	rfl_err(reterr, RIFFLE_E_CONFIG,
+		"stream %s is not compacted, as far as its provider says, and a checkpoint stream "
+		"is: its section has to say so before it is made",
+		r->stream->name);
+}
+
 /* Streams that only share a sink with ours are waited for; what is wrong with them is not ours. */
 static void
 stream_done(void *owner, const struct rfl_provisioned *r)
@@ -66,6 +78,8 @@ stream_done(void *owner, const struct rfl_provisioned *r)
 	p->stream_error = r->error;
 	if (r->error.code == 0 && is_input(p, r->stream))
 		judge_input(p, r, &p->stream_error);
+	if (r->error.code == 0 && r->stream == p->setup.processor->checkpoint)
+		judge_checkpoint(r, &p->stream_error);
 }
 
 static int
@@ -109,6 +123,8 @@ rfl_processor_ask_for_streams(struct rfl_processor *p, struct riffle_error *rete
 	for (size_t i = 0; i < p->setup.processor->input_count && rc == RIFFLE_OK; i++)
 		rc = ask_for(p, p->setup.input_providers[i], p->setup.processor->inputs[i].stream,
 			reterr);
+	if (rc == RIFFLE_OK && p->checkpoint.instance != NULL)
+		rc = ask_for(p, p->checkpoint.instance, p->setup.processor->checkpoint, reterr);
 	if (p->txn_id != NULL)
 		return rc < 0 ? rc : ask_for_outputs(p, p, reterr);
 	for (size_t i = 0; i < w->processor_count && rc == RIFFLE_OK; i++)

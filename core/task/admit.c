@@ -80,9 +80,12 @@ static const char *
 way_out(const struct rfl_task *t)
 {
 	const struct rfl_processor_conf *c = t->spec->conf;
-	if (rfl_task_waits_for_room(t))
+	if (rfl_task_waits_for_room(t) && c->checkpoint == NULL)
 		return "too many of its open sessions lie among others to be written with a "
-		       "position";
+		       "position: `checkpoint` would give them room";
+	if (rfl_task_waits_for_room(t))
+		return "too many of its open sessions lie among others to be written to the "
+		       "checkpoint stream";
 	if (rfl_task_lets_go(t))
 		return "its calls are all of windows that are not over: the next ones wait for "
 		       "more calls";
@@ -278,7 +281,7 @@ flush(struct rfl_task *t, struct rfl_lane *lane, size_t *count)
 		if (r->accepted > 0)
 			rfl_store_need(lane->chunk, 1);
 		if (r->accepted > 0 && rfl_task_has_open_set(t))
-			rfl_open_enter(lane->chunk, t->add_records[i]);
+			rfl_open_enter(t, lane, t->add_records[i]);
 		if (r->accepted > 0 && t->spec->conf->delivery == RFL_STREAMING)
 			rfl_task_stream(t, r->item, r->start_ms);
 		note_missed(t, lane, r, t->add_records[i]);

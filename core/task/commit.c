@@ -113,17 +113,15 @@ rfl_task_lane_count(const struct rfl_task *t)
 	return t->lane_count;
 }
 
-/* At least once a set that is too large is left out: what is read again makes the sessions anew. */
-static size_t
-write_text(const struct rfl_task *t, uint32_t lane, char *text)
+static void
+write_tuple(const struct rfl_task *t, uint32_t lane, enum rfl_open_place place, char *text)
 {
-	struct rfl_open_set set;
+	static const uint8_t flags[] = {[RFL_OPEN_NOWHERE] = 0,
+		[RFL_OPEN_IN_POSITION] = RFL_TUPLE_OPEN_SET,
+		[RFL_OPEN_IN_CHECKPOINT] = RFL_TUPLE_CHECKPOINT};
 	int frontier = rfl_task_has_frontier(t);
-	int has_set = rfl_task_has_open_set(t) &&
-		      rfl_open_write(t, lane, rfl_task_low(t, lane), rfl_task_hw(t, lane),
-			      t->spec->position_chars, &set);
 	const struct rfl_tuple tuple = {
-		.flags = has_set ? RFL_TUPLE_OPEN_SET : 0,
+		.flags = flags[place],
 		.seq = t->seq + 1,
 		.settings = t->spec->settings,
 		.hw = hw_of(t, lane),
@@ -131,7 +129,20 @@ write_text(const struct rfl_task *t, uint32_t lane, char *text)
 		.time_ms = frontier ? time_of(t, lane) : RFL_TUPLE_UNSET,
 	};
 	rfl_tuple_encode(&tuple, text);
-	return has_set ? rfl_open_set_encode(&set, text) : RFL_TUPLE_TEXT;
+}
+
+/* At least once a set that is too large is left out: what is read again makes the sessions anew. */
+static size_t
+write_text(const struct rfl_task *t, uint32_t lane, char *text)
+{
+	enum rfl_open_place place = rfl_open_place(t, lane);
+	write_tuple(t, lane, place, text);
+	if (place != RFL_OPEN_IN_POSITION)
+		return RFL_TUPLE_TEXT;
+	struct rfl_open_set set = rfl_open_write(t, lane);
+	size_t len = rfl_open_set_encode(&set, text);
+	rfl_open_set_fini(&set);
+	return len;
 }
 
 size_t
@@ -165,9 +176,14 @@ rfl_task_is_committing(const struct rfl_task *t)
 void
 rfl_task_commit_begin(struct rfl_task *t)
 {
+	char tuple[RFL_TUPLE_TEXT + 1];
 	rfl_assert(!t->committing);
 	for (uint32_t i = 0; rfl_task_lets_go(t) && i < t->lane_count; i++)
 		write_text(t, i, t->lanes[i].asked_text);
+	for (uint32_t i = 0; i < t->lane_count && rfl_task_is_exactly_once(t); i++) {
+		write_tuple(t, i, rfl_open_place(t, i), tuple);
+		rfl_checkpoint_send(t, i, tuple);
+	}
 	t->committing = 1;
 	t->seq++;
 	t->commit_begun_ns = rfl_clock_mono_ns(t->spec->clock);
@@ -196,6 +212,7 @@ rfl_task_commit_done(struct rfl_task *t)
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[i];
 		l->committed = l->asked;
+		l->checkpoint_bytes = l->asked_checkpoint_bytes;
 		memcpy(l->committed_text, l->asked_text, sizeof l->committed_text);
 	}
 	t->committed_frontier_ms = t->asked_frontier_ms;

@@ -94,8 +94,12 @@ explain_panes(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 		rfl_buf_puts(b, ": its outputs are not acknowledged yet");
 	else if (rfl_task_waits_for_room(t))
 		rfl_buf_puts(b,
-			": it is done, and waits until its position has room for which records "
-			"are in sessions that are still open");
+			t->spec->conf->checkpoint == NULL
+				? ": it is done, and waits until its position has room for which "
+				  "records are in sessions that are still open; `checkpoint` would "
+				  "give them room"
+				: ": it is done, and waits until the checkpoint stream has room "
+				  "for which records are in sessions that are still open");
 	else
 		rfl_buf_puts(b, ": it waits for its commit");
 	rfl_buf_puts(b, ".");

@@ -1,14 +1,18 @@
 /*
  * Which records are in sessions that are not done: a bit each in their chunks, from when a record enters
  * its session until the group of that is settled, or in the open transaction. Written with the position
- * (wire/open_set.h), it lets a successor rebuild these sessions and no others.
+ * (wire/open_set.h), or where that has no room into the checkpoint stream, it lets a successor rebuild
+ * these sessions and no others.
+ *
+ * Whether it fits is asked at every turn: it is counted out only when the number of records does not say
+ * so at once, and again only after a change.
  */
 #include "task/task_private.h"
 
 #include "base/error.h"
 #include "base/mem.h"
 #include "plugin/host.h"
-#include "wire/open_set.h"
+#include "wire/checkpoint.h"
 
 #include <stdlib.h>
 
@@ -34,11 +38,14 @@ make_bits(struct rfl_chunk *c)
 }
 
 void
-rfl_open_enter(struct rfl_chunk *c, uint32_t index)
+rfl_open_enter(struct rfl_task *t, struct rfl_lane *lane, uint32_t index)
 {
+	struct rfl_chunk *c = lane->chunk;
 	if (c->open == NULL)
 		make_bits(c);
 	c->open[index / WORD_BITS] |= UINT64_C(1) << index % WORD_BITS;
+	lane->open_count++;
+	t->open_change++;
 }
 
 static void
@@ -50,12 +57,17 @@ set_group(const struct rfl_task *t, const struct rfl_group *g, int is_open)
 			struct rfl_window_item item = p->items.list[i];
 			struct rfl_chunk *c = rfl_item_chunk(item);
 			uint32_t first = rfl_item_index(item), count = rfl_item_count(item);
+			uint64_t *open_count = &t->lanes[c->lane].open_count;
 			for (uint32_t k = first; k < first + count; k++) {
 				uint64_t bit = UINT64_C(1) << k % WORD_BITS;
+				int was_open = (c->open[k / WORD_BITS] & bit) != 0;
+				if (is_open == was_open)
+					continue;
+				c->open[k / WORD_BITS] ^= bit;
 				if (is_open)
-					c->open[k / WORD_BITS] |= bit;
+					(*open_count)++;
 				else
-					c->open[k / WORD_BITS] &= ~bit;
+					(*open_count)--;
 			}
 		}
 	}
@@ -64,15 +76,19 @@ set_group(const struct rfl_task *t, const struct rfl_group *g, int is_open)
 void
 rfl_open_leave(struct rfl_task *t, const struct rfl_group *g)
 {
-	if (rfl_task_has_open_set(t))
-		set_group(t, g, 0);
+	if (!rfl_task_has_open_set(t))
+		return;
+	set_group(t, g, 0);
+	t->open_change++;
 }
 
 void
 rfl_open_return(struct rfl_task *t, const struct rfl_group *g)
 {
-	if (rfl_task_has_open_set(t))
-		set_group(t, g, 1);
+	if (!rfl_task_has_open_set(t))
+		return;
+	set_group(t, g, 1);
+	t->open_change++;
 }
 
 static int64_t
@@ -110,13 +126,13 @@ write_chunk(const struct rfl_chunk *c, int64_t hw, struct rfl_run *run, struct r
 	return 1;
 }
 
-int
-rfl_open_write(const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw, size_t text_max,
-	struct rfl_open_set *out)
+/* 0 = there is no room for all of it. */
+static int
+write_set(
+	const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw, struct rfl_open_set *out)
 {
 	const struct rfl_chunk *c;
 	struct rfl_run run = {low, low};
-	rfl_open_set_begin(out, low, text_max);
 	rfl_list_foreach (c, rfl_store_chunks(t->store, lane), struct rfl_chunk, link) {
 		if (c->first_offset >= hw)
 			break;
@@ -126,28 +142,104 @@ rfl_open_write(const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw,
 	return run.end == run.first || rfl_open_set_add(out, run.first, run.end);
 }
 
-static int
-fits(const struct rfl_task *t, size_t text_max)
+static size_t
+position_room(const struct rfl_task *t)
 {
-	struct rfl_open_set set;
+	return rfl_open_set_room(t->spec->position_chars);
+}
+
+/* The most that there is room for, wherever it goes. */
+static size_t
+room(const struct rfl_task *t)
+{
+	size_t position = position_room(t);
+	if (t->spec->checkpoint.outlet == NULL ||
+		t->spec->checkpoint_bytes < position + RFL_CHECKPOINT_BYTES)
+		return position;
+	return t->spec->checkpoint_bytes - RFL_CHECKPOINT_BYTES;
+}
+
+/* SIZE_MAX = more than there is room for anywhere. */
+static size_t
+count_bytes(const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw)
+{
+	struct rfl_open_set set = RFL_OPEN_SET_INIT;
+	rfl_open_set_begin(&set, low, room(t));
+	size_t bytes = write_set(t, lane, low, hw, &set) ? set.bytes.len : SIZE_MAX;
+	rfl_open_set_fini(&set);
+	return bytes;
+}
+
+static size_t
+size_of(const struct rfl_task *t, uint32_t lane)
+{
+	struct rfl_open_size *last = &t->lanes[lane].open_size;
+	int64_t low = rfl_task_low(t, lane), hw = rfl_task_hw(t, lane);
+	if (last->change != t->open_change || last->low != low || last->hw != hw)
+		*last = (struct rfl_open_size){
+			t->open_change, low, hw, count_bytes(t, lane, low, hw)};
+	return last->bytes;
+}
+
+/* Even with a run for each record, as far apart as they can be. */
+static int
+surely_fits(const struct rfl_lane *l, size_t most)
+{
+	size_t number = rfl_open_set_number_bytes((uint64_t)l->next - (uint64_t)l->committed);
+	return l->open_count <= most / (2 * number);
+}
+
+static int
+fits(const struct rfl_task *t, size_t most)
+{
 	for (uint32_t i = 0; i < t->lane_count; i++)
-		if (!rfl_open_write(t, i, rfl_task_low(t, i), rfl_task_hw(t, i), text_max, &set))
+		if (!surely_fits(&t->lanes[i], most) && size_of(t, i) > most)
 			return 0;
 	return 1;
+}
+
+enum rfl_open_place
+rfl_open_place(const struct rfl_task *t, uint32_t lane)
+{
+	if (!rfl_task_has_open_set(t))
+		return RFL_OPEN_NOWHERE;
+	if (size_of(t, lane) <= position_room(t))
+		return RFL_OPEN_IN_POSITION;
+	return rfl_task_is_exactly_once(t) ? RFL_OPEN_IN_CHECKPOINT : RFL_OPEN_NOWHERE;
+}
+
+struct rfl_open_set
+rfl_open_write(const struct rfl_task *t, uint32_t lane)
+{
+	struct rfl_open_set set = RFL_OPEN_SET_INIT;
+	int64_t low = rfl_task_low(t, lane);
+	rfl_open_set_begin(&set, low, room(t));
+	rfl_assert(write_set(t, lane, low, rfl_task_hw(t, lane), &set));
+	return set;
 }
 
 int
 rfl_open_fits(const struct rfl_task *t)
 {
-	return !rfl_task_has_open_set(t) || !rfl_task_is_exactly_once(t) ||
-	       fits(t, t->spec->position_chars);
+	return !rfl_task_has_open_set(t) || !rfl_task_is_exactly_once(t) || fits(t, room(t));
 }
 
 /* Records that are read until the transaction ends may make the set larger. */
 static size_t
-chars_to_begin(const struct rfl_task *t)
+room_to_begin(const struct rfl_task *t)
 {
-	return RFL_TUPLE_TEXT + (t->spec->position_chars - RFL_TUPLE_TEXT) / 4 * 3;
+	return room(t) / 4 * 3;
+}
+
+/* As fits, of a state that is tried and not to be remembered. */
+static int
+would_fit(const struct rfl_task *t, size_t most)
+{
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		if (!surely_fits(&t->lanes[i], most) &&
+			count_bytes(t, i, rfl_task_low(t, i), rfl_task_hw(t, i)) > most)
+			return 0;
+	return 1;
 }
 
 /* Looks at the positions as they would be behind groups, from the first that is not staged. */
@@ -158,6 +250,11 @@ rfl_open_may_stage(const struct rfl_task *t, const struct rfl_group *first)
 	struct rfl_list *const begin = first->link.next->prev;
 	struct rfl_list *end = begin, *at;
 	if (!rfl_task_has_open_set(t))
+		return 1;
+	int is_sure = 1;
+	for (size_t i = 0; i < t->lane_count; i++)
+		is_sure &= surely_fits(&t->lanes[i], room_to_begin(t));
+	if (is_sure)
 		return 1;
 	/* Behind the first alone, or else behind all that are done: of few that are open the set is small. */
 	for (at = end; at != &t->groups && !found; at = at->next) {
@@ -171,7 +268,7 @@ rfl_open_may_stage(const struct rfl_task *t, const struct rfl_group *first)
 			is_last ? NULL : rfl_container(at->next, struct rfl_group, link);
 		is_last |= next != NULL && (!next->is_complete || next->done != next->panes);
 		if (g == first || is_last)
-			found = fits(t, chars_to_begin(t));
+			found = would_fit(t, room_to_begin(t));
 		end = at->next;
 	}
 	for (at = begin; at != end; at = at->next) {

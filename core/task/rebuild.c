@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
+#include <riffle/backoff.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 
@@ -47,15 +48,17 @@ cut_short_behind(struct rfl_task *t, const struct rfl_pane *failed)
 	}
 }
 
-static void
+/* How long until then. */
+static int64_t
 set_backoff(struct rfl_task *t)
 {
 	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
 	struct rfl_rebuild *r = &t->rebuild;
-	r->backoff_ms = r->backoff_ms == 0 ? policy->backoff_min_ms : r->backoff_ms * 2;
-	if (r->backoff_ms > policy->backoff_max_ms)
-		r->backoff_ms = policy->backoff_max_ms;
-	r->at_ns = rfl_clock_mono_ns(t->spec->clock) + r->backoff_ms * 1000000;
+	int64_t now_ns = rfl_clock_mono_ns(t->spec->clock);
+	int64_t wait_ms = riffle_backoff_next(
+		&r->backoff_ms, policy->backoff_min_ms, policy->backoff_max_ms, now_ns);
+	r->at_ns = now_ns + wait_ms * 1000000;
+	return wait_ms;
 }
 
 int
@@ -70,7 +73,7 @@ rfl_rebuild_want(struct rfl_task *t, struct rfl_pane *p, const struct riffle_err
 	if (counts && r->failures > 0)
 		return 0;
 	r->failures += counts ? 1 : 0;
-	set_backoff(t);
+	int64_t wait_ms = set_backoff(t);
 	free(r->why);
 	r->why = rfl_sprintf("%s", err->text);
 	r->is_wanted = 1;
@@ -79,9 +82,8 @@ rfl_rebuild_want(struct rfl_task *t, struct rfl_pane *p, const struct riffle_err
 	p->state = RFL_PANE_WAITING;
 	rfl_log(RIFFLE_LOG_WARNING, "T009", t->spec->what,
 		"partition %d, window %" PRId64 ": attempt %u failed: %s; its records are not "
-		"kept, so the task is rebuilt from its "
-		"position in %" PRId64 "ms",
-		t->partition, p->start_ms, p->attempt, err->text, r->backoff_ms);
+		"kept, so the task is rebuilt from its position in %" PRId64 "ms",
+		t->partition, p->start_ms, p->attempt, err->text, wait_ms);
 	cut_short_behind(t, p);
 	return 1;
 }

@@ -55,7 +55,7 @@ rfl_task_has_cut(const struct rfl_task *t)
 
 static int
 restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes metadata,
-	struct riffle_error *reterr)
+	struct riffle_bytes checkpoint, struct riffle_error *reterr)
 {
 	struct rfl_tuple tuple;
 	int rc = rfl_tuple_decode(metadata, &tuple, reterr);
@@ -79,17 +79,21 @@ restore_lane(struct rfl_task *t, struct rfl_lane *lane, struct riffle_bytes meta
 	lane->is_through = lane->next >= lane->replay_to;
 	if ((tuple.flags & RFL_TUPLE_OPEN_SET) && rfl_task_has_open_set(t))
 		return rfl_open_restore(t, lane, metadata, reterr);
+	/* At least once these sessions are made anew, as where the set was left out. */
+	if ((tuple.flags & RFL_TUPLE_CHECKPOINT) && rfl_task_is_exactly_once(t))
+		return rfl_checkpoint_restore(t, lane, metadata, checkpoint, reterr);
 	return RIFFLE_OK;
 }
 
 /* Takes up where the group left off. The tuples of all lanes of a task were committed together. */
 static int
-restore(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_error *reterr)
+restore(struct rfl_task *t, const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata,
+	struct riffle_error *reterr)
 {
 	for (size_t i = 0; i < t->lane_count; i++) {
 		if (metadata[i].ptr == NULL || metadata[i].len == 0)
 			continue;
-		int rc = restore_lane(t, &t->lanes[i], metadata[i], reterr);
+		int rc = restore_lane(t, &t->lanes[i], metadata[i], lanes[i].checkpoint, reterr);
 		if (rc < 0)
 			return rc;
 	}
@@ -118,11 +122,13 @@ init_lane(struct rfl_task *t, struct rfl_lane *l, const struct rfl_task_lane *at
 		.is_through = 1,
 		.time_ms = RFL_BEFORE_MS,
 		.last_record_ns = rfl_clock_mono_ns(t->spec->clock)};
+	l->at.checkpoint = (struct riffle_bytes){NULL, 0};
 }
 
 /* With nothing read yet; the lanes are where their positions say. */
 static int
-begin(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_error *reterr)
+begin(struct rfl_task *t, const struct rfl_task_lane *lanes, const struct riffle_bytes *metadata,
+	struct riffle_error *reterr)
 {
 	const struct rfl_task_spec *spec = t->spec;
 	t->store = rfl_store_create(
@@ -130,7 +136,7 @@ begin(struct rfl_task *t, const struct riffle_bytes *metadata, struct riffle_err
 	if (spec->window.shape != RFL_SHAPE_NONE)
 		t->window = rfl_window_create(&spec->window, drop_items, t);
 	t->reading = 1;
-	int rc = restore(t, metadata, reterr);
+	int rc = restore(t, lanes, metadata, reterr);
 	rfl_watermark_init(t);
 	return rc;
 }
@@ -157,7 +163,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 		rfl_list_init(lists[i]);
 	for (size_t i = 0; i < lane_count; i++)
 		init_lane(t, &t->lanes[i], &lanes[i]);
-	if (begin(t, metadata, &err) < 0)
+	if (begin(t, lanes, metadata, &err) < 0)
 		rfl_task_stop(t, err.text);
 	return t;
 }
@@ -230,27 +236,29 @@ rfl_task_begin_again(struct rfl_task *t, struct riffle_error *reterr)
 	uint64_t done = t->windows_done, out = t->records_out;
 	struct riffle_bytes *metadata = rfl_zalloc(t->lane_count * sizeof *metadata);
 	char(*texts)[RFL_TUPLE_TEXT + 1] = rfl_zalloc(t->lane_count * sizeof *texts);
+	struct rfl_task_lane *lanes = rfl_alloc(t->lane_count * sizeof *lanes);
 	forget(t);
 	/* Windows that it dropped are not done. */
 	t->windows_done = done;
 	t->records_out = out;
 	for (size_t i = 0; i < t->lane_count; i++) {
 		struct rfl_lane *l = &t->lanes[i];
-		struct rfl_task_lane at = l->at;
-		at.low = l->committed;
+		lanes[i] = l->at;
+		lanes[i].low = l->committed;
 #ifdef RFL_SABOTAGE_REBUILD_AHEAD
-		at.low = l->next;
+		lanes[i].low = l->next;
 #endif
 		memcpy(texts[i], l->committed_text, sizeof *texts);
 		metadata[i] = (struct riffle_bytes){texts[i], strlen(texts[i])};
-		init_lane(t, l, &at);
-		l->rebuilt_from = at.low;
+		init_lane(t, l, &lanes[i]);
+		l->rebuilt_from = l->at.low;
 	}
 	t->seq = 0;
 	t->is_replaying = 0;
 	t->all_idle_since_ns = t->early_at_ns = 0;
 	t->fires_more = 0;
-	int rc = begin(t, metadata, reterr);
+	int rc = begin(t, lanes, metadata, reterr);
+	free(lanes);
 	free(metadata);
 	free(texts);
 	return rc;
@@ -819,6 +827,8 @@ rfl_task_view(const struct rfl_task *t, struct rfl_task_view *ret_view)
 		.held_since_ns = t->held_since_ns,
 		.lane_count = t->lane_count,
 	};
+	for (size_t i = 0; i < t->lane_count; i++)
+		ret_view->checkpoint_bytes += t->lanes[i].checkpoint_bytes;
 }
 
 const struct rfl_task_lane *

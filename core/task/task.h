@@ -46,6 +46,12 @@ struct rfl_task_spec {
 	int64_t spill_bytes;
 	const char *state_dir;
 	size_t position_chars; /* that a position may carry, at most RFL_POSITION_TEXT_MAX */
+	/*
+	 * Exactly-once sessions: where an open set goes that a position does not carry, as a value of at
+	 * most checkpoint_bytes. No outlet = there is none.
+	 */
+	struct rfl_route checkpoint;
+	size_t checkpoint_bytes;
 };
 
 /* A lane as the provider assigned it. */
@@ -58,7 +64,10 @@ struct rfl_task_lane {
 	uint32_t source_index;
 	int32_t partition;
 	int32_t leader_epoch;
-	int64_t low; /* where to read from: the committed offset */
+	int64_t low;       /* where to read from: the committed offset */
+	const char *topic; /* of its stream; lives as long as the task */
+	/* The value that its metadata points to, for rfl_task_create alone; absent = there is none. */
+	struct riffle_bytes checkpoint;
 };
 
 /*
@@ -129,8 +138,12 @@ size_t rfl_task_positions(const struct rfl_task *t, uint32_t source_index,
 	struct riffle_position *positions, struct rfl_commit_text *texts);
 size_t rfl_task_lane_count(const struct rfl_task *t);
 int rfl_task_is_committing(const struct rfl_task *t);
-void rfl_task_commit_begin(struct rfl_task *t); /* what positions said is on its way */
-void rfl_task_commit_done(struct rfl_task *t);  /* committed */
+/*
+ * What positions said is on its way. Exactly-once: the transaction may end with these positions once the
+ * outlets took all they have, for what did not fit a position goes by the checkpoint's.
+ */
+void rfl_task_commit_begin(struct rfl_task *t);
+void rfl_task_commit_done(struct rfl_task *t); /* committed */
 void rfl_task_commit_undone(
 	struct rfl_task *t); /* not committed: settled windows are staged again */
 
@@ -161,6 +174,7 @@ struct rfl_task_view {
 	int32_t held_by;    /* the lane that holds the watermark back; -1 = none does */
 	int64_t held_since_ns; /* mono clock */
 	size_t lane_count;
+	size_t checkpoint_bytes; /* that its last commit put into the checkpoint stream */
 };
 struct rfl_lane_view {
 	int64_t next, committed;

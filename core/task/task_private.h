@@ -54,6 +54,15 @@ struct rfl_lane {
 	int has_open_set;
 	struct rfl_run *open_runs;
 	size_t open_run_count;
+	/* Of the sessions that are open now: how many of its records are, and what that takes, see open.c. */
+	uint64_t open_count;
+	struct rfl_open_size {
+		uint64_t change;
+		int64_t low, hw;
+		size_t bytes;
+	} open_size;
+	/* Bytes of the value in the checkpoint stream: as committed, and as asked; 0 = none. */
+	size_t checkpoint_bytes, asked_checkpoint_bytes;
 
 	int64_t time_ms;        /* T; RFL_BEFORE_MS = none yet */
 	int64_t last_record_ns; /* when the last one came */
@@ -108,7 +117,8 @@ struct rfl_task {
 	int64_t early_at_ns;
 	int fires_more; /* the engine has more windows that are over */
 
-	uint32_t seq; /* of the last commit */
+	uint64_t open_change; /* goes up with each change of the open sets */
+	uint32_t seq;         /* of the last commit */
 	int64_t asked_frontier_ms, committed_frontier_ms, commit_begun_ns;
 	uint32_t calls_open;
 	int reading;  /* 0 once drained, stopped or abandoned */
@@ -250,12 +260,15 @@ int rfl_task_has_staged(const struct rfl_task *t);
 
 /* open.c */
 int rfl_task_has_open_set(const struct rfl_task *t);
-void rfl_open_enter(struct rfl_chunk *c, uint32_t index);            /* while it is in hand */
+/* Record index of the chunk in hand is in a session. */
+void rfl_open_enter(struct rfl_task *t, struct rfl_lane *lane, uint32_t index);
 void rfl_open_leave(struct rfl_task *t, const struct rfl_group *g);  /* it is done, or staged */
 void rfl_open_return(struct rfl_task *t, const struct rfl_group *g); /* it is not, after all */
-/* 0 = it does not go into a position of so many characters. */
-int rfl_open_write(const struct rfl_task *t, uint32_t lane, int64_t low, int64_t hw,
-	size_t text_max, struct rfl_open_set *out);
+/* Where the set of a lane goes with its next position. */
+enum rfl_open_place { RFL_OPEN_NOWHERE, RFL_OPEN_IN_POSITION, RFL_OPEN_IN_CHECKPOINT };
+enum rfl_open_place rfl_open_place(const struct rfl_task *t, uint32_t lane);
+/* The set as of the next position, which has room for it; the caller ends it. */
+struct rfl_open_set rfl_open_write(const struct rfl_task *t, uint32_t lane);
 /* Exactly once no position goes without it: a transaction does not end before the set fits, */
 int rfl_open_fits(const struct rfl_task *t);
 /* nor takes a group, the first that is not staged, before it would. */
@@ -277,7 +290,12 @@ int rfl_rebuild_holds(const struct rfl_task *t);
 
 /* task.c: all that it has read is forgotten, and it is where its lanes' committed positions say. */
 int rfl_task_begin_again(struct rfl_task *t, struct riffle_error *reterr);
-/* What the error policy says to the failure of a window. */
+/* checkpoint.c: the value that a position points to, out and in. */
+void rfl_checkpoint_send(struct rfl_task *t, uint32_t lane, const char *tuple);
+int rfl_checkpoint_restore(const struct rfl_task *t, struct rfl_lane *lane,
+	struct riffle_bytes metadata, struct riffle_bytes value, struct riffle_error *reterr);
+
+/* task.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);

@@ -13,14 +13,35 @@
 #define CRC_BYTES 4u
 #define VARINT_MAX 10u
 
-void
-rfl_open_set_begin(struct rfl_open_set *s, int64_t low, size_t text_max)
+size_t
+rfl_open_set_room(size_t text_max)
 {
 	rfl_assert(text_max <= RFL_POSITION_TEXT_MAX && text_max >= RFL_TUPLE_TEXT);
 	size_t room = (text_max - RFL_TUPLE_TEXT) / 4 * 3;
-	s->room = room > CRC_BYTES ? room - CRC_BYTES : 0;
-	s->len = 0;
+	return room > CRC_BYTES ? room - CRC_BYTES : 0;
+}
+
+void
+rfl_open_set_begin(struct rfl_open_set *s, int64_t low, size_t room)
+{
+	rfl_buf_clear(&s->bytes);
+	s->room = room;
 	s->end = low;
+}
+
+void
+rfl_open_set_fini(struct rfl_open_set *s)
+{
+	rfl_buf_fini(&s->bytes);
+}
+
+size_t
+rfl_open_set_number_bytes(uint64_t v)
+{
+	size_t n = 1;
+	while ((v >>= 7) > 0)
+		n++;
+	return n;
 }
 
 static size_t
@@ -40,10 +61,9 @@ rfl_open_set_add(struct rfl_open_set *s, int64_t first, int64_t end)
 	rfl_assert(first >= s->end && end > first);
 	size_t n = put_varint(run, (uint64_t)(first - s->end));
 	n += put_varint(run + n, (uint64_t)(end - first));
-	if (s->len + n > s->room)
+	if (s->bytes.len + n > s->room)
 		return 0;
-	memcpy(s->bytes + s->len, run, n);
-	s->len += n;
+	rfl_buf_add(&s->bytes, run, n);
 	s->end = end;
 	return 1;
 }
@@ -64,8 +84,8 @@ size_t
 rfl_open_set_encode(const struct rfl_open_set *s, char *text)
 {
 	struct rfl_buf raw = RFL_BUF_INIT, out = RFL_BUF_INIT;
-	uint32_t sum = check_sum(text, s->bytes, s->len);
-	rfl_buf_add(&raw, s->bytes, s->len);
+	uint32_t sum = check_sum(text, s->bytes.data, s->bytes.len);
+	rfl_buf_add(&raw, s->bytes.data, s->bytes.len);
 	for (unsigned i = 0; i < CRC_BYTES; i++)
 		rfl_buf_putc(&raw, (char)(sum >> (8 * i)));
 	rfl_base64_encode(raw.data, raw.len, &out);
@@ -116,6 +136,19 @@ read_runs(const unsigned char *from, size_t len, int64_t low, int64_t hw, struct
 }
 
 int
+rfl_open_set_parse(struct riffle_bytes bytes, int64_t low, int64_t hw, struct rfl_run **ret_runs,
+	size_t *ret_count)
+{
+	/* A run has two bytes at least. */
+	*ret_runs = rfl_alloc((bytes.len / 2 + 1) * sizeof **ret_runs);
+	if (read_runs(bytes.ptr, bytes.len, low, hw, *ret_runs, ret_count))
+		return 1;
+	free(*ret_runs);
+	*ret_runs = NULL;
+	return 0;
+}
+
+int
 rfl_open_set_decode(struct riffle_bytes text, int64_t low, int64_t hw, struct rfl_run **ret_runs,
 	size_t *ret_count, struct riffle_error *reterr)
 {
@@ -129,15 +162,12 @@ rfl_open_set_decode(struct riffle_bytes text, int64_t low, int64_t hw, struct rf
 	for (unsigned i = 0; is_sound && i < CRC_BYTES; i++)
 		sum |= (uint32_t)(unsigned char)raw.data[len + i] << (8 * i);
 	is_sound = is_sound && sum == check_sum(text.ptr, raw.data, len);
-	/* A run has two bytes at least. */
-	*ret_runs = rfl_alloc((len / 2 + 1) * sizeof **ret_runs);
-	is_sound = is_sound &&
-		   read_runs((const unsigned char *)raw.data, len, low, hw, *ret_runs, ret_count);
+	*ret_runs = NULL;
+	is_sound = is_sound && rfl_open_set_parse((struct riffle_bytes){raw.data, len}, low, hw,
+				       ret_runs, ret_count);
 	rfl_buf_fini(&raw);
 	if (is_sound)
 		return RIFFLE_OK;
-	free(*ret_runs);
-	*ret_runs = NULL;
 	return rfl_err(reterr, RIFFLE_E_DATA,
 		"the committed position's set of open windows is damaged (%zu bytes)", text.len);
 }

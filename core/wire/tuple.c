@@ -82,10 +82,11 @@ rfl_tuple_decode(struct riffle_bytes text, struct rfl_tuple *ret_tuple, struct r
 		return rfl_err(reterr, RIFFLE_E_DATA,
 			"the committed position's metadata has version %u, this program reads %u",
 			raw[2], VERSION);
-	if (raw[3] & ~RFL_TUPLE_OPEN_SET)
+	if (raw[3] > RFL_TUPLE_CHECKPOINT)
 		return rfl_err(reterr, RIFFLE_E_DATA,
-			"the committed position's metadata has flags %u, this program reads %u",
-			raw[3], RFL_TUPLE_OPEN_SET);
+			"the committed position's metadata has flags %u, this program reads %u or "
+			"%u",
+			raw[3], RFL_TUPLE_OPEN_SET, RFL_TUPLE_CHECKPOINT);
 	*ret_tuple = (struct rfl_tuple){
 		.flags = raw[3],
 		.seq = (uint32_t)get(raw + 4, 4),

@@ -14,11 +14,12 @@
 
 #define RFL_TUPLE_TEXT 64
 /* flags */
-#define RFL_TUPLE_OPEN_SET 1u
+#define RFL_TUPLE_OPEN_SET 1u   /* the open set stands behind it */
+#define RFL_TUPLE_CHECKPOINT 2u /* it is a record of the checkpoint stream (wire/checkpoint.h) */
 #define RFL_TUPLE_UNSET INT64_MIN
 
 struct rfl_tuple {
-	uint8_t flags;     /* RFL_TUPLE_OPEN_SET, or 0 */
+	uint8_t flags;     /* at most one of them */
 	uint32_t seq;      /* of the task's commits; the same in each of its lanes */
 	uint64_t settings; /* fingerprint of the window settings */
 	int64_t hw;        /* next offset not yet read when this was committed */

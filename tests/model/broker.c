@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "wire/tuple.h"
+#include "wire/checkpoint.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -115,6 +115,55 @@ m_id_of(const struct riffle_record *r)
 	return id;
 }
 
+static const char *const topics[M_INPUTS] = {"in-0", "in-1", "in-2"};
+
+const char *
+m_topic(int input)
+{
+	return topics[input];
+}
+
+static struct m_lane *
+lane_of_key(struct world *w, struct riffle_bytes key)
+{
+	for (int i = 0; i < w->input_count; i++)
+		for (int p = 0; p < w->partition_count; p++) {
+			char *one = rfl_checkpoint_key(w->conf.group, topics[i], p);
+			int is_it = key.len == strlen(one) && memcmp(key.ptr, one, key.len) == 0;
+			free(one);
+			if (is_it)
+				return m_lane(w, i, p);
+		}
+	m_fail(w, "a checkpoint has the key \"%.*s\", which is no lane's", (int)key.len,
+		(const char *)key.ptr);
+}
+
+static struct m_sent *
+read_checkpoint(struct world *w, const struct riffle_record *r)
+{
+	struct m_sent *s = rfl_zalloc(sizeof *s + r->value.len);
+	s->where = M_CHECKPOINT;
+	s->lane = lane_of_key(w, r->key);
+	s->value_len = r->value.ptr ? r->value.len : 0;
+	if (s->value_len > 0)
+		memcpy(s->ids, r->value.ptr, r->value.len);
+	if (s->value_len > w->checkpoint_bytes)
+		m_fail(w, "a checkpoint has %zu bytes, more than %zu", s->value_len,
+			w->checkpoint_bytes);
+	return s;
+}
+
+static void
+keep_checkpoint(struct world *w, const struct m_sent *s)
+{
+	struct m_lane *l = s->lane;
+	free(l->checkpoint);
+	l->checkpoint = s->value_len > 0 ? rfl_strndup((const char *)s->ids, s->value_len) : NULL;
+	l->checkpoint_len = s->value_len;
+	m_trace(w, "      written: a checkpoint of lane %d, %zu bytes", (int)(l - w->lanes),
+		s->value_len);
+}
+
 /* Late records and dead letters are the record itself; an output is its window and its records. */
 static struct m_sent *
 read_sent(const struct riffle_record *r)
@@ -158,6 +207,8 @@ void
 m_count(struct world *w, const struct m_sent *s)
 {
 	static const char *const names[] = {"output", "late", "dead letter"};
+	if (s->where == M_CHECKPOINT)
+		keep_checkpoint(w, s);
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct m_record *m = &w->lanes[s->ids[i].lane].list[s->ids[i].record];
 		if (s->where == M_OUTPUT)
@@ -199,11 +250,13 @@ sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, ui
 	if (!at->outlet.transactional)
 		return (int)n;
 	for (uint32_t i = first; i < first + n; i++) {
-		if (at->txn != M_TXN_OPEN)
+		if (at->txn != M_TXN_OPEN && at->txn != M_TXN_CLOSING)
 			m_fail(at->w, "something was sent outside a transaction");
 		if (at->pending.count == M_SENT_MAX)
 			m_fail(at->w, "a transaction grows without end");
-		at->pending.list[at->pending.count++] = read_sent(riffle_batch_at(b, i));
+		const struct riffle_record *r = riffle_batch_at(b, i);
+		at->pending.list[at->pending.count++] =
+			r->stream == M_CHECKPOINT ? read_checkpoint(at->w, r) : read_sent(r);
 	}
 	return (int)n;
 }
@@ -289,7 +342,8 @@ apply(struct m_instance *at, const struct riffle_position *p)
 	l->committed_frontier = tuple.frontier_ms;
 	l->committed_time = tuple.time_ms;
 	l->committed_seq = tuple.seq;
-	l->has_open_set = (tuple.flags & RFL_TUPLE_OPEN_SET) != 0;
+	l->has_open_set = tuple.flags != 0;
+	w->checkpoints += tuple.flags == RFL_TUPLE_CHECKPOINT;
 	if (p->metadata.len > w->position_chars)
 		m_fail(w, "a position has %zu characters, more than %zu", p->metadata.len,
 			w->position_chars);

@@ -144,6 +144,9 @@ m_instance_open(struct world *w, int which)
 		.spill_bytes = w->spill_bytes,
 		.state_dir = "/tmp",
 		.position_chars = w->position_chars,
+		.checkpoint = {.outlet = w->has_checkpoint ? &at->outlet : NULL,
+			.sink_stream = M_CHECKPOINT},
+		.checkpoint_bytes = w->checkpoint_bytes,
 	};
 	for (int p = 0; p < M_PARTITIONS; p++)
 		at->tasks[p] = (struct m_task){.at = at, .partition = p};
@@ -248,7 +251,9 @@ m_task_open(struct m_instance *at, int partition)
 			.input = (uint32_t)i,
 			.stream = (uint32_t)i,
 			.partition = partition,
-			.low = l->committed};
+			.low = l->committed,
+			.topic = m_topic(i),
+			.checkpoint = {l->checkpoint, l->checkpoint_len}};
 		metadata[i] = (struct riffle_bytes){l->metadata, strlen(l->metadata)};
 	}
 	if (resume(t, lanes, metadata))
@@ -620,7 +625,15 @@ commit_transaction(struct m_instance *at)
 		if (any_task(at, rfl_task_is_staging) || !any_task(at, rfl_task_can_commit))
 			return moved;
 		begin_commit(at);
-		at->txn = M_TXN_ENDING;
+		at->txn = M_TXN_CLOSING;
+		break;
+	case M_TXN_CLOSING:
+		push(at);
+		deliver_finished(at);
+		if (!w->is_ending && m_chance(w, 12))
+			abort_transaction(at);
+		else if (rfl_list_empty(&at->outlet.sends))
+			at->txn = M_TXN_ENDING;
 		break;
 	case M_TXN_ENDING:
 		if (!w->is_ending && m_chance(w, 12)) {
@@ -751,7 +764,7 @@ m_move(struct world *w, int partition, struct m_instance *to)
 		return;
 	m_trace(w, "  task %d is revoked", partition);
 	w->crashes++;
-	if (from->txn == M_TXN_OPEN) {
+	if (from->txn == M_TXN_OPEN || from->txn == M_TXN_CLOSING) {
 		abort_transaction(from);
 	} else if (from->committing) {
 		int is_committed = m_chance(w, 2);

@@ -38,6 +38,7 @@
 #define SETTLE_ROUNDS 2000
 
 static sigjmp_buf wrong;
+static uint64_t checkpoints; /* that positions of all lives pointed to */
 
 void
 m_trace(struct world *w, const char *fmt, ...)
@@ -246,6 +247,9 @@ live(struct world *w)
 	for (int i = 0; i < w->instance_count; i++)
 		m_instance_close(&w->instances[i]);
 	m_judge(w);
+	for (int i = 0; i < M_LANES; i++)
+		free(w->lanes[i].checkpoint);
+	checkpoints += (uint64_t)w->checkpoints;
 }
 
 /* 1 = it goes wrong, and why is in text. What it held then is left where it is. */
@@ -329,6 +333,7 @@ say_right(uint64_t lives)
 		printf("# not in %" PRIu64 " lives\nnot ok 1 - %s is found\n", lives, SABOTAGE);
 		return 1;
 	}
+	printf("# %" PRIu64 " positions with a checkpoint\n", checkpoints);
 	printf("# %.1f s of CPU for %" PRIu64
 	       " lives\nok 1 - what comes out is what was promised\n",
 		(double)clock() / (double)CLOCKS_PER_SEC, lives);

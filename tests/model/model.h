@@ -58,13 +58,19 @@ struct m_lane {
 	uint32_t committed_seq;
 	char metadata[RFL_POSITION_TEXT_MAX + 1];
 	int has_open_set;
+	/* Of its key in the checkpoint stream; NULL = there is none. */
+	char *checkpoint;
+	size_t checkpoint_len;
 };
 
 /* One record that reached an output. */
 struct m_sent {
-	enum { M_OUTPUT, M_LATE, M_DEAD } where;
+	enum { M_OUTPUT, M_LATE, M_DEAD, M_CHECKPOINT } where;
 	int64_t start_ms, end_ms;
 	uint32_t count;
+	/* Of a checkpoint, whose value is the bytes of ids. */
+	struct m_lane *lane;
+	size_t value_len; /* 0 = it has none */
 	struct m_id ids[];
 };
 
@@ -100,7 +106,7 @@ struct m_task {
 	} finals[M_INPUTS][M_RECORDS];
 };
 
-enum m_txn { M_TXN_NONE, M_TXN_OPEN, M_TXN_ENDING };
+enum m_txn { M_TXN_NONE, M_TXN_OPEN, M_TXN_CLOSING, M_TXN_ENDING };
 
 struct m_instance {
 	struct world *w;
@@ -140,6 +146,9 @@ struct world {
 	size_t memory_bytes;
 	int64_t spill_bytes;
 	size_t position_chars;
+	int has_checkpoint;
+	size_t checkpoint_bytes;
+	int checkpoints;              /* that positions pointed to */
 	struct m_lane lanes[M_LANES]; /* input * M_PARTITIONS + partition */
 	struct m_instance instances[M_INSTANCES];
 	struct m_call *calls; /* open ones, newest first */
@@ -170,6 +179,7 @@ void m_describe(struct world *w); /* traced */
 extern const struct riffle_provider_ops m_provider_ops;
 struct m_lane *m_lane(struct world *w, int input, int partition);
 int64_t m_log_end(const struct m_lane *l);
+const char *m_topic(int input);
 int m_place(const struct m_lane *l, int64_t offset);   /* of the first record at or behind it */
 void m_count(struct world *w, const struct m_sent *s); /* it is there for good */
 void m_count_all(struct world *w, struct m_batch *b);

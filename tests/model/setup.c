@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include "base/mem.h"
+#include "wire/checkpoint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -132,7 +133,11 @@ set_policy(struct world *w, uint64_t *r)
 	w->memory_bytes = is_small ? 2000 + (size_t)below(r, 8000) : 1 << 24;
 	w->spill_bytes = is_small ? 1 << 24 : 0;
 	/* Room for few runs of open records, or for as many as there can be. */
-	int is_narrow = !is_small && s->shape == REF_SESSION && below(r, 3) == 0;
+	int is_narrow = !is_small && s->shape == REF_SESSION && below(r, 3) != 0;
+	/* And behind that a checkpoint stream, with room for some more or for all. */
+	w->has_checkpoint = is_narrow && c->guarantee == RFL_EXACTLY_ONCE && below(r, 4) != 0;
+	c->checkpoint = w->has_checkpoint ? &w->stream : NULL;
+	w->checkpoint_bytes = RFL_CHECKPOINT_BYTES + (below(r, 3) ? 4096 : 4 * (size_t)below(r, 8));
 	w->position_chars = is_narrow ? 64 + 8 * (1 + (size_t)below(r, 3)) : RFL_POSITION_TEXT_MAX;
 }
 
@@ -256,14 +261,15 @@ m_describe(struct world *w)
 	m_trace(w,
 		"%s, %s%s, retries %u then %s, late %s, outputs %s, calls %u, max-records %u, "
 		"memory "
-		"%zu, positions of %zu; %d inputs, %d partitions, %d instances",
+		"%zu, positions of %zu, checkpoints of %zu; %d inputs, %d partitions, %d instances",
 		guarantees[w->conf.guarantee],
 		w->conf.delivery == RFL_STREAMING ? "stream" : "at-close",
 		w->conf.keep ? "" : " keep = no", w->conf.on_error.retries,
 		thens[w->conf.on_error.then], w->conf.late == RFL_LATE_STREAM ? "stream" : "drop",
 		w->conf.outputs_at_status ? "at-status" : "as they come", w->conf.calls,
-		w->conf.max_records, w->memory_bytes, w->position_chars, w->input_count,
-		w->partition_count, w->instance_count);
+		w->conf.max_records, w->memory_bytes, w->position_chars,
+		w->has_checkpoint ? w->checkpoint_bytes : 0, w->input_count, w->partition_count,
+		w->instance_count);
 	for (int n = 0; n < M_LANES; n++)
 		for (int i = 0; i < w->lanes[n].count; i++) {
 			const struct m_record *m = &w->lanes[n].list[i];

@@ -645,7 +645,7 @@ test_failing_window_holds_the_frontier(void **state)
 	/* Outputs of later windows are out, and not one position. */
 	assert_non_null(strstr(sink_log, "1;2;"));
 	assert_int_equal(commit(&b, &t), -1);
-	advance(&b, 100);
+	advance(&b, 150);
 	assert_int_equal(commit(&b, &t), 3);
 	bed_end(&b);
 }
@@ -665,7 +665,7 @@ test_refused_publish_is_tried_again(void **state)
 	acknowledge(&b, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE);
 	settle_down(&b);
 	assert_int_equal(commit(&b, &t), -1);
-	advance(&b, 100);
+	advance(&b, 150);
 	assert_string_equal(sink_log, "0;0;");
 	assert_int_equal(commit(&b, &t), 1);
 	bed_end(&b);

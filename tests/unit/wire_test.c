@@ -3,8 +3,8 @@
 
 #include "base/json_path.h"
 #include "base/utf8.h"
+#include "wire/checkpoint.h"
 #include "wire/content_type.h"
-#include "wire/open_set.h"
 #include "wire/tuple.h"
 
 #include <jansson.h>
@@ -138,12 +138,12 @@ test_open_set_round_trip(void **state)
 	static const struct rfl_run runs[] = {
 		{7, 8}, {9, 300}, {INT64_C(1) << 40, INT64_C(1) << 41}};
 	static char text[RFL_POSITION_TEXT_MAX + 1];
-	struct rfl_open_set set;
+	struct rfl_open_set set = RFL_OPEN_SET_INIT;
 	struct rfl_run *back;
 	struct rfl_tuple t;
 	struct riffle_error err = {0};
 	for (size_t count = 0; count <= 3; count++) {
-		rfl_open_set_begin(&set, 7, RFL_POSITION_TEXT_MAX);
+		rfl_open_set_begin(&set, 7, rfl_open_set_room(RFL_POSITION_TEXT_MAX));
 		size_t n, len = write_set(&set, runs, count, text);
 		const struct riffle_bytes bytes = {text, len};
 		assert_int_equal(strlen(text), len);
@@ -155,6 +155,7 @@ test_open_set_round_trip(void **state)
 		assert_true(n == 0 || memcmp(back, runs, n * sizeof *runs) == 0);
 		free(back);
 	}
+	rfl_open_set_fini(&set);
 }
 
 static void
@@ -163,11 +164,11 @@ test_open_set_refuses_what_is_not_one(void **state)
 	(void)state;
 	static const struct rfl_run runs[] = {{7, 8}, {9, 300}};
 	char text[RFL_TUPLE_TEXT + 64], damaged[RFL_TUPLE_TEXT + 64];
-	struct rfl_open_set set;
+	struct rfl_open_set set = RFL_OPEN_SET_INIT;
 	struct rfl_run *back;
 	struct rfl_tuple t;
 	struct riffle_error err = {0};
-	rfl_open_set_begin(&set, 7, RFL_POSITION_TEXT_MAX);
+	rfl_open_set_begin(&set, 7, rfl_open_set_room(RFL_POSITION_TEXT_MAX));
 	size_t n, len = write_set(&set, runs, 2, text);
 	for (size_t i = 0; i < len; i++) {
 		memcpy(damaged, text, len);
@@ -189,6 +190,79 @@ test_open_set_refuses_what_is_not_one(void **state)
 	memcpy(damaged + RFL_TUPLE_TEXT, text + RFL_TUPLE_TEXT, len - RFL_TUPLE_TEXT);
 	assert_int_equal(
 		rfl_tuple_decode((struct riffle_bytes){damaged, len}, &t, &err), RIFFLE_E_DATA);
+	rfl_open_set_fini(&set);
+}
+
+/* The value for a tuple with this number, of the runs {7, 8}, {9, 300}. */
+static struct rfl_buf
+value_of(uint32_t seq, int64_t low, char *position)
+{
+	struct rfl_buf value = RFL_BUF_INIT;
+	struct rfl_open_set set = RFL_OPEN_SET_INIT;
+	struct rfl_tuple t = sample;
+	t.flags = RFL_TUPLE_CHECKPOINT;
+	t.seq = seq;
+	rfl_tuple_encode(&t, position);
+	rfl_open_set_begin(&set, low, 100);
+	assert_int_equal(rfl_open_set_add(&set, 7, 8), 1);
+	assert_int_equal(rfl_open_set_add(&set, 9, 300), 1);
+	rfl_checkpoint_encode(position, low, &set, &value);
+	rfl_open_set_fini(&set);
+	return value;
+}
+
+static void
+test_checkpoint_round_trip(void **state)
+{
+	(void)state;
+	char position[RFL_TUPLE_TEXT + 1];
+	struct rfl_run *back;
+	size_t n;
+	struct riffle_error err = {0};
+	struct rfl_buf value = value_of(77, 7, position);
+	const struct riffle_bytes at = {position, RFL_TUPLE_TEXT}, bytes = {value.data, value.len};
+	assert_int_equal(value.len, RFL_CHECKPOINT_BYTES + 5);
+	assert_int_equal(rfl_checkpoint_decode(bytes, at, 7, 300, &back, &n, &err), RIFFLE_OK);
+	assert_true(n == 2 && back[0].first == 7 && back[0].end == 8 && back[1].first == 9 &&
+		    back[1].end == 300);
+	free(back);
+	rfl_buf_fini(&value);
+	char *key = rfl_checkpoint_key("default.x", "default_in", 3);
+	assert_string_equal(key, "default.x/default_in/3");
+	free(key);
+}
+
+static void
+test_checkpoint_refuses_what_is_not_its(void **state)
+{
+	(void)state;
+	char position[RFL_TUPLE_TEXT + 1], other[RFL_TUPLE_TEXT + 1];
+	struct rfl_run *back;
+	size_t n;
+	struct riffle_error err = {0};
+	struct rfl_buf value = value_of(77, 7, position), next = value_of(78, 7, other);
+	const struct riffle_bytes at = {position, RFL_TUPLE_TEXT}, bytes = {value.data, value.len};
+	for (size_t i = 0; i < value.len; i++) {
+		value.data[i] ^= 1;
+		assert_int_equal(
+			rfl_checkpoint_decode(bytes, at, 7, 300, &back, &n, &err), RIFFLE_E_DATA);
+		assert_null(back);
+		value.data[i] ^= 1;
+		assert_int_equal(rfl_checkpoint_decode((struct riffle_bytes){value.data, i}, at, 7,
+					 300, &back, &n, &err),
+			RIFFLE_E_DATA);
+	}
+	assert_non_null(strstr(err.text, "damaged"));
+	assert_int_equal(rfl_checkpoint_decode(bytes, at, 6, 300, &back, &n, &err), RIFFLE_E_DATA);
+	assert_int_equal(rfl_checkpoint_decode(bytes, at, 7, 299, &back, &n, &err), RIFFLE_E_DATA);
+	assert_string_equal(
+		err.text, "it is not of the offsets from 7 to 299 that the position names");
+	assert_int_equal(rfl_checkpoint_decode((struct riffle_bytes){next.data, next.len}, at, 7,
+				 300, &back, &n, &err),
+		RIFFLE_E_DATA);
+	assert_string_equal(err.text, "it is of commit 78, and the position of commit 77");
+	rfl_buf_fini(&value);
+	rfl_buf_fini(&next);
 }
 
 static void
@@ -197,14 +271,15 @@ test_open_set_keeps_to_its_room(void **state)
 	(void)state;
 	static char text[RFL_POSITION_TEXT_MAX + 1];
 	for (size_t most = RFL_TUPLE_TEXT; most <= RFL_POSITION_TEXT_MAX; most += 61) {
-		struct rfl_open_set set;
+		struct rfl_open_set set = RFL_OPEN_SET_INIT;
 		int64_t at = 0;
-		rfl_open_set_begin(&set, 0, most);
+		rfl_open_set_begin(&set, 0, rfl_open_set_room(most));
 		while (rfl_open_set_add(&set, at + 1, at + 2))
 			at += 2;
 		size_t len = write_set(&set, NULL, 0, text);
-		assert_true(len <= most || set.len == 0);
+		assert_true(len <= most || set.bytes.len == 0);
 		assert_true(len + 16 > most);
+		rfl_open_set_fini(&set);
 	}
 }
 
@@ -582,6 +657,8 @@ main(void)
 		cmocka_unit_test(test_open_set_round_trip),
 		cmocka_unit_test(test_open_set_refuses_what_is_not_one),
 		cmocka_unit_test(test_open_set_keeps_to_its_room),
+		cmocka_unit_test(test_checkpoint_round_trip),
+		cmocka_unit_test(test_checkpoint_refuses_what_is_not_its),
 		cmocka_unit_test(test_json_paths),
 		cmocka_unit_test(test_json_paths_that_are_none),
 		cmocka_unit_test(test_what_is_not_json_is_found_everywhere),
