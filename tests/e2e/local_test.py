@@ -236,6 +236,7 @@ def what_root_makes_in_the_directory_of_a_daemon_is_the_daemons():
         state = os.path.join(i.dir, "state")
         os.mkdir(state, 0o700)
         os.chown(state, OTHER, OTHER)
+        i.publish("in", ["a"])
         i.cli("stream", "seek", "in", "--group", "g", "--to", "latest", "--create")
         i.cli("stream", "create", "extra", "--provider", "local")
         made = [os.path.join(where, name) for where, folders, files in os.walk(state) for name in folders + files]
