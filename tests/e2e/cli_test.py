@@ -155,6 +155,7 @@ def the_page_of_a_plugin_comes_from_its_tables():
                  "raw.NAME", "(any key that begins with raw.)", "KEYS IN [stream NAME]", "A remark; with words."):
         assert part in page, (part, page)
     assert riffle("manual", "invoker-command") == riffle("manual", "command")
+    assert riffle("manual", "riffle-plugin-mute") == riffle("manual", "mute")
     err = riffle("manual", "mut", status=1)[1]
     assert err.startswith("riffle manual: there is no plugin \"mut\"; did you mean 'mute'? (looked in "), err
 
