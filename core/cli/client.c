@@ -7,12 +7,13 @@
 #include <poll.h>
 
 static int
-make_sure(struct rfl_client *c, struct riffle_error *reterr)
+make_sure(struct rfl_client *c, enum rfl_client_need need, struct riffle_error *reterr)
 {
 	struct riffle_stream_info info = {.size = sizeof info};
-	if (c->stream->provision == RFL_PROVISION_CREATE && c->ops->provision != NULL)
+	int can_make = c->stream->provision == RFL_PROVISION_CREATE && c->ops->provision != NULL;
+	if (can_make && need == RFL_NEED_MADE)
 		return c->ops->provision(c->instance->self, &c->stream->stream, reterr);
-	if (c->ops->describe == NULL)
+	if ((can_make && need == RFL_NEED_MAKING) || c->ops->describe == NULL)
 		return RIFFLE_OK;
 	int rc = c->ops->describe(c->instance->self, &c->stream->stream, &info, reterr);
 	if (rc == RIFFLE_OK && !(info.flags & RIFFLE_STREAM_EXISTS))
@@ -45,12 +46,12 @@ rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, const c
 
 int
 rfl_client_open(struct rfl_client *c, const struct rfl_common *common, const char *stream,
-	struct riffle_error *reterr)
+	enum rfl_client_need need, struct riffle_error *reterr)
 {
 	int rc = rfl_client_attach(c, common, stream, reterr);
 	if (rc < 0)
 		return rc;
-	rc = make_sure(c, reterr);
+	rc = make_sure(c, need, reterr);
 	if (rc < 0)
 		rfl_client_close(c);
 	return rc;
@@ -71,14 +72,14 @@ rfl_client_wait(int fd, int64_t timeout_ms)
 }
 
 int
-rfl_client_run(const char *verb, struct rfl_common *common, const char *stream, rfl_client_fn *fn,
-	void *ctx)
+rfl_client_run(const char *verb, struct rfl_common *common, const char *stream,
+	enum rfl_client_need need, rfl_client_fn *fn, void *ctx)
 {
 	struct riffle_error err = {0};
 	struct rfl_client client;
 	int status = rfl_common_load(common, 1);
 	if (status == 0) {
-		int rc = rfl_client_open(&client, common, stream, &err);
+		int rc = rfl_client_open(&client, common, stream, need, &err);
 		if (rc == RIFFLE_OK) {
 			rc = fn(ctx, &client, &err);
 			rfl_client_close(&client);

@@ -13,17 +13,24 @@ struct rfl_client {
 	const struct riffle_provider_ops *ops;
 };
 
+/* What a verb needs of its stream on the provider. */
+enum rfl_client_need {
+	RFL_NEED_MADE,   /* it is there: made, if that is its setting */
+	RFL_NEED_MAKING, /* it is there or could be made, for a dry run: nothing is made */
+	RFL_NEED_EXISTING,
+};
+
 /* The provider's instance alone. E_NOTFOUND: the stream is not in the configuration. */
 int rfl_client_attach(struct rfl_client *c, const struct rfl_common *common, const char *stream,
 	struct riffle_error *reterr);
-/* The same, and the stream is there: made, if that is its setting. */
+/* The same, and the stream is as it is needed. E_NOTFOUND: it is not there. */
 int rfl_client_open(struct rfl_client *c, const struct rfl_common *common, const char *stream,
-	struct riffle_error *reterr);
+	enum rfl_client_need need, struct riffle_error *reterr);
 void rfl_client_close(struct rfl_client *c);
 typedef int rfl_client_fn(void *ctx, struct rfl_client *client, struct riffle_error *reterr);
 /* A verb on one stream: loads the configuration, opens the stream, runs fn; the exit status. */
 int rfl_client_run(const char *verb, struct rfl_common *common, const char *stream,
-	rfl_client_fn *fn, void *ctx);
+	enum rfl_client_need need, rfl_client_fn *fn, void *ctx);
 /* Waits until fd is readable or the time has passed; 0 = it passed. A signal counts as readable. */
 int rfl_client_wait(int fd, int64_t timeout_ms);
 

@@ -12,9 +12,12 @@
 static const char doc[] =
 	"Prints a manual page as roff.\v"
 	"`riffle` is the command's, and the default; `riffle.ini` the file's; any other name is a "
-	"plugin, whose page comes from its option tables.\n\n"
+	"plugin, with or without `riffle-plugin-` before it, whose page comes from its option "
+	"tables.\n\n"
 	"  riffle manual riffle.ini | man -l -\n"
 	"  riffle manual local | man -l -";
+
+static const char page_prefix[] = "riffle-plugin-";
 
 enum { KEY_DIR = 0x2000 };
 
@@ -62,10 +65,14 @@ fill(struct args *a, struct rfl_buf *page)
 		rfl_page_fill(rfl_page_riffle_ini_5, page);
 		return RFL_EXIT_DONE;
 	}
+	/* A plugin's page by its own name, as man has it, or by the plugin's. */
+	const char *name = a->page;
+	if (strncmp(name, page_prefix, sizeof page_prefix - 1) == 0)
+		name += sizeof page_prefix - 1;
 	int status = rfl_plugin_dirs(&a->common, a->dir);
 	if (status != 0)
 		return status;
-	int rc = rfl_plugin_by_name(&a->common, a->page, &plugin, &err);
+	int rc = rfl_plugin_by_name(&a->common, name, &plugin, &err);
 	if (rc == RIFFLE_OK)
 		rfl_page_plugin(plugin, page);
 	else

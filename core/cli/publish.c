@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/payload.h"
+#include "cli/lines.h"
 #include "cli/sender.h"
 #include "cli/verb.h"
 #include "conf/value.h"
@@ -28,7 +28,7 @@ enum { KEY_BASE64 = 0x2000, KEY_TYPE, KEY_HEADER, KEY_TIME, KEY_PARTITION };
 static const struct argp_option options[] = {
 	{"payload", 'p', "TEXT", 0, "the record's value", 0},
 	{"payload-base64", KEY_BASE64, "BASE64", 0, "the same, as Base64", 0},
-	{"file", 'f', "FILE", 0, "the same, from a file", 0},
+	{"file", 'f', "FILE", 0, "the same, from a file; - is stdin", 0},
 	{"lines", 'l', NULL, 0, "one record for each line of stdin", 0},
 	{"content-type", KEY_TYPE, "TYPE", 0, "content type; default: the stream's", 0},
 	{"key", 'k', "KEY", 0, "key; without it there is none", 0},
@@ -137,26 +137,28 @@ add_record(const struct publish *p, struct rfl_builder *b, const void *data, siz
 }
 
 static int
-send_lines(const struct publish *p, struct rfl_sender *o, const char *type)
+send_lines(const struct publish *p, struct rfl_client *client, const char *type,
+	struct riffle_error *reterr)
 {
-	struct rfl_builder *b = rfl_builder_create();
+	struct rfl_lines l;
 	char *line = NULL;
 	size_t room = 0;
 	ssize_t n;
-	while (o->error.code == RIFFLE_OK && (n = getline(&line, &room, stdin)) >= 0) {
+	unsigned long long lines = 0;
+	int is_refused = 0, rc = rfl_lines_open(&l, client, "publish", 0, reterr);
+	if (rc < 0)
+		return rc;
+	while (!is_refused && (n = getline(&line, &room, stdin)) >= 0) {
 		n -= n > 0 && line[n - 1] == '\n';
-		add_record(p, b, line, (size_t)n, type);
-		if (rfl_builder_count(b) >= 1000)
-			rfl_sender_send(o, rfl_builder_finish(b));
+		add_record(p, l.builder, line, (size_t)n, type);
+		lines++;
+		is_refused = rfl_lines_added(&l) < 0;
 	}
-	if (o->error.code == RIFFLE_OK && ferror(stdin))
-		rfl_err(&o->error, RIFFLE_E_FATAL, "cannot read stdin: %s", strerror(errno));
-	struct riffle_batch *rest = rfl_builder_finish(b);
-	if (rest != NULL)
-		rfl_sender_send(o, rest);
-	rfl_builder_destroy(b);
+	if (!is_refused && ferror(stdin))
+		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read stdin behind line %llu: %s",
+			lines, strerror(errno));
 	free(line);
-	return o->error.code;
+	return rfl_lines_close(&l, rc, reterr);
 }
 
 static int
@@ -164,33 +166,45 @@ read_file(const char *path, struct rfl_buf *out, struct riffle_error *reterr)
 {
 	char buf[65536];
 	size_t n;
-	FILE *in = fopen(path, "re");
+	FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 	while (in != NULL && (n = fread(buf, 1, sizeof buf, in)) > 0)
 		rfl_buf_add(out, buf, n);
 	int failed = in == NULL || ferror(in), why = errno;
-	if (in != NULL)
+	if (in != NULL && in != stdin)
 		fclose(in);
 	return failed ? rfl_err(reterr, RIFFLE_E_NOTFOUND, "cannot read %s: %s", path,
 				strerror(why))
 		      : RIFFLE_OK;
 }
 
+/* What -p, --payload-base64 or -f says. */
 static int
-send_one(const struct publish *p, struct rfl_sender *o, const char *type)
+read_value(const struct publish *p, struct rfl_buf *value, struct riffle_error *reterr)
+{
+	if (p->file != NULL)
+		return read_file(p->file, value, reterr);
+	if (p->text != NULL)
+		rfl_buf_puts(value, p->text);
+	else if (rfl_base64_decode(p->base64, strlen(p->base64), value) < 0)
+		return rfl_err(reterr, RIFFLE_E_INVAL, "--payload-base64 is not Base64");
+	return RIFFLE_OK;
+}
+
+static int
+send_one(const struct publish *p, struct rfl_client *client, const char *type,
+	struct riffle_error *reterr)
 {
 	struct rfl_buf value = RFL_BUF_INIT;
-	int rc = RIFFLE_OK;
-	if (p->text != NULL)
-		rfl_buf_puts(&value, p->text);
-	else if (p->base64 != NULL && rfl_base64_decode(p->base64, strlen(p->base64), &value) < 0)
-		rc = rfl_err(&o->error, RIFFLE_E_INVAL, "--payload-base64 is not Base64");
-	else if (p->file != NULL)
-		rc = read_file(p->file, &value, &o->error);
+	struct rfl_sender o;
+	int rc = read_value(p, &value, reterr);
+	if (rc == RIFFLE_OK)
+		rc = rfl_sender_open(&o, client, "publish", reterr);
 	if (rc == RIFFLE_OK) {
 		struct rfl_builder *b = rfl_builder_create();
 		add_record(p, b, rfl_buf_str(&value), value.len, type);
-		rc = rfl_sender_send(o, rfl_builder_finish(b));
+		rfl_sender_send(&o, rfl_builder_finish(b));
 		rfl_builder_destroy(b);
+		rc = rfl_sender_close(&o, reterr);
 	}
 	rfl_buf_fini(&value);
 	return rc;
@@ -200,21 +214,13 @@ static int
 publish(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 {
 	const struct publish *p = ctx;
-	struct rfl_sender o;
 	const char *expected = client->stream->stream.content_type;
 	const char *type = p->type ? p->type : expected;
 	if (!rfl_content_type_matches(expected, type))
 		return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
 			"contentType \"%s\" not compatible with expected contentType \"%s\"", type,
 			expected);
-	int rc = rfl_sender_open(&o, client, "publish", reterr);
-	if (rc < 0)
-		return rc;
-	if (p->lines)
-		send_lines(p, &o, type);
-	else
-		send_one(p, &o, type);
-	return rfl_sender_close(&o, reterr);
+	return p->lines ? send_lines(p, client, type, reterr) : send_one(p, client, type, reterr);
 }
 
 static int
@@ -222,7 +228,7 @@ run(int argc, char **argv)
 {
 	struct publish p = {.time_ms = RIFFLE_TIME_NONE, .partition = RIFFLE_PARTITION_NONE};
 	rfl_verb_parse(&rfl_verb_publish, argc, argv, &p);
-	int status = rfl_client_run("publish", &p.common, p.stream, publish, &p);
+	int status = rfl_client_run("publish", &p.common, p.stream, RFL_NEED_MADE, publish, &p);
 	free(p.headers);
 	return status;
 }

@@ -311,8 +311,6 @@ start(struct daemon *d)
 		rc = lock_state_dir(d, &err);
 	if (rc == RIFFLE_OK)
 		rc = find_instance(d, &err);
-	if (rc == RIFFLE_OK)
-		rc = d->signal_fd = block_signals(&err);
 	return rc < 0 ? cannot_start(&err) : serve(d);
 }
 
@@ -320,8 +318,11 @@ static int
 run(int argc, char **argv)
 {
 	struct daemon d = {.lock_fd = -1, .signal_fd = -1};
+	struct riffle_error err = {0};
+	/* Before anything that takes time: who is told to end while it starts ends as it would later. */
+	d.signal_fd = block_signals(&err);
 	rfl_verb_parse(&rfl_verb_run, argc, argv, &d.common);
-	int status = rfl_common_load(&d.common, 0);
+	int status = d.signal_fd < 0 ? cannot_start(&err) : rfl_common_load(&d.common, 0);
 	if (status == 0)
 		status = start(&d);
 	free(d.instance);

@@ -60,7 +60,7 @@ static const struct argp_option options[] = {
 	{"to", KEY_TO, "WHERE", 0, "seek: earliest, latest, a time (RFC 3339) or an offset", 0},
 	{"create", KEY_CREATE, NULL, 0, "seek: also a group that does not read it yet", 0},
 	{"partition", KEY_PARTITION, "N", 0, "seek, export: this partition alone", 0},
-	{"file", 'f', "FILE", 0, "import: the file; default: stdin", 0},
+	{"file", 'f', "FILE", 0, "import: the file; default, and -: stdin", 0},
 	{"repartition", KEY_REPARTITION, NULL, 0,
 		"import: partitions by key, else in turn, instead of those recorded", 0},
 	{"dry-run", KEY_DRY_RUN, NULL, 0,
@@ -85,15 +85,16 @@ static const struct rfl_word words[] = {
 static const struct {
 	const char *word;
 	word_fn *run;      /* from the configuration, or */
-	rfl_client_fn *on; /* on the open stream */
+	rfl_client_fn *on; /* on the open stream, which */
+	enum rfl_client_need need, need_dry;
 } actions[] = {
-	{"create", create, NULL},
-	{"list", list, NULL},
-	{"status", NULL, rfl_stream_status},
-	{"delete", delete, NULL},
-	{"seek", NULL, rfl_stream_seek},
-	{"export", NULL, rfl_stream_export},
-	{"import", NULL, rfl_stream_import},
+	{"create", create, NULL, 0, 0},
+	{"list", list, NULL, 0, 0},
+	{"status", NULL, rfl_stream_status, RFL_NEED_EXISTING, RFL_NEED_EXISTING},
+	{"delete", delete, NULL, 0, 0},
+	{"seek", NULL, rfl_stream_seek, RFL_NEED_EXISTING, RFL_NEED_EXISTING},
+	{"export", NULL, rfl_stream_export, RFL_NEED_EXISTING, RFL_NEED_EXISTING},
+	{"import", NULL, rfl_stream_import, RFL_NEED_MADE, RFL_NEED_MAKING},
 };
 
 static void
@@ -304,7 +305,8 @@ create_for_good(struct rfl_stream_args *a, const char *text)
 	}
 	struct rfl_common with = {.file = a->common.file, .sets = a->common.sets};
 	int loaded = rfl_common_load(&with, 1);
-	if (loaded == 0 && rfl_client_open(&client, &with, a->name, &err) == RIFFLE_OK) {
+	if (loaded == 0 &&
+		rfl_client_open(&client, &with, a->name, RFL_NEED_MADE, &err) == RIFFLE_OK) {
 		rfl_client_close(&client);
 		printf("Created stream \"%s\"\n", a->name);
 		status = RFL_EXIT_DONE;
@@ -463,7 +465,8 @@ run(int argc, char **argv)
 		n++;
 	snprintf(verb, sizeof verb, "stream %s", actions[n].word);
 	if (actions[n].on != NULL)
-		return rfl_client_run(verb, &a.common, a.name, actions[n].on, &a);
+		return rfl_client_run(verb, &a.common, a.name,
+			a.dry_run ? actions[n].need_dry : actions[n].need, actions[n].on, &a);
 	int status = rfl_common_load(&a.common, 1);
 	if (status == 0)
 		status = actions[n].run(&a);

@@ -9,8 +9,8 @@
 #include "base/base64.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "cli/lines.h"
 #include "cli/payload.h"
-#include "cli/sender.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
@@ -343,31 +343,8 @@ check_names(struct line *l, json_t *j)
 struct import {
 	const struct rfl_stream_args *args;
 	struct rfl_client *client;
-	uint32_t partitions;       /* 0 = not known */
-	struct rfl_sender *sender; /* NULL: nothing is written */
-	uint64_t records;
-	uint64_t refused; /* by the provider */
-	unsigned told;    /* messages about those */
+	uint32_t partitions; /* 0 = not known */
 };
-
-#define REFUSALS_TOLD 20
-
-/* Each line is one record, so the number of a record is that of its line. */
-static void
-line_refused(void *ctx, uint64_t first, uint64_t count, const struct riffle_error *why)
-{
-	struct import *in = ctx;
-	unsigned n = in->told++;
-	if (n < REFUSALS_TOLD && count == 1)
-		rfl_failed("stream import", "line %" PRIu64 ": %s", first + 1, why->text);
-	else if (n < REFUSALS_TOLD)
-		rfl_failed("stream import", "lines %" PRIu64 " to %" PRIu64 ": %s", first + 1,
-			first + count, why->text);
-	else if (n == REFUSALS_TOLD)
-		rfl_failed(
-			"stream import", "line %" PRIu64 " and others behind it, too", first + 1);
-	in->refused += count;
-}
 
 static int
 take_line(struct line *l, json_t *j, const struct import *in)
@@ -415,81 +392,36 @@ add_line(const char *text, size_t len, size_t number, const struct import *in,
 	return rc;
 }
 
-/* Gives what was read to the sender. 0, or -1 when something given before was refused. */
+/* Until a line is wrong, or the sender has an error. */
 static int
-pass_on(struct import *in, struct rfl_builder *b)
+read_lines(const struct import *in, struct rfl_lines *l, FILE *file, struct riffle_error *reterr)
 {
-	in->records += rfl_builder_count(b);
-	struct riffle_batch *batch = rfl_builder_finish(b);
-	if (batch != NULL && in->sender == NULL)
-		rfl_batch_unref(batch);
-	else if (batch != NULL)
-		rfl_sender_send(in->sender, batch);
-	return in->sender == NULL || in->sender->error.code == RIFFLE_OK ? 0 : -1;
-}
-
-/* Until a line that is wrong, or the sender has an error. The lines before a bad one are given to it. */
-static int
-import_lines(struct import *in, FILE *file, struct riffle_error *reterr)
-{
-	struct rfl_builder *b = rfl_builder_create();
 	char *text = NULL;
 	size_t room = 0, number = 0;
 	ssize_t n;
 	int rc = RIFFLE_OK, is_refused = 0;
 	while (rc == RIFFLE_OK && !is_refused && (n = getline(&text, &room, file)) >= 0) {
-		rc = add_line(text, (size_t)n, ++number, in, b, reterr);
-		if (rc == RIFFLE_OK &&
-			(rfl_builder_count(b) >= 1000 || rfl_builder_bytes(b) >= 1 << 20))
-			is_refused = pass_on(in, b) < 0;
+		rc = add_line(text, (size_t)n, ++number, in, l->builder, reterr);
+		is_refused = rc == RIFFLE_OK && rfl_lines_added(l) < 0;
 	}
 	if (rc == RIFFLE_OK && ferror(file))
 		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read the input: %s", strerror(errno));
-	if (!is_refused)
-		pass_on(in, b);
-	rfl_builder_destroy(b);
 	free(text);
 	return rc;
 }
 
-/* What was refused was told line by line: what is left to say is how to go on. */
 static int
-end_import(struct import *in, int rc, struct riffle_error *reterr)
+import_from(const struct import *in, FILE *file, struct riffle_error *reterr)
 {
-	struct rfl_sender *s = in->sender;
-	struct riffle_error late = {0};
-	int end = rfl_sender_close(s, &late);
-	if (end < 0 && in->refused > 0)
-		rfl_err(&late, end,
-			"%" PRIu64 " refused; all others up to line %" PRIu64
-			" are there, none behind it",
-			in->refused, s->sent);
-	if (end < 0 && rc < 0)
-		rfl_failed_err("stream import", &late);
-	if (end < 0 && rc == RIFFLE_OK)
-		*reterr = late;
-	return rc < 0 ? rc : end;
-}
-
-static int
-import_to(struct import *in, FILE *file, struct riffle_error *reterr)
-{
-	const char *name = in->client->stream->name;
-	struct rfl_sender s;
-	if (in->args->dry_run) {
-		int rc = import_lines(in, file, reterr);
-		printf("Would import %" PRIu64 " records into stream \"%s\"\n", in->records, name);
-		return rc;
-	}
-	int rc = rfl_sender_open(&s, in->client, "import", reterr);
+	int is_dry = in->args->dry_run;
+	struct rfl_lines l;
+	int rc = rfl_lines_open(&l, in->client, "stream import", is_dry, reterr);
 	if (rc < 0)
 		return rc;
-	s.refused = line_refused;
-	s.ctx = in;
-	in->sender = &s;
-	rc = import_lines(in, file, reterr);
-	rc = end_import(in, rc, reterr);
-	printf("Imported %" PRIu64 " records into stream \"%s\"\n", s.acknowledged, name);
+	rc = read_lines(in, &l, file, reterr);
+	rc = rfl_lines_close(&l, rc, reterr);
+	printf("%s %" PRIu64 " records into stream \"%s\"\n", is_dry ? "Would import" : "Imported",
+		is_dry ? l.count : l.sender.acknowledged, in->client->stream->name);
 	return rc;
 }
 
@@ -500,16 +432,18 @@ rfl_stream_import(void *args, struct rfl_client *client, struct riffle_error *re
 	struct import in = {.args = a, .client = client};
 	struct riffle_stream_info info = {.size = sizeof info};
 	struct riffle_error unknown;
-	FILE *file = a->file ? fopen(a->file, "re") : stdin;
+	FILE *file = a->file == NULL || strcmp(a->file, "-") == 0 ? stdin : fopen(a->file, "re");
 	if (file == NULL)
 		return rfl_err(
 			reterr, RIFFLE_E_NOTFOUND, "cannot read %s: %s", a->file, strerror(errno));
 	if (client->ops->describe != NULL &&
 		client->ops->describe(client->instance->self, &client->stream->stream, &info,
 			&unknown) == RIFFLE_OK)
-		in.partitions = info.partitions;
-	int rc = import_to(&in, file, reterr);
-	if (a->file != NULL)
+		in.partitions = info.flags & RIFFLE_STREAM_EXISTS
+					? info.partitions
+					: client->stream->stream.partitions;
+	int rc = import_from(&in, file, reterr);
+	if (file != stdin)
 		fclose(file);
 	return rc;
 }

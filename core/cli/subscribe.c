@@ -253,7 +253,7 @@ run(int argc, char **argv)
 	rfl_verb_parse(&rfl_verb_subscribe, argc, argv, &s);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	return rfl_client_run("subscribe", &s.common, s.stream, subscribe, &s);
+	return rfl_client_run("subscribe", &s.common, s.stream, RFL_NEED_MADE, subscribe, &s);
 }
 
 const struct rfl_verb rfl_verb_subscribe = {

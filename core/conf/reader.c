@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "conf/value.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -492,40 +493,76 @@ rfl_doc_read(struct rfl_doc *doc, const char *path)
 	return 0;
 }
 
+/* "provider.local.": what was meant with a section that is not there, its name alone or misspelt; or NULL. */
+static const char *
+nearest_prefix(struct rfl_doc *doc, const char *kind, const char *name)
+{
+	const char *word = name ? rfl_arena_sprintf(doc->arena, "%s.%s.", kind, name) : kind;
+	const char **words = rfl_zalloc((doc->section_count + 1) * sizeof *words);
+	const char *found = NULL;
+	for (size_t i = 0; i < doc->section_count; i++) {
+		const struct rfl_section *s = &doc->sections[i];
+		words[i] = rfl_arena_sprintf(
+			doc->arena, "%s.%s%s", s->kind, s->name, s->name[0] ? "." : "");
+		if (found == NULL && s->name[0] != '\0' && strcmp(s->name, kind) == 0)
+			found = words[i];
+	}
+	if (found == NULL)
+		found = rfl_value_nearest(word, words, doc->section_count);
+	free(words);
+	return found;
+}
+
+static void
+no_such_section(struct rfl_doc *doc, struct rfl_place place, const char *kind, const char *name,
+	const char *key)
+{
+	const char *prefix = nearest_prefix(doc, kind, name);
+	rfl_diag_add(doc->diags, RFL_ERROR, "C014", place, 0, NULL, NULL,
+		"there is no section [%s%s%s]%s%s%s%s", kind, name ? " " : "", name ? name : "",
+		prefix ? "; did you mean '" : "", prefix ? prefix : "", prefix ? key : "",
+		prefix ? "'?" : "");
+}
+
+/* A key may have dots, a kind and a name have none; [runtime] alone has no name. */
 void
 rfl_doc_set(struct rfl_doc *doc, const char *text, const char *dir)
 {
 	const char *eq = strchr(text, '=');
-	const char *dot = eq ? memrchr(text, '.', (size_t)(eq - text)) : NULL;
-	if (dot == NULL || dot == text || dot + 1 == eq) {
+	size_t len = eq ? (size_t)(eq - text) : 0;
+	char *kind = rfl_arena_strndup(doc->arena, text, len);
+	char *key = strchr(kind, '.'), *name = NULL;
+	if (key == NULL || key == kind || kind[len - 1] == '.') {
 		const struct rfl_place place = {.file = "--set"};
 		rfl_diag_add(doc->diags, RFL_ERROR, "C014", place, 0, NULL, NULL,
 			"'%s' is not SECTION.KEY=VALUE", text);
 		return;
 	}
+	*key++ = '\0';
+	int is_runtime = strcmp(kind, "runtime") == 0;
+	char *dot = is_runtime ? NULL : strchr(key, '.');
+	if (dot != NULL) {
+		*dot = '\0';
+		name = key;
+		key = dot + 1;
+	}
 	/* What stands before the '=' is the place; the value may be a secret. */
 	const struct rfl_place place = {
-		.file = rfl_arena_sprintf(doc->arena, "--set %.*s", (int)(eq - text), text)};
-	char *section = rfl_arena_strndup(doc->arena, text, (size_t)(dot - text));
-	char *name = strchr(section, '.');
-	if (name != NULL)
-		*name++ = '\0';
-	struct rfl_section *s = rfl_doc_section(doc, section, name ? name : "");
-	if (s == NULL && strcmp(section, "runtime") != 0) {
-		rfl_diag_add(doc->diags, RFL_ERROR, "C014", place, 0, NULL, NULL,
-			"there is no section [%s%s%s]", section, name ? " " : "", name ? name : "");
+		.file = rfl_arena_sprintf(doc->arena, "--set %.*s", (int)len, text)};
+	struct rfl_section *s = rfl_doc_section(doc, kind, name ? name : "");
+	if (s == NULL && !is_runtime) {
+		no_such_section(doc, place, kind, name, key);
 		return;
 	}
 	if (s == NULL) {
 		rfl_grow(&doc->sections, &doc->section_room, doc->section_count + 1,
 			sizeof *doc->sections);
 		s = &doc->sections[doc->section_count++];
-		*s = (struct rfl_section){
-			.kind = section, .name = rfl_arena_strdup(doc->arena, "")};
+		*s = (struct rfl_section){.kind = kind, .name = rfl_arena_strdup(doc->arena, "")};
 		s->place = place;
 	}
 	const struct rfl_entry e = {
-		.key = rfl_arena_strndup(doc->arena, dot + 1, (size_t)(eq - dot - 1)),
+		.key = key,
 		.value = rfl_arena_strdup(doc->arena, eq + 1),
 		.quoted = rfl_arena_strdup(doc->arena, eq + 1),
 		.key_place = place,

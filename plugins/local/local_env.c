@@ -330,23 +330,44 @@ open_err(const char *dir, int rc, const char *what, struct riffle_error *reterr)
 	return reterr->code = RIFFLE_E_CONFIG;
 }
 
-/*
- * LMDB takes an empty file for a new environment, but not one whose maker died before both of its first pages
- * were written; nothing was ever in that one. The caller keeps others from making it meanwhile.
- */
-static void
-clear_unmade(const char *dir)
+/* The size of a file of the log, -1 where there is none, or none to be seen. */
+static off_t
+size_of(const char *dir, const char *name)
 {
 	char path[4096];
 	struct stat st;
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+/*
+ * LMDB takes an empty file for a new environment, but not one whose maker died before both of its first pages
+ * were written; nothing was ever in that one. The wake file is made when the first transaction was committed: with it
+ * there, a log was lost. The caller keeps others from making it meanwhile.
+ */
+static int
+clear_unmade(const char *dir, struct riffle_error *reterr)
+{
+	char path[4096];
+	off_t size = size_of(dir, "data.mdb");
+	if (size >= 2 * PAGE_BYTES_MIN)
+		return RIFFLE_OK;
+	if (size_of(dir, "wake") > 0)
+		return local_err(reterr, RIFFLE_E_CONFIG,
+			"data.mdb is %s, but there was a log: put it back, or remove the whole of "
+			"%s to begin anew",
+			size < 0    ? "gone"
+			: size == 0 ? "empty"
+				    : "cut off",
+			dir);
+	if (size <= 0)
+		return RIFFLE_OK;
 	snprintf(path, sizeof path, "%s/data.mdb", dir);
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return;
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
 	/* LMDB says what is wrong with it when this does not help. */
-	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < 2 * PAGE_BYTES_MIN)
-		(void)!ftruncate(fd, 0);
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	return RIFFLE_OK;
 }
 
 /* Processes open one after the other; the lock goes with the descriptor. */
@@ -390,7 +411,11 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 	int rc = lock_opening(s->dir, &lock, reterr);
 	if (rc < 0)
 		return rc;
-	clear_unmade(s->dir);
+	rc = clear_unmade(s->dir, reterr);
+	if (rc < 0) {
+		close(lock);
+		return rc;
+	}
 	make_files(s->dir);
 	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)

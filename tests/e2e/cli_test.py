@@ -155,6 +155,7 @@ def the_page_of_a_plugin_comes_from_its_tables():
                  "raw.NAME", "(any key that begins with raw.)", "KEYS IN [stream NAME]", "A remark; with words."):
         assert part in page, (part, page)
     assert riffle("manual", "invoker-command") == riffle("manual", "command")
+    assert riffle("manual", "riffle-plugin-mute") == riffle("manual", "mute")
     err = riffle("manual", "mut", status=1)[1]
     assert err.startswith("riffle manual: there is no plugin \"mut\"; did you mean 'mute'? (looked in "), err
 
@@ -485,6 +486,36 @@ def what_cannot_be_published_says_why():
             assert failed(i, "publish", "in", "-f", path) == "riffle publish: cannot read %s: %s\n" % (path, why)
 
 
+def stdin_is_a_file_that_can_be_published():
+    with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
+        i.cli("publish", "in", "-f", "-", input="two\nlines")
+        assert json.loads(i.cli("stream", "export", "in"))["value"] == "two\nlines"
+
+
+def lines_that_could_not_be_written_are_counted():
+    full = LOCAL.replace("1GiB", "2MiB") + stream("in", content_type="text/plain")
+    with Instance(full) as i:
+        done = i.run("publish", "in", "-l", input="".join("%04d%s\n" % (n, "x" * 1000) for n in range(1, 5001)))
+        told = done.stderr.splitlines()
+        refused = [re.match(r"riffle publish: lines (\d+) to (\d+): cannot write .*map-size of the provider is used up$", line)
+                   for line in told[:-1]]
+        assert done.returncode == 1 and refused and all(refused), done
+        gone = {n for m in refused for n in range(int(m[1]), int(m[2]) + 1)}
+        last = re.match(r"riffle publish: (\d+) refused; all others up to line (\d+) are there, none behind it$", told[-1])
+        assert last and int(last[1]) == len(gone), told
+        written = [int(json.loads(line)["value"][:4]) for line in i.cli("stream", "export", "in").splitlines()]
+        assert written == [n for n in range(1, int(last[2]) + 1) if n not in gone], (told, len(written))
+
+
+def looking_at_a_stream_does_not_make_it():
+    with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
+        for words in (["status", "in"], ["export", "in"], ["seek", "in", "--group", "g", "--to", "earliest", "--create"]):
+            assert failed(i, "stream", *words) == (
+                'riffle stream %s: stream "in" does not exist on its provider\n' % words[0])
+        assert "Would import 1 records" in i.cli("stream", "import", "in", "--dry-run", input='{"value":"x"}\n')
+        assert json.loads(i.cli("stream", "list", "-o", "json"))[0]["status"] == "NotFound"
+
+
 def a_stream_that_cannot_be_kept_says_why():
     with Instance("[runtime]\nstate-dir = riffle.ini/state\n" + LOCAL + "dir = log\n") as i:
         assert failed(i, "stream", "create", "orders", "--provider", "local") == (
@@ -513,4 +544,6 @@ if __name__ == "__main__":
           a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
           fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone,
           a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
+          stdin_is_a_file_that_can_be_published, lines_that_could_not_be_written_are_counted,
+          looking_at_a_stream_does_not_make_it,
           a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream])

@@ -1,4 +1,5 @@
 """The daemon and its verbs, as a user meets them."""
+import errno
 import json
 import os
 import signal
@@ -180,6 +181,30 @@ def a_hung_function_is_timed_out_and_does_not_hold_a_stop():
         assert "D004" in i.logged()
 
 
+def a_daemon_that_is_told_to_end_while_it_reads_its_file_ends_in_order():
+    with Instance(config()) as i:
+        pipe = os.path.join(i.dir, "pipe")
+        os.mkfifo(pipe)
+        i.write(config() + "[runtime]\nnamespace = ${file:pipe}\n")
+        i.start(ready=False)
+        # Nobody can open it for writing before the daemon reads it, which then waits for us.
+        writing = []
+        i.wait_for("it reads the pipe", lambda: open_for_writing(pipe, writing))
+        i.daemon.send_signal(signal.SIGTERM)
+        os.write(writing[0], b"space")
+        os.close(writing[0])
+        assert i.daemon.wait(timeout=20) == 0, i.logged()
+        assert "stopping: SIGTERM" in i.logged(), i.logged()
+
+
+def open_for_writing(pipe, fds):
+    try:
+        fds.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as why:
+        assert why.errno == errno.ENXIO, why
+    return fds
+
+
 def a_second_signal_ends_it_at_once():
     function = {"invoker": "command", "command": "sleep 1000", "timeout": "1h", "grace": "100ms"}
     with Instance(config(function, window="none")) as i:
@@ -287,6 +312,7 @@ main([averages_are_those_of_the_seed, open_windows_are_rebuilt_after_a_stop,
       the_door_refuses_other_content_types, a_failing_function_is_tried_again_and_stops_the_task,
       a_temporary_failure_is_retried_with_the_same_window, a_stop_does_not_wait_for_what_fails,
       a_hung_function_is_timed_out_and_does_not_hold_a_stop, a_second_signal_ends_it_at_once,
+      a_daemon_that_is_told_to_end_while_it_reads_its_file_ends_in_order,
       changed_window_settings_are_refused, two_daemons_do_not_share_a_state_directory_or_a_group,
       the_admin_socket_answers, exit_statuses_are_those_of_the_manual, streams_are_created_and_listed,
       signals_and_descriptors_do_not_leak_into_programs])

@@ -2,6 +2,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 
 from rig import LOCAL, Instance, Skip, main, section, stream
@@ -203,6 +204,34 @@ def a_log_that_was_cut_off_is_an_error_and_kills_nobody():
         assert len(i.cli("stream", "export", "a").splitlines()) == 2000
 
 
+def a_log_that_is_gone_is_not_begun_anew():
+    with Instance(LOCAL + stream("a")) as i:
+        i.publish("a", ["x"])
+        where = os.path.join(i.dir, "state", "local")
+        path = os.path.join(where, "data.mdb")
+        aside = os.path.join(i.dir, "aside")
+        shutil.copy(path, aside)
+        for size, what in ((5000, "cut off"), (0, "empty"), (None, "gone")):
+            if size is None:
+                os.remove(path)
+            else:
+                os.truncate(path, size)
+            done = i.run("publish", "a", "-p", "y")
+            why = "data.mdb is %s, but there was a log: put it back, or remove the whole of %s to begin anew" % (what, where)
+            assert done.returncode == 1 and why in done.stderr, done
+            assert (os.path.getsize(path) if os.path.exists(path) else None) == size
+        shutil.copy(aside, path)
+        i.publish("a", ["y"])
+        assert len(i.cli("stream", "export", "a").splitlines()) == 2
+        # What dies before the first transaction leaves nothing that could be lost.
+        for size in (0, 5000):
+            shutil.rmtree(where)
+            os.mkdir(where, 0o700)
+            with open(path, "wb") as log:
+                log.truncate(size)
+            i.publish("a", ["z"])
+
+
 def a_daemon_without_room_says_so_and_goes_on_when_there_is_some():
     with Instance(LOCAL + stream("in", **TEXT) + stream("out", **TEXT) + PROCESSOR + copy("one")) as i:
         i.publish("in", ["first"])
@@ -236,6 +265,7 @@ def what_root_makes_in_the_directory_of_a_daemon_is_the_daemons():
         state = os.path.join(i.dir, "state")
         os.mkdir(state, 0o700)
         os.chown(state, OTHER, OTHER)
+        i.publish("in", ["a"])
         i.cli("stream", "seek", "in", "--group", "g", "--to", "latest", "--create")
         i.cli("stream", "create", "extra", "--provider", "local")
         made = [os.path.join(where, name) for where, folders, files in os.walk(state) for name in folders + files]
@@ -375,7 +405,7 @@ main([two_daemons_with_two_groups_share_a_log,
       what_the_provider_refuses_is_named_by_its_lines,
       a_damaged_record_is_left_out_of_an_export_and_told,
       a_list_says_why_it_does_not_know,
-      a_log_that_was_cut_off_is_an_error_and_kills_nobody,
+      a_log_that_was_cut_off_is_an_error_and_kills_nobody, a_log_that_is_gone_is_not_begun_anew,
       a_daemon_without_room_says_so_and_goes_on_when_there_is_some,
       what_root_makes_in_the_directory_of_a_daemon_is_the_daemons,
       who_may_not_open_a_log_is_told_whose_it_is,

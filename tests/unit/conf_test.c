@@ -380,19 +380,27 @@ test_what_is_wrong_on_the_command_line_is_named(void **state)
 	struct rfl_diags diags = RFL_DIAGS_INIT;
 	struct rfl_buf text = RFL_BUF_INIT;
 	static const char *const sets[] = {"runtime.workers=no", "provider.p.password=hunter2",
-		"provider.q.password=hunter3", "processor.x.window=count", "x=1", NULL};
+		"provider.q.password=hunter3", "processor.x.window=count", "x=1", "p.servers=b",
+		"provider.p.no.such=1", "provider.p.raw.a.b=1", "provider.p.=1", NULL};
 	assert_int_equal(load_file(path, sets, &c, &diags), RIFFLE_E_CONFIG);
 	rfl_diags_text(&diags, &text);
 	static const char *const said[] = {
 		"--set runtime.workers: error: 'no' is no value for workers [C102]\n",
 		"--set provider.p.password: error: everybody knows that one [C112]\n",
-		"--set provider.q.password: error: there is no section [provider q] [C014]\n",
+		"--set provider.q.password: error: there is no section [provider q]; did you mean "
+		"'provider.p.password'? [C014]\n",
+		"--set p.servers: error: there is no section [p]; did you mean "
+		"'provider.p.servers'? [C014]\n",
+		"--set provider.p.no.such: error: unknown key 'no.such' ",
+		"--set: error: 'provider.p.=1' is not SECTION.KEY=VALUE [C014]\n",
 		"--set processor.x.window: error: '' is not a number of records [C102]\n",
 		"--set: error: 'x=1' is not SECTION.KEY=VALUE [C014]\n"};
 	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
 		if (strstr(rfl_buf_str(&text), said[i]) == NULL)
 			fail_msg("%s is not in\n%s", said[i], rfl_buf_str(&text));
 	assert_null(strstr(rfl_buf_str(&text), "hunter"));
+	/* A key with dots that its section takes. */
+	assert_null(strstr(rfl_buf_str(&text), "raw.a.b"));
 	rfl_buf_fini(&text);
 	rfl_diags_fini(&diags);
 	unlink(path);
