@@ -84,6 +84,7 @@ task(const struct rfl_task_status *t)
 	count(all, "emptyWindows", t->empty);
 	count(all, "commits", t->commits);
 	count(all, "retries", t->retries);
+	count(all, "rebuilds", t->rebuilds);
 	count(all, "refused", t->refused);
 	count(all, "late", t->late);
 	count(all, "lateInPart", t->late_in_part);

@@ -126,8 +126,8 @@ static const struct riffle_option processor_keys[] = {
 		"When a call begins: at-close with the whole window, stream with its first record; "
 		"by default stream where window and function can."},
 	{"keep", RIFFLE_OPT_BOOL, 0, "yes", 0, 0, NULL,
-		"no keeps no records of streaming windows for another attempt: a failure is then "
-		"like a crash."},
+		"no keeps no records of streaming windows once their call took them: a failure is "
+		"then like a crash of the task."},
 	{"time", STRING, 0, "processing", 0, 0, NULL,
 		"The clock of its windows: processing | record | header:NAME [unit] | json:PATH "
 		"[unit]; unit is s, ms (the default), us or ns."},

@@ -86,6 +86,7 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 		.records_out = v.records_out,
 		.windows_done = v.windows_done,
 		.retries = v.retries,
+		.rebuilds = v.rebuilds,
 		.refused = v.refused,
 		.commits = v.commits,
 		.memory_bytes = v.memory_bytes,

@@ -29,7 +29,8 @@ struct rfl_task_status {
 	char *why; /* NULL where there is nothing to say */
 	char *waits_for;
 	uint64_t windows_open, windows_waiting, calls_open, records_in, records_out, windows_done;
-	uint64_t commits, retries, refused, late, late_in_part, dead_letters, skipped, empty;
+	uint64_t commits, retries, rebuilds, refused, late, late_in_part, dead_letters, skipped,
+		empty;
 	uint64_t memory_bytes, spilled_bytes;
 	int64_t next_close_ms; /* of the windows' clock, INT64_MIN = none */
 	int64_t watermark_ms;  /* INT64_MIN = none, or not on event time */
