@@ -334,6 +334,18 @@ static const struct riffle_host host = {.size = sizeof host,
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int sleeps; /* [lock] the host waits for a change */
+
+/* As the runtime's mailbox: only a sleeper is woken, once, and finds the lock free. */
+static void
+unlock_and_tell(void)
+{
+	int tell = sleeps;
+	sleeps = 0;
+	pthread_mutex_unlock(&lock);
+	if (tell)
+		pthread_cond_signal(&changed);
+}
 
 struct call {
 	void *call;
@@ -356,8 +368,7 @@ on_output(void *data, struct riffle_batch *b)
 	pthread_mutex_lock(&lock);
 	c->records += b->record_count;
 	c->credit += bytes;
-	pthread_cond_signal(&changed);
-	pthread_mutex_unlock(&lock);
+	unlock_and_tell();
 	b->release(b);
 }
 
@@ -367,8 +378,7 @@ on_writable(void *data)
 	struct call *c = data;
 	pthread_mutex_lock(&lock);
 	c->wants = 1;
-	pthread_cond_signal(&changed);
-	pthread_mutex_unlock(&lock);
+	unlock_and_tell();
 }
 
 static void
@@ -379,8 +389,7 @@ on_done(void *data, int status, const struct riffle_error *err)
 	c->done = 1;
 	if (status < 0)
 		c->error = *err;
-	pthread_cond_signal(&changed);
-	pthread_mutex_unlock(&lock);
+	unlock_and_tell();
 }
 
 static const struct riffle_call_events events = {
@@ -523,6 +532,7 @@ wait_for_change(struct call *calls, int n)
 				pthread_mutex_unlock(&lock);
 				return;
 			}
+		sleeps = 1;
 		pthread_cond_wait(&changed, &lock);
 	}
 }

@@ -19,6 +19,7 @@
 #include <riffle/riffle.h>
 
 #include <pthread.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -32,6 +33,8 @@
 /* Staged beyond the pipe; past it call_push takes no more until half of it is written. */
 #define COMMAND_STAGED_MAX ((size_t)4 * 1024 * 1024)
 #define COMMAND_READ_BYTES ((size_t)64 * 1024)
+/* Of one answer, at most. */
+#define COMMAND_ANSWER_RECORDS 1000u
 
 enum command_mode { COMMAND_PER_WINDOW, COMMAND_PER_RECORD, COMMAND_COPROCESS };
 enum command_format { COMMAND_LINES, COMMAND_JSON_LINES, COMMAND_FRAMES };
@@ -307,7 +310,19 @@ void command_input_give_turn(struct command_call *c);
 size_t command_input_bytes(const struct riffle_batch *b, uint32_t i);
 
 /* command_feed.c */
-char *command_feed_room(struct command_feed *f, size_t len); /* len bytes to fill in, at its end */
+void command_feed_begin_text(struct command_feed *f);
+/* len bytes to fill in, at its end */
+static inline char *
+command_feed_room(struct command_feed *f, size_t len)
+{
+	char *to = command_text_room(&f->text, len);
+	if (f->count == 0 || f->segments[f->count - 1].ptr != NULL)
+		command_feed_begin_text(f);
+	f->segments[f->count - 1].len += len;
+	f->text.len += len;
+	f->bytes += len;
+	return to;
+}
 void command_feed_bytes(struct command_feed *f, const void *ptr, size_t len); /* ptr lives on */
 int command_feed_is_full(const struct command_feed *f);
 int command_feed_is_empty(const struct command_feed *f);
@@ -361,9 +376,32 @@ void command_read_err(struct command_child *ch);
 
 /* command_answer.c */
 /* Room for a record with so many bytes and headers; those are put into the answer, in order. */
-struct command_answer *command_answer_room(
+struct command_answer *command_answer_more_room(
 	struct command_call *c, size_t bytes, uint32_t headers, size_t expected);
-struct riffle_bytes command_answer_copy(struct command_answer *a, struct riffle_bytes from);
+static inline struct command_answer *
+command_answer_room(struct command_call *c, size_t bytes, uint32_t headers, size_t expected)
+{
+	struct command_answer *a = c->building;
+	if (a != NULL && a->room - a->used > bytes && a->count < a->record_room &&
+		a->count < COMMAND_ANSWER_RECORDS && a->header_room - a->header_count >= headers &&
+		a->type_count > 0 && a->type_room - a->type_count >= 2 &&
+		a->json_room - a->type_count >= 2)
+		return a;
+	return command_answer_more_room(c, bytes, headers, expected);
+}
+
+static inline struct riffle_bytes
+command_answer_copy(struct command_answer *a, struct riffle_bytes from)
+{
+	if (from.ptr == NULL)
+		return from;
+	command_assert(a->room - a->used >= from.len);
+	char *to = a->bytes + a->used;
+	memcpy(to, from.ptr, from.len);
+	a->used += from.len;
+	return (struct riffle_bytes){to, from.len};
+}
+
 /* The index of the type among the answer's; room was made for it. */
 uint32_t command_answer_type(struct command_answer *a, struct riffle_bytes type);
 /* A record with the last header_count headers. Counts it against max-output. */

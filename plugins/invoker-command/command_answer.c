@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_RECORDS 1000u
 #define SPARES 4
 
 /* A part of an answer, as a batch of its own. */
@@ -140,10 +139,10 @@ finish(struct command_call *c)
 }
 
 struct command_answer *
-command_answer_room(struct command_call *c, size_t bytes, uint32_t headers, size_t expected)
+command_answer_more_room(struct command_call *c, size_t bytes, uint32_t headers, size_t expected)
 {
 	struct command_answer *a = c->building;
-	if (a != NULL && (a->count == ANSWER_RECORDS || a->room - a->used < bytes + 1)) {
+	if (a != NULL && (a->count == COMMAND_ANSWER_RECORDS || a->room - a->used < bytes + 1)) {
 		finish(c);
 		a = NULL;
 	}
@@ -165,18 +164,6 @@ command_answer_room(struct command_call *c, size_t bytes, uint32_t headers, size
 	return a;
 }
 
-struct riffle_bytes
-command_answer_copy(struct command_answer *a, struct riffle_bytes from)
-{
-	if (from.ptr == NULL)
-		return from;
-	command_assert(a->room - a->used >= from.len);
-	char *to = a->bytes + a->used;
-	memcpy(to, from.ptr, from.len);
-	a->used += from.len;
-	return (struct riffle_bytes){to, from.len};
-}
-
 /* Few types occur in one answer, so a walk is the fastest look-up. */
 uint32_t
 command_answer_type(struct command_answer *a, struct riffle_bytes type)
@@ -184,7 +171,7 @@ command_answer_type(struct command_answer *a, struct riffle_bytes type)
 	if (type.ptr == NULL)
 		return 0;
 	for (uint32_t i = 1; i < a->type_count; i++)
-		if (strlen(a->types[i]) == type.len && memcmp(a->types[i], type.ptr, type.len) == 0)
+		if (strncmp(a->types[i], type.ptr, type.len) == 0 && a->types[i][type.len] == '\0')
 			return i;
 	struct riffle_bytes copy = command_answer_copy(a, type);
 	a->bytes[a->used++] = '\0';

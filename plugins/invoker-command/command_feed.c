@@ -9,28 +9,14 @@
 
 /* Below it a copy costs less than a vector of its own. */
 #define LARGE_BYTES 2048u
-#define FULL_BYTES ((size_t)256 * 1024)
+/* A pipe is locked while it is written, and its program waits that long to read on: not too much at a time. */
+#define FULL_BYTES ((size_t)32 * 1024)
 
-static struct command_segment *
-last_text(struct command_feed *f)
+void
+command_feed_begin_text(struct command_feed *f)
 {
-	struct command_segment *s = f->count > 0 ? &f->segments[f->count - 1] : NULL;
-	if (s != NULL && s->ptr == NULL)
-		return s;
 	command_assert(f->count < COMMAND_SEGMENTS);
-	s = &f->segments[f->count++];
-	*s = (struct command_segment){NULL, 0};
-	return s;
-}
-
-char *
-command_feed_room(struct command_feed *f, size_t len)
-{
-	char *to = command_text_room(&f->text, len);
-	last_text(f)->len += len;
-	f->text.len += len;
-	f->bytes += len;
-	return to;
+	f->segments[f->count++] = (struct command_segment){NULL, 0};
 }
 
 void

@@ -51,21 +51,38 @@ is_plain(const char *p)
 }
 
 #ifdef __SSE2__
-/* Which of sixteen bytes are not plain, a bit each. As signed numbers those beyond ASCII are below the space too. */
+static inline __m128i
+load(const char *p)
+{
+	return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* Which of sixteen bytes are not plain. As signed numbers those beyond ASCII are below the space too. */
+static inline __m128i
+which_are_not(__m128i v)
+{
+	__m128i is = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
+	is = _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+	return _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+}
+
+/* The same, a bit each. */
 static inline unsigned
 not_plain(const char *p)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-	__m128i is = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-	is = _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-	is = _mm_or_si128(is, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-	return (unsigned)_mm_movemask_epi8(is);
+	return (unsigned)_mm_movemask_epi8(which_are_not(load(p)));
 }
 #endif
 
+static inline int
+is_plain_byte(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 /*
- * Behind the plain bytes at p, or before the last few of them: sixteen at once where the processor can, the
- * last ones together with some that were looked at before; else eight.
+ * Behind the plain bytes at p: sixteen at once where the processor can, the last ones together with some
+ * that were looked at before; else eight.
  */
 static inline const char *
 skip_plain(const char *p, const char *end)
@@ -82,7 +99,34 @@ skip_plain(const char *p, const char *end)
 #endif
 	while (end - p >= 8 && is_plain(p))
 		p += 8;
+	while (p < end && is_plain_byte((unsigned char)*p))
+		p++;
 	return p;
+}
+
+const char *
+json_plain_end(const char *p, const char *end)
+{
+	return skip_plain(p, end);
+}
+
+int
+json_copy_plain(char *to, const char *p, size_t len)
+{
+#ifdef __SSE2__
+	if (len >= 16) {
+		__m128i last = load(p + len - 16), found = which_are_not(last);
+		for (size_t i = 0; i < len - 16; i += 16) {
+			__m128i v = load(p + i);
+			found = _mm_or_si128(found, which_are_not(v));
+			_mm_storeu_si128((__m128i *)(void *)(to + i), v);
+		}
+		_mm_storeu_si128((__m128i *)(void *)(to + len - 16), last);
+		return _mm_movemask_epi8(found) == 0;
+	}
+#endif
+	memcpy(to, p, len);
+	return skip_plain(p, p + len) == p + len;
 }
 
 /* Eight bytes at once while they are ASCII. */
@@ -109,12 +153,6 @@ json_is_utf8(const char *p, size_t len)
 		len -= n;
 	}
 	return 1;
-}
-
-int
-json_is_plain(const char *p, size_t len)
-{
-	return skip_plain(p, p + len) == p + len;
 }
 
 static int

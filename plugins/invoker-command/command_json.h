@@ -58,8 +58,10 @@ size_t json_unescape(const struct json_slice *s, char *to);
 /* One whole value and nothing but space around it. */
 int json_is_document(const char *p, size_t len);
 int json_is_utf8(const char *p, size_t len);
-/* ASCII that stands between quotes as it is. 0 may also mean that it was not looked at to its end. */
-int json_is_plain(const char *p, size_t len);
+/* Plain is ASCII that stands between quotes as it is. Where it ends. */
+const char *json_plain_end(const char *p, const char *end);
+/* Copied and looked at in one go; 0 = not all of it is plain, and what was copied is of no use. */
+int json_copy_plain(char *to, const char *p, size_t len);
 /* At most 6 bytes for each of text, which is UTF-8. Returns the end. */
 char *json_escape(char *to, const char *text, size_t len);
 

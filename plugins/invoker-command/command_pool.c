@@ -10,9 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 /* Reads of one program in one turn. */
 #define ROUNDS 16
+/*
+ * What a program answers goes to the host when there is nothing more to read, but for one that has so much to
+ * read still that it will go on at once: it is asked again a page later, and to wake the host for each page
+ * costs more than what is on it. Then a batch that is not full waits for the window's end, or for a millisecond.
+ */
+#define BUSY_BYTES (32 * 1024)
+#define HOLD_NS INT64_C(1000000)
 /* Windows that are remembered because a program died on them. */
 #define SUSPECTS 64
 
@@ -23,6 +31,7 @@ struct slot {
 	uint32_t windows; /* it was given so far */
 	int is_closing;   /* its input is closed, so that it ends */
 	int64_t close_at_ns;
+	int64_t hand_out_at_ns; /* what it has answered; INT64_MAX = nothing waits for it */
 };
 
 struct command_pool {
@@ -167,6 +176,7 @@ start(struct command *c, struct slot *s)
 	}
 	s->windows = 0;
 	s->is_closing = 0;
+	s->hand_out_at_ns = INT64_MAX;
 	s->child->has_hello = codec->hello == NULL;
 	if (codec->hello != NULL)
 		codec->hello(&s->child->feed);
@@ -306,6 +316,31 @@ may_read(const struct slot *s)
 	return c == NULL || (c->answers == NULL && !c->has_status);
 }
 
+static int
+is_busy(const struct command_child *ch)
+{
+	int left = 0;
+	return ch->watch[COMMAND_IN].fd >= 0 &&
+	       ioctl(ch->watch[COMMAND_IN].fd, FIONREAD, &left) == 0 && left >= BUSY_BYTES;
+}
+
+/* All that has come is in the answer. */
+static void
+hand_out_in_time(struct slot *s)
+{
+	struct command_call *c = s->turns;
+	if (c != NULL && c->building != NULL && is_busy(s->child)) {
+		int64_t now_ns = command_now_ns(c->owner);
+		if (s->hand_out_at_ns == INT64_MAX)
+			s->hand_out_at_ns = now_ns + HOLD_NS;
+		if (now_ns < s->hand_out_at_ns)
+			return;
+	}
+	s->hand_out_at_ns = INT64_MAX;
+	if (c != NULL && s->child->fault.code == RIFFLE_OK)
+		(void)command_hand_out(c);
+}
+
 static void
 read_on(struct slot *s)
 {
@@ -324,8 +359,7 @@ read_on(struct slot *s)
 		if (may_read(s) && ch->fault.code == RIFFLE_OK)
 			command_read_out(ch, ch->out.len - ch->out_read + 4 * COMMAND_READ_BYTES);
 	} while (ch->out_total > before && ch->fault.code == RIFFLE_OK);
-	if (s->turns != NULL && ch->fault.code == RIFFLE_OK)
-		(void)command_hand_out(s->turns);
+	hand_out_in_time(s);
 	command_read_err(ch);
 	if (ch->watch[COMMAND_OUT].fd < 0)
 		note_closed(ch, "closed its output");
@@ -457,8 +491,8 @@ run_slot(struct command *c, struct slot *s)
 	if (!ch->is_killing && s->is_closing)
 		return s->close_at_ns;
 	if (!ch->is_killing && ch->closed != NULL)
-		return ch->closed_at_ns;
-	return ch->kill_at_ns;
+		return sooner(ch->closed_at_ns, s->hand_out_at_ns);
+	return sooner(ch->kill_at_ns, s->hand_out_at_ns);
 }
 
 static int
