@@ -13,6 +13,12 @@ input_of(const struct rfl_processor *p, const struct rfl_source *s, uint32_t str
 	return &p->setup.processor->inputs[s->inputs[stream]];
 }
 
+static int
+is_ours(const struct rfl_source_lane *l)
+{
+	return l->state == RFL_LANE_ASSIGNED || l->state == RFL_LANE_STARTED;
+}
+
 /* What followers are opened with, see follow.c. */
 static int32_t *
 leader_partitions(const struct rfl_processor *p, uint32_t *ret_count)
@@ -21,7 +27,7 @@ leader_partitions(const struct rfl_processor *p, uint32_t *ret_count)
 	int32_t *list = rfl_alloc((leader->lane_count + 1) * sizeof *list);
 	uint32_t n = 0;
 	for (size_t i = 0; i < leader->lane_count; i++)
-		if (leader->lanes[i].stream == 0)
+		if (leader->lanes[i].stream == 0 && is_ours(&leader->lanes[i]))
 			list[n++] = leader->lanes[i].partition;
 	*ret_count = n;
 	return list;

@@ -190,6 +190,13 @@ struct kafka_lane {
 	uint32_t asked; /* what the helper does for it; it yields nothing meanwhile */
 };
 
+/* Lanes that were given back, while the host still hears of their release: records outlive an assignment. */
+struct kafka_gone {
+	struct kafka_gone *next;
+	struct kafka_lane *lanes;
+	uint32_t count, base;
+};
+
 struct kafka_job {
 	struct kafka_job *next;
 	void (*run)(struct kafka_source *s, struct kafka_job *job);
@@ -226,6 +233,7 @@ struct kafka_source {
 
 	struct kafka_lane *lanes;
 	uint32_t lane_count, lane_base;           /* ids are lane_base + index */
+	struct kafka_gone *gone;                  /* of assignments before */
 	struct riffle_lane *shown;                /* by the last event */
 	rd_kafka_topic_partition_list_t *pending; /* assigned by the group, being resolved */
 	struct kafka_commit *commits;             /* not yet answered */
@@ -277,8 +285,10 @@ int kafka_source_is_member(const rd_kafka_consumer_group_metadata_t *member);
 void kafka_assign_given(struct kafka_source *s, const rd_kafka_topic_partition_list_t *list);
 void kafka_assign_taken(struct kafka_source *s, int lost);
 int kafka_assign_poll(struct kafka_source *s, struct riffle_event *ev); /* 1 = ev is filled */
-void kafka_assign_drop(struct kafka_source *s); /* all lanes, whose batches are back */
-uint32_t kafka_assign_batches_out(struct kafka_source *s);
+/* All lanes, for which nothing is asked any more; batches may be out still. */
+void kafka_assign_drop(struct kafka_source *s);
+uint32_t kafka_assign_batches_out(struct kafka_source *s); /* also of assignments before */
+void kafka_assign_forget(struct kafka_source *s); /* those before, whose batches are back */
 int kafka_source_start(void *source, const uint32_t *lanes, const struct riffle_position *from,
 	uint32_t count, struct riffle_error *reterr);
 int kafka_source_rewind(void *source, const uint32_t *lanes, const struct riffle_position *from,

@@ -77,11 +77,10 @@ tell_of_new_group(const struct kafka_source *s)
 }
 
 static void
-show_lane(const struct kafka_source *s, uint32_t i, struct riffle_lane *out)
+show_lane(const struct kafka_lane *lane, uint32_t id, struct riffle_lane *out)
 {
-	const struct kafka_lane *lane = &s->lanes[i];
 	*out = (struct riffle_lane){.size = sizeof *out,
-		.lane = s->lane_base + i,
+		.lane = id,
 		.committed = {.stream = lane->stream,
 			.partition = lane->partition,
 			.offset = lane->start.offset,
@@ -91,16 +90,17 @@ show_lane(const struct kafka_source *s, uint32_t i, struct riffle_lane *out)
 		.log_end = lane->start.log_end};
 }
 
+/* Those of the lanes of which it is to be told. 0 = none are. */
 static int
-show(struct kafka_source *s, uint32_t type, int (*which)(struct kafka_lane *lane),
-	struct riffle_event *ev)
+show(struct kafka_source *s, uint32_t type, const struct kafka_gone *of,
+	int (*which)(struct kafka_lane *lane), struct riffle_event *ev)
 {
 	uint32_t n = 0;
 	free(s->shown);
-	s->shown = kafka_alloc((s->lane_count + 1) * sizeof *s->shown);
-	for (uint32_t i = 0; i < s->lane_count; i++)
-		if (which(&s->lanes[i]))
-			show_lane(s, i, &s->shown[n++]);
+	s->shown = kafka_alloc((of->count + 1) * sizeof *s->shown);
+	for (uint32_t i = 0; i < of->count; i++)
+		if (which(&of->lanes[i]))
+			show_lane(&of->lanes[i], of->base + i, &s->shown[n++]);
 	if (n == 0)
 		return 0;
 	ev->type = type;
@@ -115,6 +115,19 @@ is_any(struct kafka_lane *lane)
 {
 	(void)lane;
 	return 1;
+}
+
+static struct kafka_gone
+present(const struct kafka_source *s)
+{
+	return (struct kafka_gone){.lanes = s->lanes, .count = s->lane_count, .base = s->lane_base};
+}
+
+static int
+show_all(struct kafka_source *s, uint32_t type, struct riffle_event *ev)
+{
+	const struct kafka_gone all = present(s);
+	return show(s, type, &all, is_any, ev);
 }
 
 /* Says yes once for each lane. */
@@ -140,22 +153,48 @@ begin(struct kafka_source *s, struct kafka_resolved *r, struct riffle_event *ev)
 	kafka_resolved_free(r);
 	s->phase = KAFKA_ASSIGNED;
 	if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
-		return show(s, RIFFLE_EV_ASSIGNED, is_any, ev);
+		return show_all(s, RIFFLE_EV_ASSIGNED, ev);
 	ev->type = RIFFLE_EV_ERROR;
 	kafka_rk_err(&ev->error, e, "cannot take the partitions that the group assigned");
 	ev->status = RIFFLE_E_FATAL;
 	return 1;
 }
 
+static uint32_t
+batches_out(const struct kafka_lane *lanes, uint32_t count)
+{
+	uint32_t sum = 0;
+	for (uint32_t i = 0; i < count; i++)
+		sum += lanes[i].batches_out + lanes[i].asked;
+	return sum;
+}
+
 uint32_t
 kafka_assign_batches_out(struct kafka_source *s)
 {
-	uint32_t sum = 0;
 	pthread_mutex_lock(&s->lock);
-	for (uint32_t i = 0; i < s->lane_count; i++)
-		sum += s->lanes[i].batches_out + s->lanes[i].asked;
+	uint32_t sum = batches_out(s->lanes, s->lane_count);
+	for (const struct kafka_gone *g = s->gone; g != NULL; g = g->next)
+		sum += batches_out(g->lanes, g->count);
 	pthread_mutex_unlock(&s->lock);
 	return sum;
+}
+
+static void
+gone_free(struct kafka_gone *g)
+{
+	free(g->lanes);
+	free(g);
+}
+
+void
+kafka_assign_forget(struct kafka_source *s)
+{
+	while (s->gone != NULL) {
+		struct kafka_gone *next = s->gone->next;
+		gone_free(s->gone);
+		s->gone = next;
+	}
 }
 
 void
@@ -168,23 +207,60 @@ kafka_assign_drop(struct kafka_source *s)
 	}
 	rd_kafka_assign(s->rk, NULL);
 	for (uint32_t i = 0; i < s->lane_count; i++) {
-		rd_kafka_queue_destroy(s->lanes[i].queue);
-		free(s->lanes[i].stash);
-		free(s->lanes[i].start.metadata);
+		struct kafka_lane *lane = &s->lanes[i];
+		rd_kafka_queue_destroy(lane->queue);
+		free(lane->stash);
+		free(lane->start.metadata);
+		lane->start.metadata = NULL;
+		lane->start.metadata_len = 0;
 	}
-	free(s->lanes);
+	struct kafka_gone *g = kafka_alloc(sizeof *g);
+	*g = present(s);
+	g->next = s->gone;
+	s->gone = g;
 	s->lanes = NULL;
 	s->lane_base += s->lane_count;
 	s->lane_count = 0;
 }
 
+/* The host reads none of them any more, and no answer to one is on its way. Under the lock. */
 static int
-all_released(const struct kafka_source *s)
+all_given_back(const struct kafka_source *s)
 {
 	for (uint32_t i = 0; i < s->lane_count; i++)
-		if (!s->lanes[i].is_released)
+		if (!s->lanes[i].is_releasing || s->lanes[i].asked > 0)
 			return 0;
 	return 1;
+}
+
+static int
+all_released(const struct kafka_gone *g)
+{
+	for (uint32_t i = 0; i < g->count; i++)
+		if (!g->lanes[i].is_released)
+			return 0;
+	return 1;
+}
+
+/* Lanes whose last batch came back, of this assignment or one before. */
+static int
+poll_released(struct kafka_source *s, struct riffle_event *ev)
+{
+	const struct kafka_gone now = present(s);
+	pthread_mutex_lock(&s->lock);
+	int some = show(s, RIFFLE_EV_RELEASED, &now, is_released_now, ev);
+	for (struct kafka_gone **at = &s->gone; !some && *at != NULL;) {
+		struct kafka_gone *g = *at;
+		some = show(s, RIFFLE_EV_RELEASED, g, is_released_now, ev);
+		if (some || !all_released(g)) {
+			at = &g->next;
+			continue;
+		}
+		*at = g->next;
+		gone_free(g);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return some;
 }
 
 static struct kafka_resolved *
@@ -197,30 +273,38 @@ take_resolved(struct kafka_source *s)
 	return r;
 }
 
+/*
+ * The group has its partitions back as soon as nothing is read of them: what was lent may be held up by a
+ * transaction for as long as that may last.
+ */
+static void
+give_back(struct kafka_source *s)
+{
+	pthread_mutex_lock(&s->lock);
+	int all = all_given_back(s);
+	pthread_mutex_unlock(&s->lock);
+	if (!all)
+		return;
+	kafka_assign_drop(s);
+	s->phase = KAFKA_IDLE;
+}
+
 int
 kafka_assign_poll(struct kafka_source *s, struct riffle_event *ev)
 {
 	if (s->phase == KAFKA_RESOLVING) {
 		struct kafka_resolved *r = take_resolved(s);
-		return r != NULL && begin(s, r, ev);
+		if (r != NULL)
+			return begin(s, r, ev);
 	}
 	if (s->phase == KAFKA_REVOKING && s->revoke_event != 0) {
 		uint32_t type = (uint32_t)s->revoke_event;
 		s->revoke_event = 0;
-		return show(s, type, is_any, ev);
+		return show_all(s, type, ev);
 	}
-	if (s->phase != KAFKA_ASSIGNED && s->phase != KAFKA_REVOKING)
-		return 0;
-	pthread_mutex_lock(&s->lock);
-	int some = show(s, RIFFLE_EV_RELEASED, is_released_now, ev);
-	pthread_mutex_unlock(&s->lock);
-	if (some)
-		return 1;
-	if (s->phase == KAFKA_REVOKING && all_released(s)) {
-		kafka_assign_drop(s);
-		s->phase = KAFKA_IDLE;
-	}
-	return 0;
+	if (s->phase == KAFKA_REVOKING)
+		give_back(s);
+	return poll_released(s, ev);
 }
 
 static int

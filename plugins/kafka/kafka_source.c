@@ -287,6 +287,7 @@ leave(struct kafka_source *s, struct riffle_event *ev)
 		if (kafka_assign_batches_out(s) > 0)
 			return 0;
 		kafka_assign_drop(s);
+		kafka_assign_forget(s);
 		s->last_words = rd_kafka_queue_new(s->rk);
 		rd_kafka_queue_cb_event_enable(s->last_words, kafka_signal_cb, &s->signal);
 		/* A consumer with a fatal error is not in a group any more, and refuses. */

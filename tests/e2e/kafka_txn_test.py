@@ -6,6 +6,7 @@ Trouble in the middle of one (with a check of what a read_committed reader sees,
   SIGKILL and restart, calls without limit / of 2 s     a_broker_that_is_killed_is_waited_for
   SIGKILL, away longer than the time-outs of records    a_broker_that_is_away_too_long_aborts
 Fencing (the rest of it: tests/unit/kafka_txn_test.c, run here too):
+  old generation, still a member                        a_commit_of_an_older_generation_is_refused
   member that left, group empty                         a_commit_of_a_member_that_was_given_up_is_refused
   transactional.id taken, offsets sent                  an_id_that_is_taken_before_the_end_is_made_anew
   static member replaced                                an_instance_that_is_replaced_stops
@@ -26,13 +27,13 @@ NONE, ANEW, ABORTED = (0, 0), (1, 0), (0, 1)
 broker = proxy = None
 
 
-def copy(space, partitions=1, **keys):
+def copy(space, partitions=1, name="one", **keys):
     text = {"content_type": "text/plain", "provider": "franz", "encoding": "raw"}
     return instance(broker, space, stream("in", partitions=partitions, **text) + stream("out", **text) +
                     section("function echo", {"invoker": "passthrough"}) +
                     section("processor copy", {"function": "echo", "input": "in@earliest", "output": "out",
                                                "window": "none", "guarantee": "exactly-once"}),
-                    {"instance": "one"}, {**SHORT, **far(proxy), **keys})
+                    {"instance": name}, {**SHORT, **far(proxy), **keys})
 
 
 class Run:
@@ -159,6 +160,42 @@ def a_broker_that_is_away_too_long_aborts():
         it.judge(ABORTED, ANEW)
 
 
+def partitions_of(i):
+    """None before it answers."""
+    if i.run("processor", "status", "copy").returncode != 0:
+        return []
+    return [task["partition"] for task in i.status("copy")["tasks"]]
+
+
+def a_commit_of_an_older_generation_is_refused():
+    """By the broker. Nobody waits for it with the partitions, though the records in it are lent by them."""
+    with Run(partitions=4, **{"rdkafka.session.timeout.ms": "40000"}) as it:
+        gate = proxy.hold(PRODUCE)
+        came = proxy.once(PRODUCE, lambda: None)
+        it.put()
+        assert came.wait(10)
+        second = copy(it.space, 4, "two", **{"bootstrap-servers": broker.servers})
+        try:
+            begin = time.monotonic()
+            second.start(ready=False)
+            second.wait_for("each has two partitions",
+                            lambda: [len(partitions_of(i)) for i in (it.i, second)] == [2, 2])
+            seconds = time.monotonic() - begin
+            print("# %.1f s from the start of the second one until both have theirs" % seconds)
+            assert seconds < 8, seconds
+            theirs = partitions_of(second)
+            second.wait_for("it has committed its own", lambda: all(
+                broker.committed(it.space + "_in", it.group(), p)[0] == broker.ends(it.space + "_in", p)[1]
+                for p in theirs))
+            assert "a transaction was aborted" not in it.i.logged()
+            gate.set()
+            it.i.wait_for("it is refused", lambda: "a transaction was aborted" in it.i.logged())
+            assert "Specified group generation id is not valid" in it.i.logged(), it.i.logged()[-3000:]
+            it.judge(ABORTED)
+        finally:
+            second.__exit__()
+
+
 def a_commit_of_a_member_that_was_given_up_is_refused():
     with Run(**{"rdkafka.session.timeout.ms": "1000"}) as it:
         gate, silence = proxy.hold(TXN_OFFSETS), proxy.hold(HEARTBEAT)
@@ -200,7 +237,7 @@ with Proxy() as proxy, Broker(extra=behind(proxy)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_provider_alone_holds_what_its_border_says, a_broker_that_is_stopped_is_waited_for,
              a_transaction_that_expired_is_fatal_and_made_anew, a_broker_that_is_killed_is_waited_for,
-             a_broker_that_is_away_too_long_aborts,
+             a_broker_that_is_away_too_long_aborts, a_commit_of_an_older_generation_is_refused,
              a_commit_of_a_member_that_was_given_up_is_refused, an_id_that_is_taken_before_the_end_is_made_anew,
              an_instance_that_is_replaced_stops]
     main([case for case in cases if not only or case.__name__ in only])

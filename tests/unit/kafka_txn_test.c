@@ -371,6 +371,51 @@ nothing_is_committed_of_a_partition_that_another_has(void **state)
 	close_bed(&b);
 }
 
+struct lent {
+	struct bed *b;
+	struct riffle_batch *batch;
+};
+
+static int
+some_is_lent(void *ctx)
+{
+	struct lent *l = ctx;
+	struct riffle_event ev = {.size = sizeof ev};
+	struct riffle_error err;
+	ops->source_poll(l->b->source, &ev);
+	return ops->lane_poll(l->b->source, l->b->lanes[0], 10, 1000, &l->batch, &err) > 0;
+}
+
+/* A transaction may hold it for long. */
+static void
+a_batch_that_is_out_holds_up_no_rebalance(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	struct lent lent = {.b = &b};
+	(void)state;
+	property("heartbeat.interval.ms", "100");
+	open_bed(&b, 2);
+	open_txn(&b, b.topic);
+	uint32_t lane = b.lanes[0];
+	assert_int_equal(put_and_commit(&b, 5, 0), RIFFLE_TXN_COMMITTED);
+	assert_true(eventually(some_is_lent, &lent));
+	lent.batch->host[0] = 1;
+	struct both w = {.b = &b, .second = join(&b, NULL)};
+	await_source(&b, RIFFLE_EV_REVOKED);
+	must(ops->source_release(b.source, b.lanes, 2, &err), &err);
+	assert_true(eventually(both_have_some, &w));
+	assert_int_equal(lent.batch->record_count, 1);
+	assert_memory_equal(riffle_batch_at(lent.batch, 0)->value.ptr, "5", 1);
+	batch_unref(&host, lent.batch);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	assert_int_equal(b.ev.lane_count, 1);
+	assert_int_equal(b.ev.lanes[0].lane, lane);
+	rd_kafka_destroy(w.second);
+	close_txn(&b);
+	close_bed(&b);
+}
+
 static void
 a_member_that_left_commits_nothing(void **state)
 {
@@ -563,6 +608,7 @@ main(void)
 		cmocka_unit_test(without_a_generation_nothing_is_committed),
 		cmocka_unit_test(nothing_is_committed_between_two_assignments),
 		cmocka_unit_test(nothing_is_committed_of_a_partition_that_another_has),
+		cmocka_unit_test(a_batch_that_is_out_holds_up_no_rebalance),
 		cmocka_unit_test(a_member_that_left_commits_nothing),
 		cmocka_unit_test(a_member_that_is_replaced_commits_nothing_and_says_so),
 		cmocka_unit_test(an_id_that_another_took_leaves_nothing),
