@@ -1,16 +1,5 @@
 /* Inputs on two providers: the second's source follows the partitions of the first's. */
-#include "test.h"
-
-#include "base/error.h"
-#include "base/mem.h"
-#include "plugin/batch.h"
-#include "plugin/host.h"
-#include "runtime/processor_private.h"
-#include "runtime/worker.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "runtime_plugins.h"
 
 #define PARTITIONS 3
 
@@ -55,12 +44,6 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	return RIFFLE_OK;
 }
 
-static void
-destroy(void *self)
-{
-	(void)self;
-}
-
 static uint64_t
 capabilities(void *self)
 {
@@ -96,13 +79,6 @@ source_open(void *self, const struct riffle_source_spec *spec, void **ret_source
 		lane_event(s, RIFFLE_EV_ASSIGNED, in->partitions[i]);
 	}
 	return RIFFLE_OK;
-}
-
-static int
-some_fd(void *any)
-{
-	(void)any;
-	return 0;
 }
 
 static int
@@ -248,106 +224,7 @@ sink_destroy(void *sink)
 	(void)sink;
 }
 
-/* The function answers each record with itself. */
-struct call {
-	const struct riffle_call_events *events;
-	void *data;
-};
-
-static int
-call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_call_events *ev,
-	void *data, void **ret_call, struct riffle_error *reterr)
-{
-	struct call *c = rfl_zalloc(sizeof *c);
-	(void)self, (void)spec, (void)reterr;
-	*c = (struct call){ev, data};
-	*ret_call = c;
-	return RIFFLE_OK;
-}
-
-static int
-call_push(void *call, struct riffle_batch *b, uint32_t first, uint32_t count,
-	struct riffle_error *reterr)
-{
-	struct call *c = call;
-	struct rfl_builder *out = rfl_builder_create();
-	(void)reterr;
-	for (uint32_t i = first; i < first + count; i++) {
-		const struct riffle_record r = {.value = riffle_batch_at(b, i)->value};
-		rfl_builder_add(out, &r, NULL, 0, NULL);
-	}
-	c->events->output(c->data, rfl_builder_finish(out));
-	rfl_builder_destroy(out);
-	return (int)count;
-}
-
-static int
-call_end(void *call, struct riffle_error *reterr)
-{
-	struct call *c = call;
-	(void)reterr;
-	c->events->done(c->data, RIFFLE_OK, NULL);
-	return RIFFLE_OK;
-}
-
-static void
-call_read(void *call, size_t bytes)
-{
-	(void)call, (void)bytes;
-}
-
-static void
-call_cancel(void *call, int reason)
-{
-	(void)call, (void)reason;
-}
-
-static void
-call_destroy(void *call)
-{
-	free(call);
-}
-
-static char word_leader[] = "leader", word_follower[] = "follower", word_x[] = "x",
-	    group_x[] = "default.x", word_default[] = "default", canonical[] = "none",
-	    version[] = "1";
-
-static struct rfl_plugin provider = {.kind = RIFFLE_KIND_PROVIDER,
-	.name = word_x,
-	.version = version,
-	.capabilities = UINT64_MAX,
-	.ops.provider = {.create = create,
-		.destroy = destroy,
-		.capabilities = capabilities,
-		.extension = extension,
-		.source_open = source_open,
-		.source_fd = some_fd,
-		.source_poll = source_poll,
-		.source_start = source_start,
-		.source_release = source_release,
-		.source_commit = source_commit,
-		.lane_poll = lane_poll,
-		.lane_state = lane_state,
-		.source_close = source_close,
-		.source_destroy = source_destroy,
-		.sink_open = sink_open,
-		.sink_fd = some_fd,
-		.sink_poll = sink_poll,
-		.sink_send = sink_send,
-		.sink_close = sink_close,
-		.sink_destroy = sink_destroy}};
-static struct rfl_plugin invoker = {.kind = RIFFLE_KIND_INVOKER,
-	.name = word_x,
-	.version = version,
-	.ops.invoker = {.create = create,
-		.destroy = destroy,
-		.capabilities = capabilities,
-		.call_begin = call_begin,
-		.call_push = call_push,
-		.call_end = call_end,
-		.call_read = call_read,
-		.call_cancel = call_cancel,
-		.call_destroy = call_destroy}};
+static char word_leader[] = "leader", word_follower[] = "follower";
 
 struct bed {
 	struct rfl_clock clock;
@@ -377,10 +254,7 @@ instance_of(struct bed *b, struct rfl_plugin *plugin, char *name)
 static void
 settle(struct bed *b)
 {
-	int64_t next_ns;
-	int turns = 0;
-	while (rfl_worker_turn(&b->worker, &next_ns))
-		assert_true(++turns < 10000);
+	turn_until_still(&b->worker);
 }
 
 static void
