@@ -33,8 +33,9 @@
 /* Staged beyond the pipe; past it call_push takes no more until half of it is written. */
 #define COMMAND_STAGED_MAX ((size_t)4 * 1024 * 1024)
 #define COMMAND_READ_BYTES ((size_t)64 * 1024)
-/* Of one answer, at most. */
+/* Of one answer, at most, but for a record that is larger by itself. */
 #define COMMAND_ANSWER_RECORDS 1000u
+#define COMMAND_ANSWER_BYTES ((size_t)128 * 1024)
 
 enum command_mode { COMMAND_PER_WINDOW, COMMAND_PER_RECORD, COMMAND_COPROCESS };
 enum command_format { COMMAND_LINES, COMMAND_JSON_LINES, COMMAND_FRAMES };
@@ -83,7 +84,8 @@ struct command {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	int epoll, wake;
-	int kicked;                               /* atomic: wake is written already */
+	int kicked;                               /* atomic: there is something to look at */
+	int sleeps;                               /* atomic: and wake must be written for it */
 	int stopping;                             /* [lock] */
 	struct command_call *fresh, **fresh_last; /* [lock]: begun, not yet with the poller */
 	struct riffle_error health;               /* [lock]: code 0 = the pool is fine */

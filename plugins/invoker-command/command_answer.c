@@ -73,7 +73,7 @@ static int
 spare(struct command_spares *s, struct command_answer *a)
 {
 	pthread_mutex_lock(&s->lock);
-	int is_kept = !s->is_closed && s->count < SPARES && a->room == COMMAND_READ_BYTES;
+	int is_kept = !s->is_closed && s->count < SPARES && a->room == COMMAND_ANSWER_BYTES;
 	if (is_kept) {
 		a->next = s->list;
 		s->list = a;
@@ -110,7 +110,7 @@ unref(struct command_answer *a)
 static struct command_answer *
 create(struct command_spares *s, size_t room)
 {
-	struct command_answer *a = room == COMMAND_READ_BYTES ? take_spare(s) : NULL;
+	struct command_answer *a = room == COMMAND_ANSWER_BYTES ? take_spare(s) : NULL;
 	if (a == NULL) {
 		a = malloc(sizeof *a + room);
 		command_assert(a != NULL);
@@ -150,8 +150,8 @@ command_answer_more_room(struct command_call *c, size_t bytes, uint32_t headers,
 		/* As large as it will be, as far as that can be known: a small one keeps no large block. */
 		size_t before = 2 * c->owner->answer_bytes;
 		size_t room = expected < before ? before : expected;
-		if (room > COMMAND_READ_BYTES)
-			room = COMMAND_READ_BYTES;
+		if (room > COMMAND_ANSWER_BYTES)
+			room = COMMAND_ANSWER_BYTES;
 		a = c->building = create(c->owner->spares, bytes + 1 > room ? bytes + 1 : room);
 	}
 	a->records = command_grow(a->records, &a->record_room, a->count + 1, sizeof *a->records);

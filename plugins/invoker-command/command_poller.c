@@ -11,12 +11,16 @@
 
 #define EVENTS 64
 
-/* A kick that was not heard yet will do for this one too. */
+/*
+ * A kick that was not heard yet will do for this one too, and who is awake looks for it before going to sleep:
+ * either that look finds it, or we find the sleeper.
+ */
 void
 command_poller_kick(struct command *c)
 {
 	uint64_t one = 1;
-	if (__atomic_exchange_n(&c->kicked, 1, __ATOMIC_ACQ_REL))
+	if (__atomic_exchange_n(&c->kicked, 1, __ATOMIC_SEQ_CST) ||
+		!__atomic_load_n(&c->sleeps, __ATOMIC_SEQ_CST))
 		return;
 	command_assert(write(c->wake, &one, sizeof one) == (ssize_t)sizeof one);
 }
@@ -128,8 +132,13 @@ wait_for_events(struct command *c, int64_t next_ns)
 {
 	struct epoll_event events[EVENTS];
 	uint64_t n;
-	int count = epoll_wait(c->epoll, events, EVENTS, wait_ms(c, next_ns));
+	__atomic_store_n(&c->sleeps, 1, __ATOMIC_SEQ_CST);
+	int ms = __atomic_load_n(&c->kicked, __ATOMIC_SEQ_CST) ? 0 : wait_ms(c, next_ns);
+	int count = epoll_wait(c->epoll, events, EVENTS, ms);
 	command_assert(count >= 0 || errno == EINTR);
+	__atomic_store_n(&c->sleeps, 0, __ATOMIC_SEQ_CST);
+	/* Who finds it set from here on finds us awake; what came before is seen in this turn. */
+	__atomic_exchange_n(&c->kicked, 0, __ATOMIC_ACQ_REL);
 	for (int i = 0; i < count; i++) {
 		struct command_watch *w = events[i].data.ptr;
 		if (w != NULL) {
@@ -139,8 +148,6 @@ wait_for_events(struct command *c, int64_t next_ns)
 		}
 		if (read(c->wake, &n, sizeof n) < 0)
 			command_assert(errno == EAGAIN || errno == EINTR);
-		/* Who finds it set from here on finds us awake; what came before is seen in this turn. */
-		__atomic_exchange_n(&c->kicked, 0, __ATOMIC_ACQ_REL);
 	}
 }
 
