@@ -59,7 +59,7 @@ static const struct refused {
 	{"bootstrap.servers", "write bootstrap-servers"},
 	{"metadata.broker.list", "write bootstrap-servers"},
 	{"group.id", "the group is <namespace>.<processor>"},
-	{"group.instance.id", "the member is <instance>.<worker>"},
+	{"group.instance.id", "the member is <instance>.<worker>.<topics>"},
 	{"enable.auto.commit", "positions are committed when outputs are safe"},
 	{"auto.commit.enable", "positions are committed when outputs are safe"},
 	{"enable.auto.offset.store", "positions are committed when outputs are safe"},

@@ -1,6 +1,7 @@
 /* Sources: a consumer, its callbacks, commits, and how it ends. */
 #include "kafka.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,6 +117,29 @@ partitions_of(const struct kafka_source *s)
 }
 
 /*
+ * A static member that comes back is given what it had, whatever it reads now. So who reads other topics is
+ * another member; the one before goes when its session is over.
+ */
+static int
+set_member(const struct kafka_source *s, const char *member, rd_kafka_conf_t *conf,
+	struct riffle_error *reterr)
+{
+	size_t room = strlen(member) + sizeof ".12345678";
+	char *text = kafka_alloc(room);
+	uint32_t sum = 0;
+	for (uint32_t i = 0; i < s->stream_count; i++) {
+		uint32_t hash = 2166136261u;
+		for (const char *at = s->topics[i]; *at != '\0'; at++)
+			hash = (hash ^ (unsigned char)*at) * 16777619u;
+		sum += hash;
+	}
+	snprintf(text, room, "%s.%08x", member, (unsigned)sum);
+	int rc = kafka_conf_set(conf, "group.instance.id", text, reterr);
+	free(text);
+	return rc;
+}
+
+/*
  * Without a group nothing is asked of a coordinator: partitions are assigned here. librdkafka wants a
  * group's name all the same.
  */
@@ -132,7 +156,7 @@ make_consumer(
 	if (rc == RIFFLE_OK)
 		rc = kafka_conf_set(conf, "group.id", s->group ? s->group : "riffle", reterr);
 	if (rc == RIFFLE_OK && joins && spec->member != NULL)
-		rc = kafka_conf_set(conf, "group.instance.id", spec->member, reterr);
+		rc = set_member(s, spec->member, conf, reterr);
 	if (rc < 0) {
 		rd_kafka_conf_destroy(conf);
 		return rc;

@@ -45,7 +45,7 @@ TEXT = {"content_type": "text/plain", "provider": "franz", "partitions": PARTITI
 # The processors under exactly-once, with the length of their windows and how far they lie apart.
 SHAPES = {"tumble": ("tumbling 1s", 1000, 1000), "hop": ("hopping 1500ms every 500ms", 1500, 500)}
 # Of an abort: librdkafka's own words for it.
-REASON = re.compile(r"a transaction was aborted: [^\n]*?(?:Broker|Local): ([^;)]*)")
+REASON = re.compile(r"a transaction was aborted: [^\n]*?(?:Broker|Local): ([^;()]*[^;() ])")
 broker = proxy = None
 
 

@@ -354,6 +354,26 @@ def a_static_member_reads_on_at_once_after_kill_9():
         assert seconds < 5, seconds
 
 
+def a_processor_whose_input_was_changed_goes_on():
+    """The member of before keeps what it had until its session is over, and no longer."""
+    space = broker.name()
+    keys = {"rdkafka.session.timeout.ms": "3000", "rdkafka.heartbeat.interval.ms": "300"}
+    three = stream("in", **TEXT) + stream("other", **TEXT) + stream("out", encoding="raw", **TEXT)
+    with instance(broker, space, three + copy(), {"instance": "one"}, keys) as i:
+        i.start()
+        i.publish("in", ["1"])
+        i.wait_until_committed("copy")
+        assert i.stop() == 0
+    with instance(broker, space, three + copy(input="other@earliest"), {"instance": "one"}, keys) as i:
+        begin = time.monotonic()
+        i.start()
+        i.publish("other", ["2"])
+        i.wait_for("what it reads now is out",
+                   lambda: [r.value for r in broker.consume(space + "_out")] == ["1", "2"])
+        print("# %.1f s from the start" % (time.monotonic() - begin))
+        assert i.stop() == 0
+
+
 def existing_topics_are_adopted_and_others_refused():
     space = broker.name()
     broker.tool("create", space + "_in", 3)
@@ -477,7 +497,7 @@ def cases():
             keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing, exactly_once_survives_kill_9_without_doubles,
             a_transaction_that_cannot_be_committed_leaves_nothing,
-            a_static_member_reads_on_at_once_after_kill_9, existing_topics_are_adopted_and_others_refused,
+            a_static_member_reads_on_at_once_after_kill_9, a_processor_whose_input_was_changed_goes_on, existing_topics_are_adopted_and_others_refused,
             topics_are_made_as_the_stream_says, properties_are_checked_in_librdkafkas_words,
             two_namespaces_do_not_meet_on_one_broker, kafka_and_local_streams_meet_in_one_processor,
             three_instances_share_eight_partitions]

@@ -359,10 +359,15 @@ other(rd_kafka_type_t type, const char *const *settings)
 	return rk;
 }
 
-/* Another member of the bed's group: of that instance, or NULL. */
+/* Another member of the bed's group: the one that a source of that name would be, or NULL. */
 static inline rd_kafka_t *
-join(const struct bed *b, const char *instance)
+join(const struct bed *b, const char *name)
 {
+	char text[64], *instance = name ? text : NULL;
+	uint32_t hash = 2166136261u;
+	for (const char *at = b->topic; *at != '\0'; at++)
+		hash = (hash ^ (unsigned char)*at) * 16777619u;
+	snprintf(text, sizeof text, "%s.%08x", name ? name : "", (unsigned)hash);
 	const char *const settings[] = {"group.id", b->group, "partition.assignment.strategy",
 		"range", "session.timeout.ms", "6000", "heartbeat.interval.ms", "200",
 		"enable.auto.commit", "false", instance ? "group.instance.id" : NULL, instance,
