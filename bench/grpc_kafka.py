@@ -7,39 +7,15 @@ import tempfile
 import time
 
 from bed import BUILD, TOP, free_port, save, spread, usage_of
-from kafka_bed import Kafka, ours_copy
+from kafka_bed import FROM_TOPIC_TO_TOPIC, Kafka, ours_copy
 
 RIFF = """
-[runtime]
-admin = unix:{dir}/s
-namespace = {space}
-[provider franz]
-type = kafka
-bootstrap-servers = {servers}
-[stream in]
-provider = franz
-topic = {source}
-partitions = 2
-encoding = raw
-content-type = {type}
-[stream out]
-provider = franz
-topic = {to}
-partitions = 2
-encoding = raw
-content-type = {type}
 [function f]
 invoker = grpc
 address = 127.0.0.1:{port}
 replies = one-per-record
 in-flight = {in_flight}
-[processor p]
-function = f
-input = in@earliest
-output = out
-window = none
-max-records = {batch}
-"""
+""" + FROM_TOPIC_TO_TOPIC + "max-records = {batch}\n"
 
 
 def raw_riff(kafka, source, records, port, in_flight, kind):

@@ -6,7 +6,10 @@ import time
 
 from bed import BUILD, TOP, ask, usage_of
 
-KAFKA = """
+# The values that most benchmarks give to what is in braces.
+USUAL = {"reads": "raw", "writes": "raw", "type": "application/octet-stream", "linger": "5ms", "start": "earliest"}
+
+FROM_TOPIC_TO_TOPIC = """
 [runtime]
 admin = unix:{dir}/s
 namespace = {space}
@@ -18,20 +21,26 @@ provider = franz
 topic = {source}
 partitions = 2
 encoding = {reads}
+content-type = {type}
 [stream out]
 provider = franz
 topic = {to}
 partitions = 2
 encoding = {writes}
+content-type = {type}
 linger = {linger}
-[function same]
-invoker = passthrough
 [processor copy]
-function = same
+function = f
 input = in@{start}
 output = out
 window = none
 """
+
+# What comes behind it belongs to the processor.
+KAFKA = """
+[function f]
+invoker = passthrough
+""" + FROM_TOPIC_TO_TOPIC
 
 
 class Kafka:
@@ -72,7 +81,7 @@ class Kafka:
         os.mkdir(top)
         with open(os.path.join(top, "riffle.ini"), "w") as out:
             out.write(config.format(dir=top, servers=self.servers, source=source, to=to, space="b%d" % self.made,
-                                   **{"reads": "raw", "writes": "raw", "linger": "5ms", "start": "earliest", **keys}))
+                                   **{**USUAL, **keys}))
         plugins = ":".join(os.path.join(BUILD, d) for d in ("plugins/kafka/.libs", "plugins/invoker-grpc/.libs", "bench/.libs"))
         env = dict(os.environ, RIFFLE_PLUGIN_DIR=plugins, STATE_DIRECTORY=os.path.join(top, "state"))
         log = open(os.path.join(top, "log"), "wb")

@@ -5,7 +5,7 @@ import tempfile
 import time
 
 from bed import BUILD, ask, save, spread, usage_of
-from kafka_bed import KAFKA, Kafka
+from kafka_bed import KAFKA, USUAL, Kafka
 from kafka_copy import kafka_table
 
 
@@ -43,8 +43,7 @@ class OurCopy(Copy):
         self.top = os.path.join(kafka.top, "eos-" + self.to)
         os.mkdir(self.top)
         with open(self.top + "/riffle.ini", "w") as out:
-            out.write(KAFKA.format(dir=self.top, servers=kafka.servers, source=source, to=self.to, space=self.to,
-                                   reads="raw", writes="raw", linger="5ms", start="earliest") +
+            out.write(KAFKA.format(dir=self.top, servers=kafka.servers, source=source, to=self.to, space=self.to, **USUAL) +
                       "guarantee = exactly-once\n")
 
     def spawn(self):

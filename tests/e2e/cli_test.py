@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
-from rig import BUILD, LOCAL, PLUGINS, RIFFLE, Instance, Skip, main, section, stream
+from rig import BUILD, LOCAL, PLUGINS, RIFFLE, SRC, Instance, Skip, main, section, stream
 
 HERE = os.path.join(BUILD, "tests/e2e/.libs")
 VERBS = "run check test publish subscribe stream processor plugin health why manual completion".split()
@@ -119,7 +119,7 @@ def the_page_of_the_command_has_every_verb_and_option():
 
 def keys_of(kind):
     """The keys of the core's table, from its source."""
-    source = open(os.path.join(os.environ.get("RIFFLE_SRC", "."), "core/conf/keys.c")).read()
+    source = open(os.path.join(SRC, "core/conf/keys.c")).read()
     table = re.search(r"%s_keys\[\] = \{(.*?)\n\};" % kind, source, re.S).group(1)
     return re.findall(r'^\t\{"([a-z-]+)"', table, re.M)
 
@@ -534,6 +534,42 @@ def an_export_has_the_content_type_of_its_stream():
         assert (record["value"], record["contentType"]) == ("a,b", "text/csv"), record
 
 
+def blocks(page, kind):
+    with open(os.path.join(SRC, page)) as text:
+        return [body for of, body in re.findall(r"^```(\w*)\n(.*?)^```$", text.read(), re.S | re.M) if of == kind]
+
+
+def the_readme_shows_what_is_printed():
+    [file], [session] = blocks("README.md", "ini"), blocks("README.md", "")
+    with Instance(file) as i:
+        shown = session.splitlines()
+        for verb in ("check", "test"):
+            at = shown.index("$ riffle %s -c riffle.ini" % verb)
+            done = subprocess.run([RIFFLE, verb, "-c", "riffle.ini"], env=i.env, cwd=i.dir, capture_output=True, text=True)
+            assert re.sub(r"\d+ ms", "", done.stdout) == re.sub(r"\d+ ms", "", shown[at + 1]) + "\n", done
+        i.start()
+        follower = subprocess.Popen([RIFFLE, "subscribe", "out", "-c", i.file, "--payload-encoding", "raw", "-n", "1"],
+                                    env=i.env, stdout=subprocess.PIPE, text=True)
+        for line in shown:
+            if line.startswith("$ riffle publish"):
+                words = line.replace("riffle.ini", i.file).split()[2:]
+                subprocess.run([RIFFLE, *words], env=i.env, check=True)
+        # Both numbers, or each of them where a window has just ended between them.
+        answer = follower.communicate(timeout=30)[0]
+        assert answer in (shown[-1] + "\n", shown[-1].replace("55.0", "10.0") + "\n"), answer
+
+
+def sections_shown_in_the_guides_are_sound():
+    for page in ("doc/function.md", "doc/grpc.md", "doc/kafka.md"):
+        found = blocks(page, "ini")
+        assert found, page
+        for text in found:
+            with Instance(text) as i:
+                told = re.findall(r": error: (.*) \[(\w+)\]", i.run("check").stderr)
+                # Certificates and credentials are the reader's.
+                assert {code for _, code in told} <= {"C013", "C112"}, (page, told)
+
+
 if __name__ == "__main__":
     main([help_lists_the_verbs_and_their_words, what_is_unknown_names_the_nearest, an_abbreviated_option_still_counts,
           pages_are_roff_without_warnings, the_page_of_the_command_has_every_verb_and_option,
@@ -546,4 +582,5 @@ if __name__ == "__main__":
           a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
           stdin_is_a_file_that_can_be_published, lines_that_could_not_be_written_are_counted,
           looking_at_a_stream_does_not_make_it,
-          a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream])
+          a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream,
+          the_readme_shows_what_is_printed, sections_shown_in_the_guides_are_sound])

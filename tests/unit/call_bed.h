@@ -4,11 +4,20 @@
 
 #include "test.h"
 
-#include "plugin_host.h"
+#include "plugin_bed.h"
 
 #include <pthread.h>
 
 static const struct riffle_invoker_ops *ops;
+
+/* More than any invoker has options. */
+#define OPTIONS_MOST 32
+
+static inline struct riffle_value *
+option(struct riffle_value *values, const char *name)
+{
+	return &values[option_at(RIFFLE_SECTION_FUNCTION, name)];
+}
 
 /* How much of the answers is kept as text; what does not fit is counted only. */
 #ifndef OUT_MAX

@@ -4,32 +4,9 @@
 
 #include "call_bed.h"
 
-enum {
-	OPT_COMMAND,
-	OPT_SHELL,
-	OPT_MODE,
-	OPT_FORMAT,
-	OPT_PROCESSES,
-	OPT_ENV,
-	OPT_DIR,
-	OPT_MAX_LINE,
-	OPT_MAX_RECORD,
-	OPT_MAX_OUTPUT,
-	OPT_GRACE,
-	OPT_RESTART,
-	OPT_RESTART_MAX,
-	OPT_USER,
-	OPT_LIMIT_CPU,
-	OPT_LIMIT_MEMORY,
-	OPT_LIMIT_FILE_SIZE,
-	OPT_LIMIT_FILES,
-	OPT_LIMIT_PROCESSES,
-	OPTIONS
-};
-
 /* One instance, with what its [function] section would say. */
 struct bed {
-	struct riffle_value values[OPTIONS];
+	struct riffle_value values[OPTIONS_MOST];
 	struct riffle_config config;
 	const char *words[8];
 	void *self;
@@ -40,19 +17,19 @@ script(struct bed *b, const char *text)
 {
 	memset(b, 0, sizeof *b);
 	b->words[0] = text;
-	b->values[OPT_COMMAND].u.list = b->words;
-	b->values[OPT_SHELL].u.i = 1;
-	b->values[OPT_MAX_LINE].u.i = 1 << 20;
-	b->values[OPT_MAX_OUTPUT].u.i = 64 << 20;
-	b->values[OPT_GRACE].u.i = 200;
-	b->values[OPT_PROCESSES].u.i = 1;
-	b->values[OPT_MAX_RECORD].u.i = 16 << 20;
-	b->values[OPT_RESTART].u.i = 20;
-	b->values[OPT_RESTART_MAX].u.i = 100;
+	option(b->values, "command")->u.list = b->words;
+	option(b->values, "shell")->u.i = 1;
+	option(b->values, "max-line")->u.i = 1 << 20;
+	option(b->values, "max-output")->u.i = 64 << 20;
+	option(b->values, "grace")->u.i = 200;
+	option(b->values, "processes")->u.i = 1;
+	option(b->values, "max-record")->u.i = 16 << 20;
+	option(b->values, "restart")->u.i = 20;
+	option(b->values, "restart-max")->u.i = 100;
 	b->config = (struct riffle_config){.size = sizeof b->config,
 		.section = RIFFLE_SECTION_FUNCTION,
 		.value_size = sizeof b->values[0],
-		.value_count = OPTIONS,
+		.value_count = options_of(RIFFLE_SECTION_FUNCTION)->option_count,
 		.name = "f",
 		.dir = "/tmp",
 		.values = b->values};

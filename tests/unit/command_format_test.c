@@ -138,8 +138,8 @@ expect_end(int format, const char *answer, const char *out, int status, uint32_t
 	struct call c;
 	snprintf(text, sizeof text, "%s%s\n", format == FRAMES ? frames : json, answer);
 	program(&b, COPROCESS, format, text);
-	b.values[OPT_MAX_RECORD].u.i = 1000;
-	b.values[OPT_MAX_LINE].u.i = 1000;
+	option(b.values, "max-record")->u.i = 1000;
+	option(b.values, "max-line")->u.i = 1000;
 	start(&b);
 	window(&b, &c, "a", "1", 1);
 	if (c.status != status || (status < 0 && c.error.flags != flags) ||

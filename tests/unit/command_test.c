@@ -88,7 +88,7 @@ test_program_that_is_not_there(void **state)
 	struct call c;
 	struct riffle_error err = {0};
 	script(&b, "/no/such/program");
-	b.values[OPT_SHELL].u.i = 0;
+	option(b.values, "shell")->u.i = 0;
 	run(&b, &c, none);
 	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
 	assert_non_null(strstr(c.error.text, "/no/such/program"));
@@ -128,12 +128,12 @@ test_limits_on_what_it_answers(void **state)
 	struct bed b;
 	struct call c;
 	script(&b, "head -c 5000 /dev/zero | tr '\\0' x");
-	b.values[OPT_MAX_LINE].u.i = 1000;
+	option(b.values, "max-line")->u.i = 1000;
 	run(&b, &c, none);
 	assert_non_null(strstr(c.error.text, "a line of more than max-line = 1000 bytes"));
 	finish(&b, &c);
 	script(&b, "yes");
-	b.values[OPT_MAX_OUTPUT].u.i = 100000;
+	option(b.values, "max-output")->u.i = 100000;
 	run(&b, &c, none);
 	assert_int_equal(c.status, RIFFLE_E_DATA);
 	assert_non_null(strstr(c.error.text, "more than max-output = 100000 bytes"));
@@ -164,7 +164,7 @@ cancel_takes_ms(const char *text, int64_t grace_ms)
 	struct bed b;
 	struct call c;
 	script(&b, whole);
-	b.values[OPT_GRACE].u.i = grace_ms;
+	option(b.values, "grace")->u.i = grace_ms;
 	start(&b);
 	begin(&b, &c, 1);
 	assert_true(eventually(is_there, path));
@@ -200,7 +200,7 @@ left_behind(struct bed *b, unsigned mode, unsigned calls)
 {
 	unsigned before = log_lines;
 	script(b, "sleep 1000 & echo $!");
-	b->values[OPT_MODE].u.i = mode;
+	option(b->values, "mode")->u.i = mode;
 	start(b);
 	for (unsigned i = 0; i < calls; i++) {
 		struct call c;
@@ -349,8 +349,8 @@ test_environment_directory_and_descriptors(void **state)
 		fds[i] = open("/dev/null", O_RDONLY);
 	script(&b, "env | grep -vE '^(PWD|OLDPWD|SHLVL|_|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR)=' | "
 		   "sort; pwd; ls /proc/self/fd | tr '\\n' ' '");
-	b.values[OPT_ENV].u.list = env;
-	b.values[OPT_DIR].u.s = "/usr";
+	option(b.values, "env")->u.list = env;
+	option(b.values, "dir")->u.s = "/usr";
 	run(&b, &c, none);
 	assert_string_equal(
 		c.out, "MINE=1|PASSED=on|RIFFLE_ATTEMPT=2|RIFFLE_WINDOW_START=1000|/usr|0 1 2 3 |");
@@ -478,8 +478,8 @@ test_check_finds_mistakes(void **state)
 	static const char *const env[] = {"FINE=1", "2BAD", NULL};
 	const struct riffle_report report = {.size = sizeof report, .add = take_finding};
 	script(&b, "no-such-program-anywhere");
-	b.values[OPT_SHELL].u.i = 0;
-	b.values[OPT_ENV].u.list = env;
+	option(b.values, "shell")->u.i = 0;
+	option(b.values, "env")->u.list = env;
 	ops->check(&b.config, &report);
 	assert_string_equal(findings, "command: program 'no-such-program-anywhere' is not in PATH;"
 				      "env: an entry is NAME=VALUE or NAME;");
@@ -491,12 +491,12 @@ test_check_finds_mistakes(void **state)
 		"command: with shell = yes the whole script stands in one pair of quotes;");
 	findings[0] = '\0';
 	script(&b, "/tmp");
-	b.values[OPT_SHELL].u.i = 0;
+	option(b.values, "shell")->u.i = 0;
 	ops->check(&b.config, &report);
 	assert_string_equal(findings, "command: program '/tmp': Is a directory;");
 	findings[0] = '\0';
 	script(&b, "cat");
-	b.values[OPT_SHELL].u.i = 0;
+	option(b.values, "shell")->u.i = 0;
 	b.words[1] = "|";
 	ops->check(&b.config, &report);
 	assert_string_equal(findings,

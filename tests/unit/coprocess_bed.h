@@ -41,11 +41,11 @@ static void
 program(struct bed *b, int mode, int format, const char *text)
 {
 	script(b, "python3");
-	b->values[OPT_SHELL].u.i = 0;
+	option(b->values, "shell")->u.i = 0;
 	b->words[1] = "-c";
 	b->words[2] = text;
-	b->values[OPT_MODE] = (struct riffle_value){.is_set = 1, .u.i = mode};
-	b->values[OPT_FORMAT] = (struct riffle_value){.is_set = 1, .u.i = format};
+	*option(b->values, "mode") = (struct riffle_value){.is_set = 1, .u.i = mode};
+	*option(b->values, "format") = (struct riffle_value){.is_set = 1, .u.i = format};
 }
 
 static void

@@ -74,7 +74,7 @@ test_ready_waits_for_hello(void **state)
 	ops->destroy(b.self);
 	static const char *const mute[] = {"MUTE=1", NULL};
 	program(&b, COPROCESS, FRAMES, ECHO);
-	b.values[OPT_ENV].u.list = mute;
+	option(b.values, "env")->u.list = mute;
 	start(&b);
 	assert_int_equal(ops->ready(b.self, &err), RIFFLE_E_UNAVAILABLE);
 	assert_non_null(strstr(err.text, "has not said hello yet"));
@@ -104,7 +104,7 @@ pids_of(uint32_t processes)
 	program(&b, COPROCESS, FRAMES,
 		FRAMES_PROGRAM
 		"  if f[:1] == b'E': time.sleep(0.01); say(b'%d' % os.getpid()); done()\n");
-	b.values[OPT_PROCESSES].u.i = processes;
+	option(b.values, "processes")->u.i = processes;
 	start(&b);
 	for (int i = 0; i < MANY; i++) {
 		char at[16];
@@ -319,7 +319,7 @@ test_nothing_is_left_behind(void **state)
 		FRAMES_PROGRAM "  if f[:1] == b'E' and attempt == 1: done()\n"
 			       "  if f[:1] == b'E' and os.fork() == 0: time.sleep(1000)\n"
 			       "  if f[:1] == b'E' and attempt == 2: sys.exit(1)\n");
-	b.values[OPT_RESTART].u.i = b.values[OPT_RESTART_MAX].u.i = 1;
+	option(b.values, "restart")->u.i = option(b.values, "restart-max")->u.i = 1;
 	start(&b);
 	for (uint32_t i = 0; i < 30; i++) {
 		char at[16];
@@ -337,8 +337,8 @@ static void
 per_record(struct bed *b, const char *text)
 {
 	script(b, text);
-	b->values[OPT_MODE] = (struct riffle_value){.is_set = 1, .u.i = PER_RECORD};
-	b->values[OPT_PROCESSES].u.i = 4;
+	*option(b->values, "mode") = (struct riffle_value){.is_set = 1, .u.i = PER_RECORD};
+	option(b->values, "processes")->u.i = 4;
 }
 
 static void
@@ -381,7 +381,7 @@ test_per_record_replies_in_the_order_of_the_records(void **state)
 	assert_string_equal(c.out, "|||||");
 	finish(&b, &c);
 	per_record(&b, "cat; echo");
-	b.values[OPT_FORMAT] = (struct riffle_value){.is_set = 1, .u.i = JSON_LINES};
+	*option(b.values, "format") = (struct riffle_value){.is_set = 1, .u.i = JSON_LINES};
 	b.words[0] = "sed 's/\"type\":\"record\",\"input\":\"x\",//'; echo '{\"value\":\"and\"}'";
 	run_records(&b, &c, numbers);
 	assert_string_equal(c.out, "4|and|3|and|2\n|and|1|and|0|and|");
@@ -416,10 +416,10 @@ test_what_a_program_may_do(void **state)
 		   "| tr -dc 0-9; echo; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -dc 1-9a-f; "
 		   "echo; "
 		   "set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo leads");
-	b.values[OPT_LIMIT_FILES].u.i = 17;
-	b.values[OPT_LIMIT_FILE_SIZE].u.i = 512 * 1024;
-	b.values[OPT_LIMIT_CPU].u.i = 9500;
-	b.values[OPT_LIMIT_MEMORY].u.i = 512 << 20;
+	option(b.values, "limit-files")->u.i = 17;
+	option(b.values, "limit-file-size")->u.i = 512 * 1024;
+	option(b.values, "limit-cpu")->u.i = 9500;
+	option(b.values, "limit-memory")->u.i = 512 << 20;
 	start(&b);
 	begin(&b, &c, 1);
 	ops->call_read(c.call, 1 << 30);
@@ -430,7 +430,7 @@ test_what_a_program_may_do(void **state)
 	if (geteuid() != 0)
 		return;
 	script(&b, "id -un; id -G; ls / >/dev/null && echo fine");
-	b.values[OPT_USER].u.s = "nobody";
+	option(b.values, "user")->u.s = "nobody";
 	start(&b);
 	begin(&b, &c, 1);
 	ops->call_read(c.call, 1 << 30);
@@ -439,7 +439,7 @@ test_what_a_program_may_do(void **state)
 	assert_string_equal(c.out, "nobody|65534|fine|");
 	finish(&b, &c);
 	script(&b, "true");
-	b.values[OPT_USER].u.s = "nobody-of-this-name";
+	option(b.values, "user")->u.s = "nobody-of-this-name";
 	assert_int_equal(ops->create(&host, &b.config, &b.self, &err), RIFFLE_E_CONFIG);
 	assert_non_null(strstr(err.text, "user 'nobody-of-this-name': there is none"));
 }
@@ -452,7 +452,7 @@ test_templates_and_their_dangers(void **state)
 	struct call c;
 	struct riffle_error err = {0};
 	script(&b, "printf");
-	b.values[OPT_SHELL].u.i = 0;
+	option(b.values, "shell")->u.i = 0;
 	b.words[1] = "%s\\n";
 	b.words[2] = "<%{window-start}>";
 	b.words[3] = "%{attempt}%{window-key}";

@@ -12,28 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-	OPT_ADDRESS,
-	OPT_COMMAND,
-	OPT_ENV,
-	OPT_DIR,
-	OPT_GRACE,
-	OPT_REPLIES,
-	OPT_MIN_REPLIES,
-	OPT_IN_FLIGHT,
-	OPT_MAX_MESSAGE,
-	OPT_MAX_OUTPUT,
-	OPT_KEEPALIVE,
-	OPT_KEEPALIVE_TIMEOUT,
-	OPT_CONNECT_TIMEOUT,
-	OPT_TLS,
-	OPT_CA,
-	OPT_CERT,
-	OPT_KEY,
-	OPT_SERVER_NAME,
-	OPTIONS
-};
-
 /* A server of tests/grpc. */
 struct server {
 	pid_t pid;
@@ -99,7 +77,7 @@ stop_shared(void **state)
 
 /* One instance, with what its [function] section would say. */
 struct bed {
-	struct riffle_value values[OPTIONS];
+	struct riffle_value values[OPTIONS_MOST];
 	struct riffle_config config;
 	char address[64];
 	const char *words[8];
@@ -111,18 +89,18 @@ make_bed(struct bed *b, int port)
 {
 	memset(b, 0, sizeof *b);
 	snprintf(b->address, sizeof b->address, "127.0.0.1:%d", port);
-	b->values[OPT_ADDRESS].u.s = b->address;
-	b->values[OPT_GRACE].u.i = 2000;
-	b->values[OPT_IN_FLIGHT].u.i = 512;
-	b->values[OPT_MAX_MESSAGE].u.i = 1 << 20;
-	b->values[OPT_MAX_OUTPUT].u.i = 64 << 20;
-	b->values[OPT_KEEPALIVE].u.i = 300000;
-	b->values[OPT_KEEPALIVE_TIMEOUT].u.i = 20000;
-	b->values[OPT_CONNECT_TIMEOUT].u.i = 5000;
+	option(b->values, "address")->u.s = b->address;
+	option(b->values, "grace")->u.i = 2000;
+	option(b->values, "in-flight")->u.i = 512;
+	option(b->values, "max-message")->u.i = 1 << 20;
+	option(b->values, "max-output")->u.i = 64 << 20;
+	option(b->values, "keepalive")->u.i = 300000;
+	option(b->values, "keepalive-timeout")->u.i = 20000;
+	option(b->values, "connect-timeout")->u.i = 5000;
 	b->config = (struct riffle_config){.size = sizeof b->config,
 		.section = RIFFLE_SECTION_FUNCTION,
 		.value_size = sizeof b->values[0],
-		.value_count = OPTIONS,
+		.value_count = options_of(RIFFLE_SECTION_FUNCTION)->option_count,
 		.name = "f",
 		.dir = "/tmp",
 		.values = b->values};

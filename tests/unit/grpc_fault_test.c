@@ -108,7 +108,7 @@ test_a_flood_is_held_and_ended(void **state)
 	struct bed b;
 	struct call c;
 	make_bed(&b, shared.port);
-	b.values[OPT_MAX_OUTPUT].u.i = 8 << 20;
+	option(b.values, "max-output")->u.i = 8 << 20;
 	open_bed(&b);
 	begin(&b, &c, "flood");
 	poll(NULL, 0, 100);
@@ -169,7 +169,7 @@ test_what_is_silent_or_slow_below_http2(void **state)
 	const char *const mute[] = {"mute", NULL}, *const slow[] = {"slow", NULL};
 	start_server(&s, "raw.py", mute);
 	make_bed(&b, s.port);
-	b.values[OPT_CONNECT_TIMEOUT].u.i = 300;
+	option(b.values, "connect-timeout")->u.i = 300;
 	open_bed(&b);
 	play(&b, &c, "echo");
 	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
@@ -235,9 +235,9 @@ test_a_stopped_server_is_found(void **state)
 	struct server s = {0};
 	start_server(&s, "server.py", NULL);
 	make_bed(&b, s.port);
-	b.values[OPT_KEEPALIVE].u.i = 1000;
+	option(b.values, "keepalive")->u.i = 1000;
 	/* Longer than a server that is only starved is silent. */
-	b.values[OPT_KEEPALIVE_TIMEOUT].u.i = 6000;
+	option(b.values, "keepalive-timeout")->u.i = 6000;
 	open_bed(&b);
 	start(&other, shared.port);
 	begin(&b, &c, "endless");

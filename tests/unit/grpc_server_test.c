@@ -47,11 +47,11 @@ test_tls(void **state)
 		struct bed b;
 		struct call c;
 		make_bed(&b, s.port);
-		b.values[OPT_TLS] = (struct riffle_value){.is_set = 1, .u.i = rows[i].tls};
-		b.values[OPT_CA].u.s = rows[i].ca;
-		b.values[OPT_CERT].u.s = rows[i].cert;
-		b.values[OPT_KEY].u.s = rows[i].key;
-		b.values[OPT_SERVER_NAME].u.s = rows[i].name;
+		*option(b.values, "tls") = (struct riffle_value){.is_set = 1, .u.i = rows[i].tls};
+		option(b.values, "ca")->u.s = rows[i].ca;
+		option(b.values, "cert")->u.s = rows[i].cert;
+		option(b.values, "key")->u.s = rows[i].key;
+		option(b.values, "server-name")->u.s = rows[i].name;
 		open_bed(&b);
 		int64_t begin_ns = now_ns(NULL);
 		play(&b, &c, "echo");
@@ -67,18 +67,18 @@ test_tls(void **state)
 	struct bed b;
 	struct call c;
 	make_bed(&b, shared.port);
-	b.values[OPT_TLS] = (struct riffle_value){.is_set = 1, .u.i = 1};
-	b.values[OPT_CA].u.s = f[0];
+	*option(b.values, "tls") = (struct riffle_value){.is_set = 1, .u.i = 1};
+	option(b.values, "ca")->u.s = f[0];
 	open_bed(&b);
 	play(&b, &c, "echo");
 	assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
 	end(&c);
 	ops->destroy(b.self);
 	struct riffle_error err = {0};
-	b.values[OPT_CA].u.s = "/etc/hostname";
+	option(b.values, "ca")->u.s = "/etc/hostname";
 	assert_int_equal(ops->create(&host, &b.config, &b.self, &err), RIFFLE_E_CONFIG);
 	assert_non_null(strstr(err.text, "/etc/hostname is not a PEM file"));
-	b.values[OPT_CA].u.s = "/no/such/file";
+	option(b.values, "ca")->u.s = "/no/such/file";
 	assert_int_equal(ops->create(&host, &b.config, &b.self, &err), RIFFLE_E_CONFIG);
 	snprintf(command, sizeof command, "rm -r %s", dir);
 	sh(command);
@@ -93,8 +93,8 @@ use_command(struct bed *b, const char *script)
 	b->words[0] = "/bin/sh";
 	b->words[1] = "-c";
 	b->words[2] = text;
-	b->values[OPT_COMMAND].u.list = b->words;
-	b->values[OPT_ADDRESS].u.s = NULL;
+	option(b->values, "command")->u.list = b->words;
+	option(b->values, "address")->u.s = NULL;
 }
 
 /* `command`: started, started again when it dies, gone with the instance. */
@@ -140,7 +140,7 @@ test_a_local_function_that_will_not_end(void **state)
 		dir);
 	make_bed(&b, 0);
 	use_command(&b, script);
-	b.values[OPT_GRACE].u.i = 100;
+	option(b.values, "grace")->u.i = 100;
 	open_bed(&b);
 	strcat(dir, "/up");
 	assert_true(eventually(is_there, dir));
@@ -193,21 +193,21 @@ test_check_finds_mistakes(void **state)
 	struct bed b;
 	for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
 		make_bed(&b, 1);
-		b.values[OPT_ADDRESS].u.s = addresses[i].address;
+		option(b.values, "address")->u.s = addresses[i].address;
 		expect_findings(&b, addresses[i].finding);
 	}
 	make_bed(&b, 1);
-	b.values[OPT_ADDRESS].u.s = NULL;
+	option(b.values, "address")->u.s = NULL;
 	expect_findings(&b, "-: `address` is missing, or `command` that starts the server;");
 	make_bed(&b, 1);
-	b.values[OPT_CERT].u.s = "/no/file";
-	b.values[OPT_DIR].is_set = 1;
+	option(b.values, "cert")->u.s = "/no/file";
+	option(b.values, "dir")->is_set = 1;
 	expect_findings(&b, "cert: it goes with tls = yes;cert: cert and key go together;"
 			    "cert: the file cannot be read;dir: it goes with `command`;");
 	make_bed(&b, 1);
 	b.words[0] = "no-such-program";
-	b.values[OPT_COMMAND].u.list = b.words;
-	b.values[OPT_ADDRESS].u.s = "unix:/tmp/s";
+	option(b.values, "command")->u.list = b.words;
+	option(b.values, "address")->u.s = "unix:/tmp/s";
 	expect_findings(&b,
 		"command: there is no program 'no-such-program' in PATH;"
 		"address: with `command` it is a port of this machine: 127.0.0.1:8081;");

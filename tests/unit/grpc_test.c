@@ -131,8 +131,8 @@ test_records_come_back_in_order(void **state)
 			struct call c;
 			uint32_t count = i == 0 ? 300 : 4000;
 			make_bed(&b, shared.port);
-			b.values[OPT_REPLIES].u.i = one_per_record;
-			b.values[OPT_IN_FLIGHT].u.i = 1 + 100 * (i > 0);
+			option(b.values, "replies")->u.i = one_per_record;
+			option(b.values, "in-flight")->u.i = 1 + 100 * (i > 0);
 			open_bed(&b);
 			begin(&b, &c, "echo");
 			c.quick = 1;
@@ -162,7 +162,7 @@ test_one_reply_per_record_is_held_to(void **state)
 		{"long", "twice", "", RIFFLE_E_DATA, 0, "more than one reply per record"},
 	};
 	make_bed(&b, shared.port);
-	b.values[OPT_REPLIES].u.i = 1;
+	option(b.values, "replies")->u.i = 1;
 	open_bed(&b);
 	for (size_t i = 0; i < 2; i++)
 		expect(&b, &rows[i]);
@@ -173,7 +173,7 @@ test_one_reply_per_record_is_held_to(void **state)
 	end(&c);
 	ops->destroy(b.self);
 	/* It ends when it has replied to all it was sent, and there was more to send. */
-	b.values[OPT_IN_FLIGHT].u.i = 1;
+	option(b.values, "in-flight")->u.i = 1;
 	open_bed(&b);
 	play(&b, &c, "stop-1");
 	assert_int_equal(c.status, RIFFLE_E_DATA);
@@ -214,7 +214,7 @@ test_min_replies(void **state)
 	struct bed b;
 	struct call c;
 	make_bed(&b, shared.port);
-	b.values[OPT_MIN_REPLIES].u.i = 3;
+	option(b.values, "min-replies")->u.i = 3;
 	open_bed(&b);
 	play(&b, &c, "stop-2");
 	assert_int_equal(c.status, RIFFLE_E_DATA);

@@ -9,7 +9,7 @@
 
 /* A group of the mock cluster takes its time: members join in seconds. */
 #define EVENTUALLY_S 40
-#include "plugin_host.h"
+#include "plugin_bed.h"
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -75,13 +75,6 @@ stop_mock(void **state)
 }
 
 static inline void
-must(int rc, const struct riffle_error *err)
-{
-	if (rc < 0)
-		fail_msg("%d: %s", rc, err->text);
-}
-
-static inline void
 property(const char *name, const char *value)
 {
 	pairs[2 * config.pair_count] = name;
@@ -104,21 +97,6 @@ open_bed(struct bed *b, uint32_t partitions)
 	if (mock != NULL)
 		assert_int_equal(rd_kafka_mock_topic_create(mock, b->topic, (int)partitions, 1), 0);
 	must(ops->provision(b->self, &b->stream, &err), &err);
-}
-
-struct wanted {
-	int (*poll)(void *object, struct riffle_event *ev);
-	void *object;
-	uint32_t type;
-	struct riffle_event *ev;
-};
-
-static inline int
-came(void *ctx)
-{
-	struct wanted *w = ctx;
-	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
-	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
 }
 
 static inline void

@@ -5,7 +5,7 @@
 #ifndef RFL_TESTS_UNIT_LOCAL_BED_H
 #define RFL_TESTS_UNIT_LOCAL_BED_H
 
-#include "plugin_host.h"
+#include "plugin_bed.h"
 #include "test.h"
 
 #include <ftw.h>
@@ -27,15 +27,12 @@ static struct riffle_config stream_config = {.size = sizeof stream_config,
 	.name = "a",
 	.dir = dir,
 	.values = stream_values};
-static const struct riffle_plugin *plugin;
 
 /* What is not set reads as its default, as far as these tests go: numbers, sizes and times in ms. */
 static inline void
 take_defaults(uint32_t section, struct riffle_config *c, struct riffle_value *list)
 {
-	const struct riffle_option_table *t = plugin->tables;
-	while (t->section != section)
-		t++;
+	const struct riffle_option_table *t = options_of(section);
 	c->value_count = t->option_count;
 	for (uint32_t i = 0; i < t->option_count; i++) {
 		const struct riffle_option *o = &t->options[i];
@@ -48,29 +45,18 @@ take_defaults(uint32_t section, struct riffle_config *c, struct riffle_value *li
 	}
 }
 
-static inline struct riffle_value *
-option(uint32_t section, const char *name)
-{
-	const struct riffle_option_table *t = plugin->tables;
-	while (t->section != section)
-		t++;
-	for (uint32_t i = 0; i < t->option_count; i++)
-		if (strcmp(t->options[i].name, name) == 0)
-			return section == RIFFLE_SECTION_PROVIDER ? &values[i] : &stream_values[i];
-	fail_msg("there is no option %s", name);
-	return NULL;
-}
-
 static inline void
 set_provider(const char *name, int64_t value)
 {
-	*option(RIFFLE_SECTION_PROVIDER, name) = (struct riffle_value){.is_set = 1, .u.i = value};
+	values[option_at(RIFFLE_SECTION_PROVIDER, name)] =
+		(struct riffle_value){.is_set = 1, .u.i = value};
 }
 
 static inline void
 set_stream(const char *name, int64_t value)
 {
-	*option(RIFFLE_SECTION_STREAM, name) = (struct riffle_value){.is_set = 1, .u.i = value};
+	stream_values[option_at(RIFFLE_SECTION_STREAM, name)] =
+		(struct riffle_value){.is_set = 1, .u.i = value};
 }
 
 static inline int
@@ -119,13 +105,6 @@ stream_of(const char *name, uint32_t partitions)
 		.content_type = "text/plain"};
 }
 
-static inline void
-must(int rc, const struct riffle_error *err)
-{
-	if (rc < 0)
-		fail_msg("%d: %s", rc, err->text);
-}
-
 static inline void *
 open_self(void)
 {
@@ -140,21 +119,6 @@ provision(void *self, const struct riffle_stream *s)
 {
 	struct riffle_error err = {0};
 	must(ops->provision(self, s, &err), &err);
-}
-
-struct wanted {
-	int (*poll)(void *object, struct riffle_event *ev);
-	void *object;
-	uint32_t type;
-	struct riffle_event *ev;
-};
-
-static inline int
-came(void *ctx)
-{
-	struct wanted *w = ctx;
-	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
-	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
 }
 
 /* Waits as the host does, on the object's fd. */
@@ -347,8 +311,7 @@ check_next(struct bed *b, uint32_t lane, const char *value)
 static inline void
 load_local(void)
 {
-	plugin = load_plugin("plugins/local/.libs/local.so");
-	ops = plugin->ops;
+	ops = load_plugin("plugins/local/.libs/local.so")->ops;
 }
 
 /* A directory that somebody else made and removes. */

@@ -68,6 +68,9 @@ static const struct riffle_host host = {
 	.batch_unref = batch_unref,
 };
 
+/* The one that is loaded. */
+static const struct riffle_plugin *plugin;
+
 /* The first plugin of an object in the build tree. */
 static inline const struct riffle_plugin *
 load_plugin(const char *path)
@@ -83,7 +86,7 @@ load_plugin(const char *path)
 		exit(1);
 	}
 	memcpy(&entry, &symbol, sizeof entry);
-	return entry()->plugins[0];
+	return plugin = entry()->plugins[0];
 }
 
 static inline struct riffle_bytes

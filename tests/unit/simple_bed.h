@@ -6,7 +6,7 @@
 
 #include "test.h"
 
-#include "plugin_host.h"
+#include "plugin_bed.h"
 
 #include <ftw.h>
 
@@ -261,21 +261,6 @@ make_bed(struct bed *b, const char *topic)
 	struct riffle_error err = {0};
 	*b = (struct bed){.stream = stream_of(topic)};
 	assert_int_equal(ops->create(&host, &config, &b->self, &err), RIFFLE_OK);
-}
-
-struct wanted {
-	int (*poll)(void *object, struct riffle_event *ev);
-	void *object;
-	uint32_t type;
-	struct riffle_event *ev;
-};
-
-static int
-came(void *ctx)
-{
-	struct wanted *w = ctx;
-	*w->ev = (struct riffle_event){.size = sizeof *w->ev};
-	return w->poll(w->object, w->ev) > 0 && w->ev->type == w->type;
 }
 
 static void
