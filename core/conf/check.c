@@ -29,6 +29,15 @@ check_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_
 }
 
 static void
+check_side(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_stream_conf *side)
+{
+	if (side != NULL && !(side->provider->capabilities & RIFFLE_CAN_SINK))
+		rfl_entry_error(&r->doc, e, "C122", NULL,
+			"stream '%s' cannot be written: its provider '%s' only reads", side->name,
+			side->provider->name);
+}
+
+static void
 check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
 	const struct rfl_function_conf *f = p->function;
@@ -42,6 +51,8 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 			rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
 				"stream '%s' cannot be written: its provider '%s' only reads",
 				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
+	check_side(r, rfl_section_entry(s, "late"), p->late_stream);
+	check_side(r, rfl_section_entry(s, "on-error"), p->on_error.dead_letter);
 	if (f == NULL)
 		return;
 	if (p->input_count > 1 && !(f->capabilities & RIFFLE_CAN_MANY_INPUTS))
@@ -118,13 +129,21 @@ check_exactly_once(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 			one->name, one->type);
 }
 
+static int
+reads(const struct rfl_processor_conf *p, const struct rfl_stream_conf *s)
+{
+	for (size_t i = 0; i < p->input_count; i++)
+		if (p->inputs[i].stream == s)
+			return 1;
+	return 0;
+}
+
 /* 1 = it reads or writes that stream as something else. */
 static int
 uses(const struct rfl_processor_conf *p, const struct rfl_stream_conf *s)
 {
-	for (size_t k = 0; k < p->input_count; k++)
-		if (p->inputs[k].stream == s)
-			return 1;
+	if (reads(p, s))
+		return 1;
 	for (size_t k = 0; k < p->output_count; k++)
 		if (p->outputs[k].stream == s)
 			return 1;
@@ -206,14 +225,18 @@ rfl_check_processor(
 		check_checkpoint(r, s, p);
 }
 
-static int
+/* The key by which the one writes what the other reads; NULL = by none. */
+static const char *
 feeds(const struct rfl_processor_conf *from, const struct rfl_processor_conf *to)
 {
 	for (size_t o = 0; o < from->output_count; o++)
-		for (size_t i = 0; i < to->input_count; i++)
-			if (from->outputs[o].stream == to->inputs[i].stream)
-				return 1;
-	return 0;
+		if (reads(to, from->outputs[o].stream))
+			return "output";
+	if (from->late_stream != NULL && reads(to, from->late_stream))
+		return "late";
+	if (from->on_error.dead_letter != NULL && reads(to, from->on_error.dead_letter))
+		return "on-error";
+	return NULL;
 }
 
 /* Depth first; state: 0 not seen, 1 on the path, 2 done. Each cycle is told at one of its processors. */
@@ -224,13 +247,14 @@ walk(struct rfl_resolve *r, size_t at, unsigned char *state)
 	const struct rfl_processor_conf *p = c->processors[at];
 	state[at] = 1;
 	for (size_t i = 0; i < c->processor_count; i++) {
-		if (!feeds(p, c->processors[i]))
+		const char *key = feeds(p, c->processors[i]);
+		if (key == NULL)
 			continue;
 		if (state[i] == 0) {
 			walk(r, i, state);
 		} else if (state[i] == 1) {
 			struct rfl_section *s = rfl_doc_section(&r->doc, "processor", p->name);
-			rfl_entry_warning(&r->doc, rfl_section_entry(s, "output"), "C130", NULL,
+			rfl_entry_warning(&r->doc, rfl_section_entry(s, key), "C130", NULL,
 				i == at ? "processor '%s' feeds itself: '%s'"
 					: "processor '%s' closes a cycle with '%s'",
 				p->name, c->processors[i]->name);

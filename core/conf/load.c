@@ -135,8 +135,9 @@ rfl_resolve_value(struct rfl_resolve *r, struct rfl_entry *e, const struct riffl
 	char *text = e ? rfl_expand(&r->doc, e, written) : rfl_arena_strdup(r->arena, o->def);
 	if (text == NULL)
 		return e ? -1 : 0;
-	if (e != NULL && text[0] == '\0' && o->type != RIFFLE_OPT_STRING &&
-		o->type != RIFFLE_OPT_LIST) {
+	int may_be_empty = (o->type == RIFFLE_OPT_STRING || o->type == RIFFLE_OPT_LIST) &&
+			   !(o->flags & RIFFLE_OPT_REQUIRED);
+	if (e != NULL && text[0] == '\0' && !may_be_empty) {
 		rfl_key_error(&r->doc, e, "C102", NULL, "key '%s' has no value", e->key);
 		return -1;
 	}

@@ -252,6 +252,8 @@ take_final(struct words *w, struct rfl_on_error_conf *ret)
 		w->at++;
 		return take_end(w, ret->dead_letter ? 0 : -1);
 	}
+	if (strcmp(word, "retry") == 0)
+		return refuse(w, "C102", policy, "'retry' is there twice");
 	if (strcmp(word, "stop") != 0 && strcmp(word, "skip") != 0) {
 		const char *near = rfl_value_nearest(word, finals, 4);
 		char *hint =

@@ -69,7 +69,7 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
 		RIFFLE_CAN_TRANSACTIONS)
 
-/* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes. Invokers: "fake", "brook" can stream. */
+/* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes, "mute" only reads. Invokers: "fake", "brook" can stream. */
 static int
 find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
 	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
@@ -93,6 +93,8 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 		ret->capabilities = ALL & ~RIFFLE_CAN_TRANSACTIONS;
 	else if (is_provider && strcmp(name, "deaf") == 0)
 		ret->capabilities = RIFFLE_CAN_SINK;
+	else if (is_provider && strcmp(name, "mute") == 0)
+		ret->capabilities = ALL & ~RIFFLE_CAN_SINK;
 	else if (!is_provider && strcmp(name, "brook") == 0)
 		ret->capabilities = RIFFLE_CAN_STREAM;
 	else {
