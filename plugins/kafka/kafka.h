@@ -98,6 +98,9 @@ int kafka_conf_set_prefetch(rd_kafka_conf_t *conf, const struct kafka *k, uint32
 	struct riffle_error *reterr);
 int kafka_conf_set(
 	rd_kafka_conf_t *conf, const char *name, const char *value, struct riffle_error *reterr);
+/* Stable over restarts; what it sets is above what the section says. */
+int kafka_conf_set_transactional(
+	rd_kafka_conf_t *conf, const char *txn_id, struct riffle_error *reterr);
 void kafka_conf_check(const struct riffle_config *cfg, const struct riffle_report *report);
 /* Takes over conf whatever the outcome. */
 int kafka_client_create(enum kafka_side side, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,

@@ -104,27 +104,6 @@ kafka_conf_set(
 	return kafka_err(reterr, RIFFLE_E_CONFIG, "librdkafka: %s", words);
 }
 
-void
-kafka_conf_check(const struct riffle_config *cfg, const struct riffle_report *report)
-{
-	rd_kafka_conf_t *scratch = rd_kafka_conf_new();
-	for (uint32_t i = 0; i < cfg->pair_count; i++) {
-		const char *name = cfg->pairs[2 * i], *value = cfg->pairs[2 * i + 1];
-		const char *why = why_refused(name);
-		char option[128], text[400];
-		struct riffle_error err;
-		snprintf(option, sizeof option, "rdkafka.%s", name);
-		if (why != NULL)
-			snprintf(text, sizeof text, "%s is riffle's own: %s", option, why);
-		else if (kafka_conf_set(scratch, name, value, &err) < 0)
-			snprintf(text, sizeof text, "%s", err.text);
-		else
-			continue;
-		report->add(report, RIFFLE_REPORT_ERROR, cfg, option, text);
-	}
-	rd_kafka_conf_destroy(scratch);
-}
-
 static int
 set_all(rd_kafka_conf_t *conf, const struct property *list, size_t count,
 	struct riffle_error *reterr)
@@ -162,7 +141,7 @@ log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text
 }
 
 static int
-below(const struct kafka *k, enum kafka_side side, rd_kafka_conf_t *conf,
+below(int64_t buffer_bytes, enum kafka_side side, rd_kafka_conf_t *conf,
 	struct riffle_error *reterr)
 {
 	struct riffle_error newer;
@@ -171,7 +150,7 @@ below(const struct kafka *k, enum kafka_side side, rd_kafka_conf_t *conf,
 		return rc;
 	if (side == KAFKA_PRODUCER) {
 		rc = SET_ALL(conf, producer_defaults, reterr);
-		int64_t kib = k->buffer_bytes / 1024;
+		int64_t kib = buffer_bytes / 1024;
 		return rc < 0 ? rc
 			      : set_number(conf, "queue.buffering.max.kbytes", kib > 0 ? kib : 1,
 					reterr);
@@ -179,6 +158,31 @@ below(const struct kafka *k, enum kafka_side side, rd_kafka_conf_t *conf,
 	rc = SET_ALL(conf, consumer_defaults, reterr);
 	/* From 2.2 on; an older one always waits a second. */
 	(void)kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", &newer);
+	return rc;
+}
+
+static int
+above(enum kafka_side side, rd_kafka_conf_t *conf, struct riffle_error *reterr)
+{
+	return side == KAFKA_CONSUMER ? SET_ALL(conf, consumer_promises, reterr)
+				      : SET_ALL(conf, producer_promises, reterr);
+}
+
+/*
+ * A record of a transaction cannot outlive it. Twenty milliseconds and more are lost with each commit if
+ * what follows it comes too early and is tried again only after the usual pause.
+ */
+int
+kafka_conf_set_transactional(rd_kafka_conf_t *conf, const char *txn_id, struct riffle_error *reterr)
+{
+	char text[32];
+	size_t room = sizeof text;
+	int rc = kafka_conf_set(conf, "transactional.id", txn_id, reterr);
+	if (rc == RIFFLE_OK)
+		rc = kafka_conf_set(conf, "retry.backoff.ms", "10", reterr);
+	if (rc == RIFFLE_OK &&
+		rd_kafka_conf_get(conf, "transaction.timeout.ms", text, &room) == RD_KAFKA_CONF_OK)
+		rc = kafka_conf_set(conf, "message.timeout.ms", text, reterr);
 	return rc;
 }
 
@@ -197,12 +201,11 @@ kafka_conf_create(struct kafka_client *client, enum kafka_side side, rd_kafka_co
 {
 	const struct kafka *k = client->owner;
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	int rc = below(k, side, conf, reterr);
+	int rc = below(k->buffer_bytes, side, conf, reterr);
 	for (uint32_t i = 0; i < k->cfg->pair_count && rc == RIFFLE_OK; i++)
 		rc = kafka_conf_set(conf, k->cfg->pairs[2 * i], k->cfg->pairs[2 * i + 1], reterr);
 	if (rc == RIFFLE_OK)
-		rc = side == KAFKA_CONSUMER ? SET_ALL(conf, consumer_promises, reterr)
-					    : SET_ALL(conf, producer_promises, reterr);
+		rc = above(side, conf, reterr);
 	if (rc == RIFFLE_OK)
 		rc = kafka_conf_set(conf, "bootstrap.servers", k->servers, reterr);
 	if (rc < 0) {
@@ -226,4 +229,105 @@ kafka_client_create(enum kafka_side side, rd_kafka_conf_t *conf, rd_kafka_t **re
 		return RIFFLE_OK;
 	rd_kafka_conf_destroy(conf);
 	return kafka_err(reterr, RIFFLE_E_CONFIG, "librdkafka refuses its properties: %s", words);
+}
+
+/* 1 = each by itself is fine. */
+static int
+check_each(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	rd_kafka_conf_t *scratch = rd_kafka_conf_new();
+	int fine = 1;
+	for (uint32_t i = 0; i < cfg->pair_count; i++) {
+		const char *name = cfg->pairs[2 * i], *value = cfg->pairs[2 * i + 1];
+		const char *why = why_refused(name);
+		char option[128], text[400];
+		struct riffle_error err;
+		snprintf(option, sizeof option, "rdkafka.%s", name);
+		if (why != NULL)
+			snprintf(text, sizeof text, "%s is riffle's own: %s", option, why);
+		else if (kafka_conf_set(scratch, name, value, &err) < 0)
+			snprintf(text, sizeof text, "%s", err.text);
+		else
+			continue;
+		fine = 0;
+		report->add(report, RIFFLE_REPORT_ERROR, cfg, option, text);
+	}
+	rd_kafka_conf_destroy(scratch);
+	return fine;
+}
+
+/* Of these a client reads files, which who checks may not be allowed to. */
+static int
+is_of_connections(const char *name)
+{
+	return strncmp(name, "ssl.", 4) == 0 || strncmp(name, "sasl.", 5) == 0 ||
+	       strncmp(name, "security.", 9) == 0;
+}
+
+static void
+no_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+	(void)rk, (void)level, (void)facility, (void)text;
+}
+
+/* Which of them do not go together librdkafka only says to who makes a client. This one has no broker to go to. */
+static int
+try_client(const struct riffle_config *cfg, enum kafka_side side, const char *txn_id,
+	struct riffle_error *reterr)
+{
+	rd_kafka_t *rk;
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	int rc = below(0, side, conf, reterr);
+	for (uint32_t i = 0; i < cfg->pair_count && rc == RIFFLE_OK; i++)
+		if (!is_of_connections(cfg->pairs[2 * i]))
+			rc = kafka_conf_set(conf, cfg->pairs[2 * i], cfg->pairs[2 * i + 1], reterr);
+	if (rc == RIFFLE_OK)
+		rc = above(side, conf, reterr);
+	if (rc == RIFFLE_OK && side == KAFKA_CONSUMER)
+		rc = kafka_conf_set(conf, "group.id", "check", reterr);
+	if (rc == RIFFLE_OK && txn_id != NULL)
+		rc = kafka_conf_set_transactional(conf, txn_id, reterr);
+	if (rc < 0) {
+		rd_kafka_conf_destroy(conf);
+		return rc;
+	}
+	rd_kafka_conf_set_log_cb(conf, no_log);
+	rc = kafka_client_create(side, conf, &rk, reterr);
+	if (rc == RIFFLE_OK)
+		rd_kafka_destroy(rk);
+	return rc;
+}
+
+/* On the line of the first of them that librdkafka names. */
+static void
+report_client(const struct riffle_config *cfg, const struct riffle_report *report,
+	uint32_t severity, const char *text)
+{
+	char option[128];
+	for (uint32_t i = 0; i < cfg->pair_count; i++) {
+		if (strstr(text, cfg->pairs[2 * i]) == NULL)
+			continue;
+		snprintf(option, sizeof option, "rdkafka.%s", cfg->pairs[2 * i]);
+		report->add(report, severity, cfg, option, text);
+		return;
+	}
+	report->add(report, severity, cfg, NULL, text);
+}
+
+/* Without a transaction some are no matter, and it is not known here whether there will be one. */
+void
+kafka_conf_check(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	struct riffle_error err;
+	if (cfg->pair_count == 0 || !check_each(cfg, report))
+		return;
+	if (try_client(cfg, KAFKA_CONSUMER, NULL, &err) < 0)
+		report_client(cfg, report, RIFFLE_REPORT_ERROR, err.text);
+	if (try_client(cfg, KAFKA_PRODUCER, NULL, &err) < 0) {
+		report_client(cfg, report, RIFFLE_REPORT_ERROR, err.text);
+	} else if (try_client(cfg, KAFKA_PRODUCER, "check", &err) < 0) {
+		char text[400];
+		snprintf(text, sizeof text, "exactly-once would be refused: %s", err.text);
+		report_client(cfg, report, RIFFLE_REPORT_WARNING, text);
+	}
 }

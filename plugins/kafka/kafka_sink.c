@@ -116,24 +116,6 @@ serve(struct kafka_sink *k, const struct kafka_producer *p)
 	}
 }
 
-/*
- * A record of a transaction cannot outlive it. Twenty milliseconds and more are lost with each commit if
- * what follows it comes too early and is tried again only after the usual pause.
- */
-static int
-set_transactional(rd_kafka_conf_t *conf, const char *txn_id, struct riffle_error *reterr)
-{
-	char text[32];
-	size_t room = sizeof text;
-	int rc = kafka_conf_set(conf, "transactional.id", txn_id, reterr);
-	if (rc == RIFFLE_OK)
-		rc = kafka_conf_set(conf, "retry.backoff.ms", "10", reterr);
-	if (rc == RIFFLE_OK &&
-		rd_kafka_conf_get(conf, "transaction.timeout.ms", text, &room) == RD_KAFKA_CONF_OK)
-		rc = kafka_conf_set(conf, "message.timeout.ms", text, reterr);
-	return rc;
-}
-
 static int
 make_producer(struct kafka_sink *k, struct kafka_producer *p, const char *txn_id,
 	struct riffle_error *reterr)
@@ -148,7 +130,7 @@ make_producer(struct kafka_sink *k, struct kafka_producer *p, const char *txn_id
 	if (rc == RIFFLE_OK)
 		rc = limit_batches(k, p, conf, reterr);
 	if (rc == RIFFLE_OK && txn_id != NULL)
-		rc = set_transactional(conf, txn_id, reterr);
+		rc = kafka_conf_set_transactional(conf, txn_id, reterr);
 	if (rc < 0) {
 		rd_kafka_conf_destroy(conf);
 		return rc;

@@ -413,6 +413,17 @@ def properties_are_checked_in_librdkafkas_words():
                       "rdkafka.plugin.library.paths is riffle's own: it loads code"):
             assert words in done.stderr, done.stderr
         assert "s3cr3t" not in done.stderr, done.stderr
+        i.write(runtime(space) + provider(broker, **{
+            "rdkafka.session.timeout.ms": "20000", "rdkafka.max.poll.interval.ms": "10000",
+            "rdkafka.ssl.ca.location": "/nowhere"}))
+        done = i.run("check")
+        assert done.returncode == 78 and "`max.poll.interval.ms`must be >= `session.timeout.ms`" in done.stderr, done
+        i.write(runtime(space) + provider(broker, **{
+            "rdkafka.socket.timeout.ms": "5000", "rdkafka.transaction.timeout.ms": "3000"}))
+        done = i.run("check")
+        assert done.returncode == 0, done
+        assert "warning: exactly-once would be refused: librdkafka refuses its properties: `socket.timeout.ms`" in (
+            done.stderr), done.stderr
 
 
 def two_namespaces_do_not_meet_on_one_broker():
