@@ -149,6 +149,66 @@ expect_end(int format, const char *answer, const char *out, int status, uint32_t
 	finish(&b, &c);
 }
 
+/*
+ * A line of plain text is taken in one walk. The same line with a space at its front is not, and means the same.
+ * Lines by chance, each in both ways.
+ */
+static void
+test_plain_json_lines_are_as_others(void **state)
+{
+	(void)state;
+	for (int seed = 0; seed < 40; seed++) {
+		struct bed b;
+		struct call c;
+		char text[2000];
+		snprintf(text, sizeof text,
+			"import json, random, sys\n"
+			"random.seed(%d)\n"
+			"def value(): return ''.join(random.choice('abcdef /{}:,' * 9 + "
+			"'\\\"\\\\\\n\\u00e9') "
+			"for _ in range(random.choice([0, 1, 7, 8, 15, 16, 17, 31, 32, 33, 40])))\n"
+			"def line():\n"
+			"  m = {'value': value()}\n"
+			"  if random.random() < .5: m['contentType'] = "
+			"random.choice(['text/plain', 'application/json', 'text/plai', 'a/b+json', "
+			"'text/\\u00e9'])\n"
+			"  for name, to in ('type', 'output'), ('key', 'k'), ('time', 5), "
+			"('output', 'x'):\n"
+			"    if random.random() < .1: m[name] = to\n"
+			"  if random.random() < .1: del m['value']\n"
+			"  m = list(m.items()); random.shuffle(m)\n"
+			"  return json.dumps(dict(m), ensure_ascii=random.random() < .5, "
+			"separators=random.choice([(',', ':'), (', ', ': '), (' , ', ' : ')]))\n"
+			"for l in sys.stdin:\n"
+			"  m = json.loads(l)\n"
+			"  if m['type'] != 'end': continue\n"
+			"  for _ in range(6):\n"
+			"    l = line(); print(l); print('{ ' + l[1:])\n"
+			"  print('{\"type\":\"status\",\"window\":1,\"status\":0}', flush=True)\n",
+			seed);
+		program(&b, COPROCESS, JSON_LINES, text);
+		b.words[3] = NULL;
+		start(&b);
+		begin(&b, &c, 1);
+		ops->call_read(c.call, 1 << 30);
+		struct riffle_error err = {0};
+		ops->call_end(c.call, &err);
+		assert_true(eventually(is_done, &c));
+		if (c.status != RIFFLE_OK)
+			fail_msg("seed %d: %s", seed, c.error.text);
+		assert_int_equal(c.records, 12);
+		for (char *plain = c.full, *other, *next; *plain != '\0'; plain = next) {
+			other = strchr(plain, '\n') + 1;
+			next = strchr(other, '\n') + 1;
+			if (next - other != other - plain ||
+				memcmp(plain, other, (size_t)(other - plain)) != 0)
+				fail_msg("seed %d: %.*s is not %.*s", seed, (int)(other - plain),
+					plain, (int)(next - other), other);
+		}
+		finish(&b, &c);
+	}
+}
+
 static void
 test_a_status_decides(void **state)
 {
@@ -214,6 +274,10 @@ test_json_lines_that_are_none(void **state)
 		{"{\"value\":\"a\"", "an object without an end"},
 		{"{\"value\" \"a\"}", "no ':' behind a name"},
 		{"{\"valu\":\"a\"}", "a member that answers do not have"},
+		{"{\"value\":\"a\"}x", "something behind the object"},
+		{"{\"value\":\"a\",}", "a string is expected"},
+		{"{\"type\":\"outpux\",\"value\":\"a\"}", "neither output nor status"},
+		{"{\"contentType\":\"a\",\"value\":\"b\",\"contentType\":\"a\"}", "a member twice"},
 		{"{\"value\":\"a\",\"value\":\"b\"}", "a member twice"},
 		{"{\"value\":\"a\",\"valueBase64\":\"YQ==\"}", "a \\\"value\\\" and a"},
 		{"{\"value\":10}", "a \\\"value\\\" that is no string"},
@@ -267,6 +331,7 @@ main(void)
 		cmocka_unit_test(test_frames_keep_all_of_a_record),
 		cmocka_unit_test(test_json_lines_keep_all_of_a_record),
 		cmocka_unit_test(test_json_lines_are_as_the_manual_says),
+		cmocka_unit_test(test_plain_json_lines_are_as_others),
 		cmocka_unit_test(test_a_status_decides),
 		cmocka_unit_test(test_frames_that_are_none),
 		cmocka_unit_test(test_json_lines_that_are_none),

@@ -55,6 +55,36 @@ test_an_answer_comes_while_the_window_is_open(void **state)
 	finish(&b, &next);
 }
 
+/* It has more to read than it will, and what it answered must not wait for that. */
+static void
+test_a_busy_program_is_heard(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	struct riffle_batch batch;
+	static struct riffle_record r[1001];
+	static char value[1000];
+	memset(value, 'v', sizeof value);
+	for (size_t i = 0; i < 1001; i++)
+		r[i] = (struct riffle_record){
+			.value = {value, sizeof value}, .time_ms = RIFFLE_TIME_NONE};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM "  if f[:1] == b'R':\n"
+			       "    time.sleep(0.2)\n"
+			       "    say(b'x')\n"
+			       "    time.sleep(600)\n");
+	start(&b);
+	begin_window(&b, &c, 1, "1", 1);
+	ops->call_read(c.call, 1 << 30);
+	give(&c, &batch, r, 1000, NULL, NULL);
+	assert_true(eventually(one_is_out, &c));
+	assert_false(is_done(&c));
+	ops->call_cancel(c.call, RIFFLE_E_CANCELLED);
+	assert_true(eventually(is_done, &c));
+	finish(&b, &c);
+}
+
 static int
 is_ready(void *ctx)
 {
@@ -475,6 +505,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_answer_comes_while_the_window_is_open),
+		cmocka_unit_test(test_a_busy_program_is_heard),
 		cmocka_unit_test(test_ready_waits_for_hello),
 		cmocka_unit_test(test_a_pool_has_so_many_programs),
 		cmocka_unit_test(test_a_window_that_kills_is_found),
