@@ -19,6 +19,9 @@
 /* Of one round over several lanes, so that the other tasks of a worker get their turn. */
 #define ROUND_RECORDS 16384u
 
+/* Calls that took nothing for so long wait for something else. */
+#define TAKEN_NS (INT64_C(30) * 1000000000)
+
 size_t
 rfl_task_bytes(const struct rfl_task *t)
 {
@@ -45,28 +48,41 @@ waits_for_open_windows(const struct rfl_task *t)
 	return 1;
 }
 
-/* keep = no: a call takes what its pane holds still, or will. */
+/* keep = no: its call takes what it holds still, or will. */
 static int
-will_be_taken(const struct rfl_task *t)
+will_be_taken(const struct rfl_task *t, const struct rfl_pane *p)
 {
-	const struct rfl_list *const lists[] = {&t->streams, &t->panes};
-	const struct rfl_pane *p;
-	int has_call = t->calls_open < t->spec->conf->calls;
-	for (size_t i = 0; i < RFL_COUNT(lists); i++)
-		rfl_list_foreach (p, lists[i], struct rfl_pane, link) {
-			int is_called = p->call != NULL && !rfl_call_is_cancelled(p->call);
-			if (p->items.count > 0 && !p->gives_up &&
-				(is_called || (p->state == RFL_PANE_WAITING && has_call)))
-				return 1;
-		}
-	return 0;
+	if (p->items.count == 0 || p->gives_up)
+		return 0;
+	if (p->call != NULL)
+		return !rfl_call_is_cancelled(p->call);
+	return p->state == RFL_PANE_WAITING && t->calls_open < t->spec->conf->calls;
+}
+
+/*
+ * What the first open window holds its call will take without another record. That of a later one may, to a
+ * function which works on one window at a time, come only once the first is over: it is waited for as long
+ * as something is taken at all.
+ */
+static int
+will_take_more(const struct rfl_task *t, int64_t now_ns)
+{
+	const struct rfl_pane *p, *first = NULL;
+	int any = 0;
+	rfl_list_foreach (p, &t->streams, struct rfl_pane, link) {
+		any |= will_be_taken(t, p);
+		if (first == NULL || p->start_ms < first->start_ms)
+			first = p;
+	}
+	return (first != NULL && will_be_taken(t, first)) ||
+	       (any && now_ns - t->taken_ns < TAKEN_NS);
 }
 
 /* Something that is under way will give memory back without another record. */
 static int
-will_be_less(const struct rfl_task *t)
+will_be_less(const struct rfl_task *t, int64_t now_ns)
 {
-	if (rfl_task_lets_go(t) && will_be_taken(t))
+	if (rfl_task_lets_go(t) && will_take_more(t, now_ns))
 		return 1;
 	if (rfl_side_is_moving(t) || t->committing)
 		return 1;
@@ -87,8 +103,8 @@ way_out(const struct rfl_task *t)
 		return "too many of its open sessions lie among others to be written to the "
 		       "checkpoint stream";
 	if (rfl_task_lets_go(t))
-		return "its calls are all of windows that are not over: the next ones wait for "
-		       "more calls";
+		return "its calls take nothing more before the first window is over: spill or "
+		       "more calls would do";
 	if (rfl_conf_may_let_go(c))
 		return "its windows are not over: keep = no would not keep what its calls have "
 		       "taken";
@@ -124,7 +140,7 @@ memory_allows(struct rfl_task *t, int64_t now_ns)
 					  !rfl_watermark_is_at_end(&t->lanes[i], now_ns);
 	if (!over)
 		return 1;
-	if (t->window == NULL || (will_be_less(t) && !rfl_task_waits_for_room(t)))
+	if (t->window == NULL || (will_be_less(t, now_ns) && !rfl_task_waits_for_room(t)))
 		return 0;
 	if (!rfl_task_has_event_time(t) && t->spec->conf->window.kind != RFL_WINDOW_COUNT &&
 		t->spec->spill_bytes == 0 && rfl_window_next_ms(t->window) != RFL_NEVER_MS)

@@ -370,7 +370,10 @@ rfl_task_feed(struct rfl_task *t, struct rfl_pane *p)
 {
 	struct riffle_error err = {0};
 	int was_ended = rfl_call_is_ended(p->call);
+	size_t held = p->items.count;
 	int rc = rfl_call_push(p->call, &err);
+	if (p->lets_go && p->items.count < held)
+		t->taken_ns = rfl_clock_mono_ns(t->spec->clock);
 	if (rc < 0) {
 		rfl_task_fault(p, &err);
 		return;
@@ -393,6 +396,7 @@ begin_call(struct rfl_task *t, struct rfl_pane *p)
 {
 	struct riffle_error err = {0};
 	p->attempt++;
+	t->taken_ns = rfl_clock_mono_ns(t->spec->clock);
 	p->fault.code = 0;
 #ifndef RFL_SABOTAGE_NO_STATUS
 	rfl_pane_drop_outputs(p);

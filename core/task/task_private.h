@@ -115,7 +115,8 @@ struct rfl_task {
 	uint32_t pane_count;              /* over and not settled */
 	struct rfl_list sides;
 	int64_t early_at_ns;
-	int fires_more; /* the engine has more windows that are over */
+	int64_t taken_ns; /* keep = no: when a call last began, or took something */
+	int fires_more;   /* the engine has more windows that are over */
 
 	uint64_t open_change; /* goes up with each change of the open sets */
 	uint32_t seq;         /* of the last commit */
