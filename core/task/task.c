@@ -1,4 +1,4 @@
-/* The life of a task: windows fire, calls begin and end, failures meet the error policy. */
+/* The life of a task: made where its positions say, run, drained, begun again, ended. */
 #include "task/task_private.h"
 
 #include "base/error.h"
@@ -8,7 +8,6 @@
 #include "wire/tuple.h"
 
 #include <inttypes.h>
-#include <riffle/backoff.h>
 #include <riffle/host.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,9 +304,8 @@ rfl_task_drain(struct rfl_task *t)
 	cancel_all(&t->earlies);
 }
 
-/* It failed, and is not called again by a task that drains, or is rebuilt. */
-static int
-is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
+int
+rfl_task_is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
 {
 	return rfl_task_begins_no_more(t) && p->state == RFL_PANE_WAITING &&
 	       (p->attempt > 0 || p->group == NULL);
@@ -328,7 +326,7 @@ rfl_task_is_drained(const struct rfl_task *t)
 		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
 		if (p->state != RFL_PANE_SETTLED)
-			return (is_given_up(t, p) || rfl_task_waits_for_room(t)) &&
+			return (rfl_task_is_given_up(t, p) || rfl_task_waits_for_room(t)) &&
 			       !rfl_task_is_staging(t);
 	}
 	return rfl_list_empty(&t->panes);
@@ -350,166 +348,10 @@ rfl_task_is_idle(const struct rfl_task *t)
 }
 
 void
-rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err)
-{
-	if (p->fault.code == 0)
-		p->fault = *err;
-	if (p->call != NULL)
-		rfl_call_cancel(p->call, RIFFLE_E_CANCELLED);
-}
-
-static int64_t
-function_now_ns(const struct rfl_task *t)
-{
-	return rfl_clock_mono_ns(
-		t->spec->function_clock ? t->spec->function_clock : t->spec->clock);
-}
-
-void
-rfl_task_feed(struct rfl_task *t, struct rfl_pane *p)
-{
-	struct riffle_error err = {0};
-	int was_ended = rfl_call_is_ended(p->call);
-	size_t held = p->items.count;
-	int rc = rfl_call_push(p->call, &err);
-	if (p->lets_go && p->items.count < held)
-		t->taken_ns = rfl_clock_mono_ns(t->spec->clock);
-	if (rc < 0) {
-		rfl_task_fault(p, &err);
-		return;
-	}
-	int64_t limit_ms = t->spec->conf->function->timeout_ms;
-	if (!was_ended && rfl_call_is_ended(p->call) && limit_ms > 0)
-		rfl_call_set_deadline(p->call, function_now_ns(t) + limit_ms * 1000000);
-}
-
-void
-rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p)
-{
-	p->state = RFL_PANE_WAITING;
-	rfl_list_remove(&p->work);
-	rfl_list_append(&t->waiting, &p->work);
-}
-
-static void
-begin_call(struct rfl_task *t, struct rfl_pane *p)
-{
-	struct riffle_error err = {0};
-	p->attempt++;
-	t->taken_ns = rfl_clock_mono_ns(t->spec->clock);
-	p->fault.code = 0;
-#ifndef RFL_SABOTAGE_NO_STATUS
-	rfl_pane_drop_outputs(p);
-#endif
-	rfl_list_remove(&p->work);
-	int rc = rfl_call_begin(&t->spec->callee, t, p, t->store, &p->call, &err);
-	if (rc < 0) {
-		rfl_task_pane_failed(t, p, &err);
-		return;
-	}
-	p->state = RFL_PANE_CALLING;
-	rfl_list_append(&t->calling, &p->work);
-	t->calls_open++;
-	rfl_call_read(p->call, RFL_TASK_CREDIT_BYTES);
-	rfl_task_feed(t, p);
-}
-
-static void
-check_deadline(struct rfl_task *t, struct rfl_pane *p)
-{
-	struct riffle_error err = {0};
-	if (function_now_ns(t) < rfl_call_deadline_ns(p->call))
-		return;
-	rfl_err_retriable(&err, RIFFLE_E_TIMEOUT,
-		"the function did not end within timeout = %" PRId64 "ms of its input",
-		t->spec->conf->function->timeout_ms);
-	p->fault = err;
-	rfl_call_cancel(p->call, RIFFLE_E_TIMEOUT);
-}
-
-void
 rfl_task_note_next(int64_t *next_ns, int64_t at_ns)
 {
 	if (at_ns < *next_ns)
 		*next_ns = at_ns;
-}
-
-/* At most once: what is called has been committed before, so that no crash brings it again. */
-static int
-may_be_called(const struct rfl_task *t, const struct rfl_pane *p)
-{
-	if (!rfl_task_is_at_most_once(t) || p->is_early)
-		return p->sends_open == 0;
-	/* While its window is open more may come that is not committed yet. */
-	if (p->group == NULL)
-		return 0;
-	for (size_t i = 0; i < t->lane_count; i++)
-		if (t->lanes[i].committed < p->group->cut[i].next)
-			return 0;
-	return 1;
-}
-
-/* Windows that are over and wait, be it for their next attempt: these calls are theirs. */
-static uint32_t
-calls_wanted(const struct rfl_task *t)
-{
-	const struct rfl_pane *p;
-	uint32_t n = 0;
-	if (t->spec->conf->delivery != RFL_STREAMING)
-		return 0;
-	rfl_list_foreach (p, &t->waiting, struct rfl_pane, work)
-		n += p->group != NULL && !is_given_up(t, p);
-	return n;
-}
-
-/*
- * In the order in which they became due, as many as may be open. An open window, whose call may last as
- * long as nothing comes, takes none that one needs which is over.
- */
-static int
-begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
-{
-	struct rfl_pane *p, *after;
-	int moved = 0;
-	if (t->stopped)
-		return 0;
-	rfl_list_foreach_safe (p, after, &t->waiting, struct rfl_pane, work) {
-		if (t->calls_open >= t->spec->conf->calls)
-			break;
-		if (is_given_up(t, p) || !may_be_called(t, p))
-			continue;
-		if (now_ns < p->retry_at_ns) {
-			rfl_task_note_next(next_ns, p->retry_at_ns);
-			continue;
-		}
-		if (p->is_open && t->calls_open + calls_wanted(t) >= t->spec->conf->calls)
-			continue;
-		begin_call(t, p);
-		moved = 1;
-	}
-	return moved;
-}
-
-/* By the task's clock. */
-static int64_t
-deadline_ns(const struct rfl_task *t, const struct rfl_pane *p)
-{
-	int64_t at_ns = rfl_call_deadline_ns(p->call);
-	if (at_ns == INT64_MAX || t->spec->function_clock == NULL)
-		return at_ns;
-	return at_ns - function_now_ns(t) + rfl_clock_mono_ns(t->spec->clock);
-}
-
-static int
-run_panes(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
-{
-	struct rfl_pane *p;
-	int moved = begin_calls(t, now_ns, next_ns);
-	rfl_list_foreach (p, &t->calling, struct rfl_pane, work) {
-		check_deadline(t, p);
-		rfl_task_note_next(next_ns, deadline_ns(t, p));
-	}
-	return moved;
 }
 
 /* On the clock windows end by themselves; on event time only records move it. */
@@ -544,7 +386,7 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 			rfl_watermark_tick(t, now_ns, now_ms, &progress->next_ns);
 		if (t->reading)
 			progress->moved |= rfl_task_fire(t);
-		progress->moved |= run_panes(t, now_ns, &progress->next_ns);
+		progress->moved |= rfl_attempt_run(t, now_ns, &progress->next_ns);
 		if (rfl_task_admit(t, now_ns, now_ms) == 0)
 			break;
 		progress->moved = 1;
@@ -554,247 +396,13 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 		progress->moved |= rfl_task_fire(t);
 		progress->moved |= rfl_task_fire_early(t, now_ns, &progress->next_ns);
 	}
-	progress->moved |= run_panes(t, now_ns, &progress->next_ns);
+	progress->moved |= rfl_attempt_run(t, now_ns, &progress->next_ns);
 	rfl_side_run(t, now_ns, &progress->next_ns);
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_settle(t);
 	rfl_task_settle_rest(t);
 	progress->moved |= rfl_rebuild_run(t, now_ns, &progress->next_ns);
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
-}
-
-static void
-wait_for_retry(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
-	int64_t now_ns = rfl_clock_mono_ns(t->spec->clock);
-	int64_t wait_ms = riffle_backoff_next(
-		&p->backoff_ms, policy->backoff_min_ms, policy->backoff_max_ms, now_ns);
-	p->retry_at_ns = now_ns + wait_ms * 1000000;
-	rfl_task_pane_waits(t, p);
-	t->retries++;
-	rfl_log(RIFFLE_LOG_WARNING, "T002", t->spec->what,
-		"partition %d, window %" PRId64 ": attempt %u failed: %s; again in %" PRId64 "ms",
-		t->partition, p->start_ms, p->attempt, err->text, wait_ms);
-}
-
-static void
-skip_window(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	rfl_log(RIFFLE_LOG_WARNING, "T004", t->spec->what,
-		"partition %d, window %" PRId64 ": skipped after attempt %u: %s", t->partition,
-		p->start_ms, p->attempt, err->text);
-	t->skipped++;
-	rfl_pane_drop_outputs(p);
-	p->state = RFL_PANE_DONE;
-	p->group->done++;
-}
-
-static void
-dead_letter(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	struct riffle_error why = {0};
-	rfl_log(RIFFLE_LOG_WARNING, "T006", t->spec->what,
-		"partition %d, window %" PRId64 ": its %" PRIu64
-		" records are dead letters after attempt %u: %s",
-		t->partition, p->start_ms, p->record_count, p->attempt, err->text);
-	rfl_pane_drop_outputs(p);
-	if (rfl_side_dead_letters(t, p, err, &why) < 0) {
-		rfl_task_pane_waits(t, p);
-		rfl_task_stop(t, why.text);
-		return;
-	}
-	p->state = RFL_PANE_DONE;
-	p->group->done++;
-	if (!rfl_task_is_exactly_once(t))
-		rfl_task_publish(t, p);
-}
-
-static void
-give_up(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	if (t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
-		skip_window(t, p, err);
-	else
-		dead_letter(t, p, err);
-}
-
-static void
-stop_at(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	struct riffle_error why = *err;
-	rfl_err_prefix(&why, "window %" PRId64 ", attempt %u", p->start_ms, p->attempt);
-	rfl_task_pane_waits(t, p);
-	rfl_task_stop(t, why.text);
-}
-
-void
-rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
-	int away = err->code == RIFFLE_E_UNAVAILABLE;
-	/* The invoker is finished, which says nothing about the window: no policy may skip it. */
-	int finished = err->code == RIFFLE_E_FATAL;
-	struct riffle_error once_more;
-	rfl_list_remove(&p->work);
-	if ((t->draining && p->group == NULL) || t->rebuild.is_wanted) {
-		p->state = p->is_early ? RFL_PANE_DONE : RFL_PANE_WAITING;
-		return;
-	}
-	if (p->is_early) {
-		rfl_log(RIFFLE_LOG_WARNING, "T007", t->spec->what,
-			"partition %d, window %" PRId64 ": an early pane failed: %s", t->partition,
-			p->start_ms, err->text);
-		p->state = RFL_PANE_DONE;
-		return;
-	}
-	int again = away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries);
-	if (again && p->gone != NULL && !t->draining) {
-		if (rfl_rebuild_want(t, p, err))
-			return;
-		again = 0;
-		once_more = *err;
-		rfl_err_prefix(&once_more,
-			"it failed again before any position moved, and its records are not kept "
-			"(keep = no)");
-		err = &once_more;
-	}
-	if (again) {
-		p->failures += away ? 0 : 1;
-		wait_for_retry(t, p, err);
-	} else if (finished || policy->then == RFL_ON_ERROR_STOP) {
-		stop_at(t, p, err);
-	} else if (p->is_open) {
-		/* Not all of it is known yet. */
-		p->gives_up = 1;
-		p->fault = *err;
-		p->state = RFL_PANE_WAITING;
-	} else {
-		give_up(t, p, err);
-	}
-}
-
-void
-rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p)
-{
-	const struct riffle_error err = p->fault;
-	give_up(t, p, &err);
-}
-
-void
-rfl_task_publish_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	if (p->gives_up)
-		return;
-	p->gives_up = 1;
-	if (t->spec->conf->on_error.then == RFL_ON_ERROR_STOP) {
-		p->group->done--;
-		stop_at(t, p, err);
-		return;
-	}
-	rfl_log(RIFFLE_LOG_WARNING, "T008", t->spec->what,
-		"partition %d, window %" PRId64 ": %s; at most once it is not tried again",
-		t->partition, p->start_ms, err->text);
-	t->skipped++;
-}
-
-void
-rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch *b)
-{
-	RFL_CHECK(t, RFL_TASK_MAGIC);
-	struct riffle_error err = {0};
-	size_t bytes = 0;
-	if (t->abandoned || rfl_call_is_cancelled(p->call)) {
-		rfl_batch_unref(b);
-		return;
-	}
-	int rc = rfl_task_keep_output(t, p, b, &bytes, &err);
-	rfl_batch_unref(b);
-	if (rc < 0) {
-		rfl_task_fault(p, &err);
-		return;
-	}
-	if (!rfl_task_holds_outputs(t))
-		rfl_task_publish(t, p);
-	else if (p->output_bytes > (size_t)t->spec->conf->max_outputs_bytes) {
-		rfl_err(&err, RIFFLE_E_DATA,
-			"the outputs of one window exceed max-outputs = %" PRId64 " bytes",
-			t->spec->conf->max_outputs_bytes);
-		rfl_task_fault(p, &err);
-		return;
-	}
-	rfl_call_read(p->call, bytes);
-}
-
-void
-rfl_task_call_writable(struct rfl_task *t, struct rfl_pane *p)
-{
-	RFL_CHECK(t, RFL_TASK_MAGIC);
-	if (!t->abandoned && p->call != NULL)
-		rfl_task_feed(t, p);
-}
-
-/* An early look is not missed; all others are called again from what is kept. */
-static void
-called_in_vain(struct rfl_task *t, struct rfl_pane *p)
-{
-	p->fault.code = 0;
-	if (p->is_early) {
-		rfl_pane_drop_outputs(p);
-		p->state = RFL_PANE_DONE;
-		return;
-	}
-	rfl_task_pane_waits(t, p);
-}
-
-void
-rfl_task_call_done(
-	struct rfl_task *t, struct rfl_pane *p, int status, const struct riffle_error *err)
-{
-	RFL_CHECK(t, RFL_TASK_MAGIC);
-	int was_ended = rfl_call_is_ended(p->call);
-	rfl_call_destroy(p->call);
-	p->call = NULL;
-	rfl_list_remove(&p->work);
-	t->calls_open--;
-	if (t->abandoned)
-		return;
-	/* However it ended: what it said from here on was not taken. */
-	if (t->suspended) {
-		called_in_vain(t, p);
-		return;
-	}
-	struct riffle_error why = {0};
-	if (p->fault.code != 0) {
-		why = p->fault;
-	} else if (status != RIFFLE_OK) {
-		why = *err;
-		why.code = status;
-		if (why.text[0] == '\0')
-			rfl_err_fill(&why, status, err->flags, "the function failed: %s",
-				rfl_status_name(status));
-	} else if (!was_ended && p->is_open) {
-		rfl_err(&why, RIFFLE_E_DATA, "the function ended before its window");
-	}
-	if (why.code != 0) {
-		rfl_task_pane_failed(t, p, &why);
-		return;
-	}
-	p->state = RFL_PANE_DONE;
-	if (p->group != NULL)
-		p->group->done++;
-	if (!rfl_task_is_exactly_once(t))
-		rfl_task_publish(t, p);
-}
-
-uint32_t
-rfl_task_calls_due(const struct rfl_task *t)
-{
-	const struct rfl_pane *p;
-	uint32_t n = 0;
-	rfl_list_foreach (p, &t->calling, struct rfl_pane, work)
-		n += !p->is_open;
-	return n;
 }
 
 void

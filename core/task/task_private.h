@@ -3,8 +3,9 @@
  *
  * A record's way: a lane's batch passes the door (door.c), is copied into the store, enters its windows
  * in the order of time over all lanes (admit.c), moves the watermark (watermark.c). Windows that are over
- * become panes in groups (fire.c), are called (task.c), publish what the function answered (publish.c).
- * What may be committed then is in commit.c; what stays of a task without lanes in warm.c. Late records and dead letters take the side way (side.c).
+ * become panes in groups (fire.c), are called (attempt.c), publish what the function answered (publish.c);
+ * failures meet the error policy (on_error.c). What may be committed then is in commit.c; what stays of a
+ * task without lanes in warm.c. Late records and dead letters take the side way (side.c).
  */
 #ifndef RFL_TASK_TASK_PRIVATE_H
 #define RFL_TASK_TASK_PRIVATE_H
@@ -291,23 +292,29 @@ int rfl_rebuild_holds(const struct rfl_task *t);
 
 /* task.c: all that it has read is forgotten, and it is where its lanes' committed positions say. */
 int rfl_task_begin_again(struct rfl_task *t, struct riffle_error *reterr);
+/* It failed, and is not called again by a task that drains, or is rebuilt. */
+int rfl_task_is_given_up(const struct rfl_task *t, const struct rfl_pane *p);
+void rfl_task_note_next(int64_t *next_ns, int64_t at_ns);
+
 /* checkpoint.c: the value that a position points to, out and in. */
 void rfl_checkpoint_send(struct rfl_task *t, uint32_t lane, const char *tuple);
 int rfl_checkpoint_restore(const struct rfl_task *t, struct rfl_lane *lane,
 	struct riffle_bytes metadata, struct riffle_bytes value, struct riffle_error *reterr);
 
-/* task.c: what the error policy says to the failure of a window. */
+/* attempt.c: calls begin, as many as may be open, and are cancelled at their deadlines. 1 = some began. */
+int rfl_attempt_run(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
+/* The call under way is in vain: it is cancelled, and failed by this once it is done. */
+void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
+void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);
+/* It may be called from now on. */
+void rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p);
+
+/* on_error.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);
 /* At most once: some of what it answered is written, so that it may not be called again. */
 void rfl_task_publish_failed(
 	struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
-/* The call under way is in vain: it is cancelled, and failed by this once it is done. */
-void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
-void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);
-/* It may be called from now on. */
-void rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p);
-void rfl_task_note_next(int64_t *next_ns, int64_t at_ns);
 
 #endif
