@@ -398,9 +398,12 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 	}
 	progress->moved |= rfl_attempt_run(t, now_ns, &progress->next_ns);
 	rfl_side_run(t, now_ns, &progress->next_ns);
+	uint64_t done = t->windows_done;
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_settle(t);
 	rfl_task_settle_rest(t);
+	/* There may be room again for what was left with the provider. */
+	progress->moved |= t->windows_done != done;
 	progress->moved |= rfl_rebuild_run(t, now_ns, &progress->next_ns);
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
 }

@@ -12,7 +12,6 @@ struct window {
 	struct window *next;    /* of the full ones */
 	struct entry *entry;
 	int64_t first_ms, max_ms;
-	uint64_t taken; /* records */
 	struct rfl_item_list items;
 	uint64_t changed;
 };
@@ -79,15 +78,16 @@ add(struct rfl_window *w, struct rfl_window_record *records, size_t count)
 		struct entry *e = (struct entry *)(void *)rfl_table_get(
 			&c->table, r->key, r->key_len, r->hash);
 		struct window *one = e->open ? e->open : open_window(w, e, r->time_ms);
-		if (!w->spec.forgets_items)
+		if (w->spec.forgets_items)
+			one->items.count++;
+		else
 			rfl_item_append(&c->table.pool, &one->items, r->item);
-		one->taken++;
 		one->max_ms = r->time_ms > one->max_ms ? r->time_ms : one->max_ms;
 		one->changed = ++w->adds;
 		r->accepted = 1;
 		r->missed = 0;
 		r->start_ms = one->first_ms;
-		if (one->taken == w->spec.count)
+		if (one->items.count == w->spec.count)
 			fill(w, one);
 	}
 }
@@ -137,7 +137,8 @@ fire(struct rfl_window *w, int64_t closed_ms, struct rfl_window_fired *ret_fired
 	if (one == NULL)
 		return 0;
 	describe(w, one, 1, ret_fired);
-	rfl_item_copy(&one->items, items);
+	if (!w->spec.forgets_items)
+		rfl_item_copy(&one->items, items);
 	rfl_item_free(&c->table.pool, &one->items);
 	c->gone = one->entry;
 	rfl_pool_free(&c->table.pool, one, sizeof *one);
@@ -170,7 +171,7 @@ rfl_counts_room(const struct rfl_window *w)
 {
 	const struct rfl_counts *c = w->u.counts;
 	const struct entry *e = (const struct entry *)(const void *)c->table.first;
-	return w->spec.count - (e != NULL && e->open != NULL ? e->open->taken : 0);
+	return w->spec.count - (e != NULL && e->open != NULL ? e->open->items.count : 0);
 }
 
 static int64_t

@@ -400,7 +400,8 @@ check_barrier(struct m_task *t, const struct rfl_task_view *v)
 	}
 }
 
-static void
+/* 1 = it did something. */
+static int
 run_task(struct m_task *t)
 {
 	struct world *w = t->at->w;
@@ -419,14 +420,14 @@ run_task(struct m_task *t)
 	if (v.stopped) {
 		if (w->conf.on_error.then != RFL_ON_ERROR_STOP && w->conf.delivery != RFL_STREAMING)
 			m_fail(w, "the task stopped: %s", v.why);
-		return;
+		return progress.moved;
 	}
 	/* One that stops, or will be rebuilt, does not look at its lanes any more. */
 	if (t->at->is_stopping || v.awaits_rebuild)
-		return;
+		return progress.moved;
 	if (w->settings.shape == REF_NONE || !w->settings.has_event_time) {
 		look(t, &v);
-		return;
+		return progress.moved;
 	}
 	check_idle(t);
 	check_barrier(t, &v);
@@ -437,6 +438,7 @@ run_task(struct m_task *t)
 	if (v.watermark_ms < t->watermark_ms)
 		m_object(w, "the watermark goes back");
 	t->watermark_ms = v.watermark_ms;
+	return progress.moved;
 }
 
 /* An operator looks after what stopped: the function is mended, and the process started again. */
@@ -458,13 +460,15 @@ look_after(struct m_instance *at)
 	}
 }
 
-void
+int
 m_run(struct m_instance *at)
 {
+	int moved = 0;
 	for (int p = 0; p < at->w->partition_count; p++)
 		if (at->tasks[p].task != NULL)
-			run_task(&at->tasks[p]);
+			moved |= run_task(&at->tasks[p]);
 	look_after(at);
+	return moved;
 }
 
 static int

@@ -196,7 +196,7 @@ settle(struct world *w)
 		int moved = 0;
 		for (int k = 0; k < w->instance_count; k++) {
 			struct m_instance *at = &w->instances[k];
-			m_run(at);
+			moved |= m_run(at);
 			moved |= m_deliver(w);
 			moved |= m_answer(w);
 			moved |= m_deliver(w);

@@ -200,8 +200,8 @@ void m_instance_open(struct world *w, int which);
 void m_instance_close(struct m_instance *at);
 void m_task_open(struct m_instance *at, int partition);
 void m_task_close(struct m_task *t);
-void m_look(struct m_task *t); /* the reference comes to where the task is */
-void m_run(struct m_instance *at);
+void m_look(struct m_task *t);               /* the reference comes to where the task is */
+int m_run(struct m_instance *at);            /* 1 = something moved */
 int m_is_quiet(const struct m_instance *at); /* no window is open, but those that count on */
 void m_explain(struct m_instance *at);       /* traced: what its tasks wait for */
 int m_deliver(struct world *w);

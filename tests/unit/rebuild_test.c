@@ -709,6 +709,30 @@ test_call_that_waits_for_another_is_not_waited_for(void **state)
 	bed_end(&b);
 }
 
+/* A window that is done gives memory back, to be used at once. */
+static void
+test_run_goes_on_once_a_window_is_settled(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct rfl_task_progress progress;
+	bed_set(&b, 100, RFL_AT_LEAST_ONCE);
+	bed_start(&b);
+	lane_end = 101;
+	do {
+		rfl_task_run(b.task, &progress);
+	} while (progress.moved);
+	rfl_mailbox_deliver(&b.mailbox);
+	acknowledge(&b);
+	rfl_task_run(b.task, &progress);
+	rfl_task_view(b.task, &b.v);
+	assert_int_equal(b.v.windows_done, 1);
+	assert_true(progress.moved);
+	rfl_task_run(b.task, &progress);
+	assert_false(progress.moved);
+	bed_end(&b);
+}
+
 static void
 test_drain_begins_nothing_again(void **state)
 {
@@ -775,6 +799,7 @@ main(void)
 		cmocka_unit_test(test_slow_call_is_waited_for_within_memory),
 		cmocka_unit_test(test_window_beyond_calls_is_kept),
 		cmocka_unit_test(test_call_that_waits_for_another_is_not_waited_for),
+		cmocka_unit_test(test_run_goes_on_once_a_window_is_settled),
 		cmocka_unit_test(test_drain_begins_nothing_again),
 		cmocka_unit_test(test_only_what_is_kept_is_set_aside),
 	};
