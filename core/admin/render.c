@@ -78,6 +78,7 @@ task(const struct rfl_task_status *t)
 	count(all, "callsOpen", t->calls_open);
 	count(all, "memoryBytes", t->memory_bytes);
 	count(all, "spilledBytes", t->spilled_bytes);
+	count(all, "checkpointBytes", t->checkpoint_bytes);
 	count(all, "recordsIn", t->records_in);
 	count(all, "recordsOut", t->records_out);
 	count(all, "windowsDone", t->windows_done);

@@ -90,6 +90,7 @@ task_status(const struct rfl_processor *p, const struct rfl_task *t, struct rfl_
 		.refused = v.refused,
 		.commits = v.commits,
 		.memory_bytes = v.memory_bytes,
+		.checkpoint_bytes = v.checkpoint_bytes,
 		.next_close_ms = v.next_close_ms == RFL_NEVER_MS ? INT64_MIN : v.next_close_ms,
 		.lane_count = v.lane_count,
 		.lanes = rfl_zalloc(v.lane_count * sizeof *out->lanes),

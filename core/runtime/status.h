@@ -32,8 +32,9 @@ struct rfl_task_status {
 	uint64_t commits, retries, rebuilds, refused, late, late_in_part, dead_letters, skipped,
 		empty;
 	uint64_t memory_bytes, spilled_bytes;
-	int64_t next_close_ms; /* of the windows' clock, INT64_MIN = none */
-	int64_t watermark_ms;  /* INT64_MIN = none, or not on event time */
+	uint64_t checkpoint_bytes; /* of its last commit, in the checkpoint stream */
+	int64_t next_close_ms;     /* of the windows' clock, INT64_MIN = none */
+	int64_t watermark_ms;      /* INT64_MIN = none, or not on event time */
 	int is_replaying;
 	int32_t held_by; /* the lane that holds the watermark back, -1 = none */
 	int64_t held_ms; /* for how long */

@@ -183,6 +183,19 @@ explain_state(struct rfl_buf *b, const struct rfl_task *t, const struct rfl_lane
 			"it does not count as idle.");
 }
 
+static void
+explain_checkpoint(struct rfl_buf *b, const struct rfl_task *t)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < t->lane_count; i++)
+		bytes += t->lanes[i].checkpoint_bytes;
+	if (bytes > 0)
+		rfl_buf_printf(b,
+			" Which records are in open sessions takes %zu bytes, in the checkpoint "
+			"stream %s.",
+			bytes, t->spec->conf->checkpoint->name);
+}
+
 char *
 rfl_task_explain(const struct rfl_task *t)
 {
@@ -199,6 +212,7 @@ rfl_task_explain(const struct rfl_task *t)
 		explain_panes(&b, t, now_ns);
 	else
 		explain_clock(&b, t, now_ns);
+	explain_checkpoint(&b, t);
 	for (size_t i = 0; i < t->lane_count && !t->stopped; i++) {
 		explain_state(&b, t, &t->lanes[i]);
 		if (t->lanes[i].is_withheld) {

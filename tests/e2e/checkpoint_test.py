@@ -116,7 +116,9 @@ def overflow(instance):
         publish(instance, log, log.batch(BATCH))
     instance.wait_until_read("sessions")
     instance.wait_for("a checkpoint is written", lambda: checkpoints(instance)[0] > 0)
-    return log
+    instance.wait_for("it is told", lambda: instance.task("sessions")["checkpointBytes"] > 3000)
+    why = instance.cli("why", "sessions")
+    assert "bytes, in the checkpoint stream ckpt." in why, why
 
 
 def what_is_not_there_stops_its_task():

@@ -10,13 +10,23 @@
 static int64_t log_end[LANES], committed[LANES], reading[LANES];
 static char written[1024];
 
-static struct riffle_event events[2][16]; /* of the source, of the sink */
-static int event_count[2], opened, sources_open, sinks_open, txns_open, lane_started[LANES];
+/* Of the source, of the sink, of the checkpoint stream's source. */
+static struct riffle_event events[3][16];
+static int event_count[3], opened, sources_open, sinks_open, txns_open, lane_started[LANES];
 static int is_staging;
 static char staged[1024];
 static struct riffle_lane lanes[LANES];
 static char metadata[LANES][65]; /* as it was committed */
-static int object[2];
+static int object[3];
+
+/* The checkpoint stream, where there is one: its records, of which only so many can be read so far. */
+static struct {
+	struct riffle_bytes key, value;
+} log_of_checkpoints[8];
+static int64_t checkpoint_end, checkpoint_readable, checkpoint_at;
+static const struct rfl_clock *now;
+static int has_checkpoint, gives_metadata, sink_is_full;
+static const int64_t *record_times; /* by offset; NULL = none have one */
 
 /* The script: outcomes of the next commits, 0 = well. */
 static int commit_fails, txn_result, txn_applies;
@@ -56,17 +66,38 @@ capabilities(void *self)
 }
 
 static int
+open_checkpoint(const struct riffle_source_spec *spec, void **ret_source)
+{
+	static struct riffle_lane lane = {.size = sizeof lane, .lane = 7};
+	assert_int_equal(spec->streams[0].start, RIFFLE_START_EARLIEST);
+	assert_null(spec->txn);
+	lane.log_end = checkpoint_end;
+	checkpoint_at = 0;
+	event_count[2] = 0;
+	queue(2, (struct riffle_event){.type = RIFFLE_EV_ASSIGNED,
+			 .lanes = &lane,
+			 .lane_count = 1,
+			 .lane_size = sizeof lane});
+	*ret_source = &object[2];
+	return RIFFLE_OK;
+}
+
+static int
 source_open(void *self, const struct riffle_source_spec *spec, void **ret_source,
 	struct riffle_error *reterr)
 {
 	(void)self, (void)reterr;
+	sources_open++;
+	if (spec->group == NULL)
+		return open_checkpoint(spec, ret_source);
 	assert_string_equal(spec->group, "default.x");
 	opened++;
-	sources_open++;
 	for (uint32_t i = 0; i < LANES; i++)
 		lanes[i] = (struct riffle_lane){.size = sizeof lanes[i],
 			.lane = i,
-			.committed = {.partition = (int32_t)i, .offset = committed[i]},
+			.committed = {.partition = (int32_t)i,
+				.offset = committed[i],
+				.metadata = {metadata[i], gives_metadata ? 64 : 0}},
 			.log_end = log_end[i]};
 	queue(0, (struct riffle_event){.type = RIFFLE_EV_ASSIGNED,
 			 .lanes = lanes,
@@ -79,15 +110,16 @@ source_open(void *self, const struct riffle_source_spec *spec, void **ret_source
 static int
 source_poll(void *source, struct riffle_event *ev)
 {
-	(void)source;
-	return poll_events(0, ev);
+	return poll_events(source == &object[2] ? 2 : 0, ev);
 }
 
 static int
 source_start(void *source, const uint32_t *which, const struct riffle_position *from,
 	uint32_t count, struct riffle_error *reterr)
 {
-	(void)source, (void)reterr;
+	(void)reterr;
+	if (source == &object[2])
+		return RIFFLE_OK;
 	for (uint32_t i = 0; i < count; i++) {
 		reading[which[i]] = from[i].offset;
 		lane_started[which[i]] = 1;
@@ -113,7 +145,7 @@ static void
 apply_positions(const struct riffle_position *positions, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		assert_int_equal(positions[i].metadata.len, 64);
+		assert_true(positions[i].metadata.len >= 64);
 		committed[positions[i].partition] = positions[i].offset;
 		memcpy(metadata[positions[i].partition], positions[i].metadata.ptr, 64);
 	}
@@ -143,18 +175,37 @@ source_commit(void *source, const struct riffle_position *positions, uint32_t co
 }
 
 static int
+poll_checkpoints(struct riffle_batch **ret_batch)
+{
+	struct rfl_builder *b = rfl_builder_create();
+	for (; checkpoint_at < checkpoint_readable; checkpoint_at++) {
+		const struct riffle_record r = {.key = log_of_checkpoints[checkpoint_at].key,
+			.value = log_of_checkpoints[checkpoint_at].value,
+			.offset = checkpoint_at};
+		rfl_builder_add(b, &r, NULL, 0, NULL);
+	}
+	*ret_batch = rfl_builder_finish(b);
+	rfl_builder_destroy(b);
+	return *ret_batch != NULL;
+}
+
+static int
 lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 	struct riffle_batch **ret_batch, struct riffle_error *reterr)
 {
-	(void)source, (void)max_bytes, (void)reterr;
+	(void)max_bytes, (void)reterr;
+	if (source == &object[2])
+		return poll_checkpoints(ret_batch);
 	struct rfl_builder *b = rfl_builder_create();
 	assert_true(lane_started[lane]);
 	while (rfl_builder_count(b) < max_records && reading[lane] < log_end[lane]) {
 		char text[24];
 		int len = snprintf(text, sizeof text, "%u.%d", lane, (int)reading[lane]);
 		const struct riffle_record r = {.value = {text, (size_t)len},
-			.offset = reading[lane]++,
+			.offset = reading[lane],
+			.time_ms = record_times ? record_times[reading[lane]] : 0,
 			.partition = (int32_t)lane};
+		reading[lane]++;
 		rfl_builder_add(b, &r, NULL, 0, NULL);
 	}
 	*ret_batch = rfl_builder_finish(b);
@@ -165,7 +216,12 @@ lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 static int
 lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret)
 {
-	(void)source;
+	if (source == &object[2]) {
+		ret->position = checkpoint_at;
+		ret->log_end = checkpoint_end;
+		ret->as_of_ns = rfl_clock_mono_ns(now);
+		return RIFFLE_OK;
+	}
 	ret->log_end = log_end[lane];
 	return RIFFLE_OK;
 }
@@ -173,7 +229,11 @@ lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret)
 static void
 source_close(void *source)
 {
-	(void)source;
+	if (source == &object[2]) {
+		event_count[2] = 0;
+		queue(2, (struct riffle_event){.type = RIFFLE_EV_CLOSED});
+		return;
+	}
 	event_count[0] = 0;
 	memset(lane_started, 0, sizeof lane_started);
 	queue(0, (struct riffle_event){.type = RIFFLE_EV_CLOSED});
@@ -191,7 +251,7 @@ sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink,
 	struct riffle_error *reterr)
 {
 	(void)self, (void)reterr;
-	assert_int_equal(spec->stream_count, 1);
+	assert_int_equal(spec->stream_count, 1 + has_checkpoint);
 	sinks_open++;
 	*ret_sink = &object[1];
 	return RIFFLE_OK;
@@ -212,6 +272,13 @@ sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, ui
 	char *to = is_staging ? staged : written;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (r->stream == 1 && sink_is_full)
+			return (int)(i - first);
+		if (r->stream == 1) {
+			snprintf(to + strlen(to), sizeof written - strlen(to), "[%.*s: %zu] ",
+				(int)r->key.len, (const char *)r->key.ptr, r->value.len);
+			continue;
+		}
 		snprintf(to + strlen(to), sizeof written - strlen(to), "%.*s ", (int)r->value.len,
 			(const char *)r->value.ptr);
 	}
@@ -313,7 +380,7 @@ extension(void *self, const char *id)
 struct bed {
 	struct rfl_clock clock;
 	struct rfl_conf conf;
-	struct rfl_stream_conf stream;
+	struct rfl_stream_conf stream, checkpoint;
 	struct rfl_function_conf function;
 	struct rfl_input_conf input;
 	struct rfl_output_conf output;
@@ -336,11 +403,17 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 	written[0] = '\0';
 	commit_fails = txn_result = txn_applies = hang = opened = calls_cancelled = is_staging = 0;
 	fail_flags = RIFFLE_ERR_RETRIABLE;
+	has_checkpoint = gives_metadata = sink_is_full = 0;
+	checkpoint_end = checkpoint_readable = 0;
+	record_times = NULL;
+	now = &b->clock;
 	rfl_clock_init_manual(&b->clock, 1000000);
 	b->conf.runtime.namespace = word_default;
 	b->conf.runtime.memory_bytes = 1 << 24;
-	b->stream =
-		(struct rfl_stream_conf){.name = word_x, .stream = {.content_type = "text/plain"}};
+	b->stream = (struct rfl_stream_conf){
+		.name = word_x, .stream = {.topic = "x", .content_type = "text/plain"}};
+	b->checkpoint = (struct rfl_stream_conf){
+		.name = word_default, .stream = {.topic = "c", .content_type = "text/plain"}};
 	b->function.name = word_x;
 	b->input = (struct rfl_input_conf){.alias = word_x, .stream = &b->stream};
 	b->output = (struct rfl_output_conf){.alias = word_x, .stream = &b->stream};
@@ -375,7 +448,7 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 	rfl_worker_add(&b->worker, b->p);
 }
 
-static void
+static inline void
 start(struct bed *b, enum rfl_guarantee guarantee)
 {
 	const struct rfl_window_conf none = {.kind = RFL_WINDOW_NONE, .canonical = canonical};
