@@ -17,6 +17,7 @@ class Proxy:
         self.bytes_per_s = None     # of each connection, in each direction
         self.hooks = {}             # kind of request: called once, before it goes on
         self.aged = 0               # so many requests with positions go on with the generation before theirs
+        self.lost = set()           # kinds of request: the answer to the next one is lost with its connection
         self.gates = {}             # kind of request: an Event without which none goes on
         self.up, self.down = threading.Event(), threading.Event()
         self.up.set()
@@ -98,6 +99,11 @@ class Proxy:
                     body = with_generation_before(body)
                 self.up.wait()
                 self.slowly(server, head + body)
+                if kind in self.lost:
+                    self.lost.remove(kind)
+                    client.shutdown(socket.SHUT_RDWR)
+                    # The broker carries out what it has before it hears of the end.
+                    exactly(server, 4)
         except (OSError, EOFError):
             shut(client, server)
 

@@ -2,7 +2,6 @@
 import collections
 import json
 import os
-import re
 import shutil
 import socket
 import struct
@@ -47,8 +46,8 @@ def left_of(records):
 class Bytes:
     """Reads what Kafka packs into its internal topics."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, data, at=0):
+        self.data, self.at = data, at
 
     def take(self, form):
         value = struct.unpack_from(">" + form, self.data, self.at)[0]
@@ -59,6 +58,32 @@ class Bytes:
         length = self.take("h")
         self.at += length
         return self.data[self.at - length:self.at].decode()
+
+    def varint(self):
+        shift = value = 0
+        more = 128
+        while more:
+            byte = self.take("B")
+            value |= (byte & 127) << shift
+            shift, more = shift + 7, byte & 128
+        return value >> 1 ^ -(value & 1)
+
+    def part(self):
+        length = self.varint()
+        if length < 0:
+            return None
+        self.at += length
+        return Bytes(self.data[self.at - length:self.at])
+
+    def record(self):
+        """(key, value); headers are passed over."""
+        end = self.varint() + self.at
+        self.take("B")
+        self.varint()
+        self.varint()
+        key, value = self.part(), self.part()
+        self.at = end
+        return key, value
 
 
 def free_port():
@@ -152,18 +177,9 @@ class Broker:
 
     def groups(self):
         """([(group, topic, partition, offset, metadata)] as committed one after the other, {group: generation})."""
-        out = subprocess.run(["kcat", "-b", self.servers, "-C", "-t", "__consumer_offsets", "-o", "beginning", "-e",
-                              "-q", "-X", "isolation.level=read_committed", "-f", "%K %S\n%k%s"],
-                             check=True, capture_output=True, timeout=120).stdout
-        commits, generations, at = [], {}, 0
-        while head := re.compile(rb"(-?\d+) (-?\d+)\n").match(out, at):
-            lengths = [max(int(n), 0) for n in head.groups()]
-            key, value = Bytes(out[head.end():head.end() + lengths[0]]), Bytes(
-                out[head.end() + lengths[0]:head.end() + sum(lengths)])
-            at = head.end() + sum(lengths)
+        commits, generations = [], {}
+        for txn, key, value in self.group_log():
             version, group = key.take("h"), key.text()
-            if not value.data:
-                continue
             form = value.take("h")
             if version == 2:
                 value.text()
@@ -172,8 +188,41 @@ class Broker:
             topic, partition, offset = key.text(), key.take("i"), value.take("q")
             if form == 3:
                 value.take("i")
-            commits.append((group, topic, partition, offset, value.text()))
-        return commits, generations
+            commits.append((txn, (group, topic, partition, offset, value.text())))
+        return list(once_a_transaction(commits)), generations
+
+    def group_log(self):
+        """(transaction, key, value) of what is committed in the log of groups; the transaction is None without one."""
+        records, ended = [], {}
+        with open(os.path.join(self.dir, "data", "__consumer_offsets-0", "%020d.log" % 0), "rb") as log:
+            data = log.read()
+        at = 0
+        numbers = collections.Counter()
+        while at + 61 <= len(data):
+            length, = struct.unpack_from(">i", data, at + 8)
+            attributes, = struct.unpack_from(">h", data, at + 21)
+            producer, _, _, count = struct.unpack_from(">qhii", data, at + 43)
+            assert attributes & 7 == 0, "it is compressed"
+            txn = (producer, numbers[producer]) if attributes & 16 else None
+            batch = Bytes(data, at + 61)
+            for _ in range(count):
+                key, value = batch.record()
+                if attributes & 32:
+                    ended[txn] = key.take("i") == 1
+                    numbers[producer] += 1
+                elif value is not None:
+                    records.append((txn, key, value))
+            at += 12 + length
+        return [record for record in records if record[0] is None or ended.get(record[0])]
+
+
+def once_a_transaction(commits):
+    """Positions whose answer was lost are sent again, and stand in the log twice."""
+    last = {}
+    for txn, commit in commits:
+        if txn is None or last.get(commit[:3]) != (txn, commit):
+            yield commit
+        last[commit[:3]] = (txn, commit)
 
 
 def provider(broker, name="franz", **keys):

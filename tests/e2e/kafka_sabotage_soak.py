@@ -10,7 +10,7 @@ import time
 
 from rig import BUILD, SRC, main
 
-ROUNDS = int(os.environ.get("RIFFLE_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("RIFFLE_ROUNDS", "8"))
 SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
 # By the judge of what came out, or by a promise of ours that the daemon found broken.
 FOUND = re.compile(r"^# (?:(?:tumble|hop): .* generations: (?!nothing$)|riffle: (?=a bug))(.*)$", re.M)

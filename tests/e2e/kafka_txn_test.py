@@ -3,6 +3,7 @@
 Trouble in the middle of one (with a check of what a read_committed reader sees, and of how often riffle began anew):
   SIGSTOP, calls without limit / of 5 s (ours: of 1 s)  a_broker_that_is_stopped_is_waited_for, at three moments
   SIGSTOP longer than transaction.timeout.ms            a_transaction_that_expired_is_fatal_and_made_anew
+  an answer that is lost with its connection            an_answer_that_is_lost_is_asked_for_again
   SIGKILL and restart, calls without limit / of 2 s     a_broker_that_is_killed_is_waited_for
   SIGKILL, away longer than the time-outs of records    a_broker_that_is_away_too_long_aborts
 Fencing (the rest of it: tests/unit/kafka_txn_test.c, run here too):
@@ -17,6 +18,7 @@ import socket
 import threading
 import time
 
+from exactly_once import judge_commits
 from kafka_proxy import END_TXN, HEARTBEAT, PRODUCE, TXN_OFFSETS, Proxy
 from kafka_rig import Broker, behind, far, instance, run
 from rig import BUILD, main, section, stream
@@ -121,6 +123,20 @@ def a_broker_that_is_stopped_is_waited_for():
         it.judge(NONE)
 
 
+def an_answer_that_is_lost_is_asked_for_again():
+    """Positions that came twice in one transaction are one commit."""
+    with Run() as it:
+        for moment in (PRODUCE, TXN_OFFSETS, END_TXN):
+            proxy.lost.add(moment)
+            it.put()
+            it.settle()
+            assert not proxy.lost, moment
+        it.judge(NONE)
+        commits = [(topic, metadata) for group, topic, _, _, metadata in broker.groups()[0]
+                   if group == it.group() and metadata]
+        assert not judge_commits(commits), commits
+
+
 def a_transaction_that_expired_is_fatal_and_made_anew():
     with Run(**{"rdkafka.transaction.timeout.ms": "1500", "rdkafka.session.timeout.ms": "6000"}) as it:
         def fault():
@@ -170,10 +186,10 @@ def partitions_of(i):
 def a_commit_of_an_older_generation_is_refused():
     """By the broker. Nobody waits for it with the partitions, though the records in it are lent by them."""
     with Run(partitions=4, **{"rdkafka.session.timeout.ms": "40000"}) as it:
-        gate = proxy.hold(PRODUCE)
-        came = proxy.once(PRODUCE, lambda: None)
+        gates = [proxy.hold(PRODUCE), proxy.hold(TXN_OFFSETS)]
+        came = [proxy.once(kind, lambda: None) for kind in (PRODUCE, TXN_OFFSETS)]
         it.put()
-        assert came.wait(10)
+        wait_for("one of them is held", lambda: any(event.is_set() for event in came))
         second = copy(it.space, 4, "two", **{"bootstrap-servers": broker.servers})
         try:
             begin = time.monotonic()
@@ -188,7 +204,8 @@ def a_commit_of_an_older_generation_is_refused():
                 broker.committed(it.space + "_in", it.group(), p)[0] == broker.ends(it.space + "_in", p)[1]
                 for p in theirs))
             assert "a transaction was aborted" not in it.i.logged()
-            gate.set()
+            for gate in gates:
+                gate.set()
             it.i.wait_for("it is refused", lambda: "a transaction was aborted" in it.i.logged())
             assert "Specified group generation id is not valid" in it.i.logged(), it.i.logged()[-3000:]
             it.judge(ABORTED)
@@ -236,6 +253,7 @@ def an_instance_that_is_replaced_stops():
 with Proxy() as proxy, Broker(extra=behind(proxy)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_provider_alone_holds_what_its_border_says, a_broker_that_is_stopped_is_waited_for,
+             an_answer_that_is_lost_is_asked_for_again,
              a_transaction_that_expired_is_fatal_and_made_anew, a_broker_that_is_killed_is_waited_for,
              a_broker_that_is_away_too_long_aborts, a_commit_of_an_older_generation_is_refused,
              a_commit_of_a_member_that_was_given_up_is_refused, an_id_that_is_taken_before_the_end_is_made_anew,
