@@ -1,6 +1,7 @@
 /* The embedded provider, through its own object file. */
 #include "local_bed.h"
 
+#include <fcntl.h>
 #include <lmdb.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -427,6 +428,22 @@ test_a_reader_is_woken_by_another_process(void **state)
 }
 
 /* The writer under fire commits in each transaction the number it sends as its position. */
+/* The file by which the child says that it has committed. */
+static const char *
+committed_mark(void)
+{
+	static char path[sizeof dir + 16];
+	snprintf(path, sizeof path, "%s/committed", dir);
+	return path;
+}
+
+static int
+has_committed(void *ctx)
+{
+	(void)ctx;
+	return access(committed_mark(), F_OK) == 0;
+}
+
 static void
 test_killed_in_a_transaction_leaves_all_or_nothing(void **state)
 {
@@ -440,9 +457,13 @@ test_killed_in_a_transaction_leaves_all_or_nothing(void **state)
 	for (int round = 0; round < 20; round++) {
 		int status;
 		pid_t child = spawn_self("commit-for-ever");
+		/* While it opens the log, or when it has committed something. */
+		if (round % 2 == 1)
+			assert_true(eventually(has_committed, NULL));
 		poll(NULL, 0, 20 + rand() % 60);
 		kill(child, SIGKILL);
 		waitpid(child, &status, 0);
+		unlink(committed_mark());
 		struct bed b = {.self = open_self()};
 		provision(b.self, &s);
 		open_source(&b, &s, "g", RIFFLE_START_EARLIEST, 0);
@@ -506,6 +527,7 @@ commit_for_ever(void)
 		ops->sink_send(b.sink, &batch, 0, 3, 1, &err);
 		must(b.transactions->commit(b.txn, &at, 1, 1, &err), &err);
 		await_sink(&b, RIFFLE_EV_TXN);
+		close(open(committed_mark(), O_CREAT | O_WRONLY, 0600));
 	}
 }
 
