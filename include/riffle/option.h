@@ -26,7 +26,7 @@ extern "C" {
 #define RIFFLE_OPT_ARGV 10u /* split as sh splits words, no expansion; u.list, NULL-terminated */
 
 #define RIFFLE_OPT_REQUIRED (1u << 0) /* must be there, and not empty */
-#define RIFFLE_OPT_SECRET (1u << 1) /* never logged, never shown */
+#define RIFFLE_OPT_SECRET (1u << 1)   /* never logged, never shown */
 #define RIFFLE_OPT_RELOADABLE (1u << 2)
 #define RIFFLE_OPT_DEPRECATED (1u << 3)
 
