@@ -77,12 +77,12 @@ tell_of_death(struct kafka_lane *lane)
 {
 	int64_t low = lane->start.log_start, high = lane->start.log_end;
 	if (lane->next < low)
-		kafka_err(&lane->failure, RIFFLE_E_DATA,
+		kafka_err(&lane->failure, RIFFLE_E_NOTFOUND,
 			"%lld records that were not read are gone: offset %lld is needed, the log "
 			"begins at %lld",
 			(long long)(low - lane->next), (long long)lane->next, (long long)low);
 	else
-		kafka_err(&lane->failure, RIFFLE_E_DATA,
+		kafka_err(&lane->failure, RIFFLE_E_NOTFOUND,
 			"offset %lld is outside of the log, which holds %lld to %lld: the topic "
 			"was made anew or cut, its committed positions are void",
 			(long long)lane->next, (long long)low, (long long)high);

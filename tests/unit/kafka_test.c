@@ -216,10 +216,10 @@ an_offset_that_is_gone_is_told_with_what_is_missing(void **state)
 	struct reading r = {
 		.b = &b, .lane = b.lanes[0], .max_records = 10, .wanted = 1, .max_bytes = 1 << 20};
 	assert_true(eventually(read_some, &r));
-	assert_int_equal(r.rc, RIFFLE_E_DATA);
+	assert_int_equal(r.rc, RIFFLE_E_NOTFOUND);
 	assert_non_null(strstr(r.err.text, "offset 1000000 is outside of the log"));
 	/* And the same again, until the lane is moved. */
-	assert_true(read_some(&r) && r.rc == RIFFLE_E_DATA);
+	assert_true(read_some(&r) && r.rc == RIFFLE_E_NOTFOUND);
 	const struct riffle_position back = {.offset = 3, .leader_epoch = -1};
 	must(ops->source_rewind(b.source, b.lanes, &back, 1, &err), &err);
 	read_numbers(&b, 0, 3, 7);
