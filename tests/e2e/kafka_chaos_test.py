@@ -1,5 +1,6 @@
 """Three instances share eight partitions while they are killed and stopped, join and leave, and the broker with
-them, and what they ask of it is held up or refused. At least once: no record is missing, and outputs with equal ids have equal bytes. Exactly once, with two inputs,
+them, and what they ask of it is held up or refused. At least once: no record is missing, and outputs with
+equal ids have equal bytes. Exactly once, with two inputs,
 tumbling and hopping windows on event time, disorder, late records and a function that fails: each record is in each of
 its windows or late, once, for a reader that was there all the time and one that comes after it; commits are numbered
 without gaps. $RIFFLE_SECONDS says how long, $RIFFLE_SEED with which dice, $RIFFLE_PROGRAM with which daemon,
