@@ -17,6 +17,7 @@
 
 /* A lane of equal records, one every millisecond from 1000000 on. */
 static int64_t lane_next, lane_end, rewound_to;
+static int64_t late_at; /* but for this one, which has the time of the first; -1 = there is none */
 static size_t value_bytes;
 static int rewinds;
 
@@ -33,7 +34,7 @@ lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 		const struct riffle_record r = {
 			.value = {value, value_bytes},
 			.offset = lane_next,
-			.time_ms = 1000000 + lane_next,
+			.time_ms = 1000000 + (lane_next == late_at ? 0 : lane_next),
 			.partition = (int32_t)lane,
 		};
 		rfl_builder_add(b, &r, NULL, 0, NULL);
@@ -57,12 +58,15 @@ source_rewind(void *source, const uint32_t *lanes, const struct riffle_position 
 }
 
 static char sink_log[4096];
+static int sink_is_full;
 
 static int
 sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
 	struct riffle_error *reterr)
 {
 	(void)sink, (void)tag, (void)reterr;
+	if (sink_is_full)
+		return 0;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		size_t len = strlen(sink_log);
@@ -213,7 +217,8 @@ bed_set(struct bed *b, int64_t size_ms, enum rfl_guarantee guarantee)
 {
 	memset(b, 0, sizeof *b);
 	lane_next = lane_end = 0;
-	rewound_to = -1;
+	rewound_to = late_at = -1;
+	sink_is_full = 0;
 	rewinds = calls_begun = stays_open = 0;
 	takes = 1;
 	value_bytes = 8;
@@ -757,6 +762,40 @@ test_only_what_is_kept_is_set_aside(void **state)
 	bed_end(&b);
 }
 
+/* It would go into the transaction without its position, and again with the next. */
+static void
+test_late_record_in_the_transaction_is_not_forgotten(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_set(&b, 100, RFL_EXACTLY_ONCE);
+	b.conf.late = RFL_LATE_STREAM;
+	b.conf.late_stream = &b.stream;
+	b.spec.late = b.route;
+	bed_start(&b);
+	feed(&b, 150);
+	stage(&b);
+	assert_int_equal(commit(&b), 100);
+	late_at = 150;
+	failure.at_offset = 151;
+	sink_is_full = 1;
+	feed(&b, 151);
+	stage(&b);
+	feed(&b, 160);
+	assert_true(b.v.awaits_rebuild);
+	advance(&b, 100);
+	assert_int_equal(b.v.rebuilds, 0);
+	sink_is_full = 0;
+	stage(&b);
+	advance(&b, 100);
+	assert_int_equal(b.v.rebuilds, 1);
+	feed(&b, 201);
+	stage(&b);
+	assert_int_equal(commit(&b), 200);
+	assert_string_equal(sink_log, "0-99x100 attempt 1;;100-199x99 attempt 2;");
+	bed_end(&b);
+}
+
 int
 main(void)
 {
@@ -775,6 +814,7 @@ main(void)
 		cmocka_unit_test(test_slow_call_is_waited_for_within_memory),
 		cmocka_unit_test(test_window_beyond_calls_is_kept),
 		cmocka_unit_test(test_call_that_waits_for_another_is_not_waited_for),
+		cmocka_unit_test(test_late_record_in_the_transaction_is_not_forgotten),
 		cmocka_unit_test(test_drain_begins_nothing_again),
 		cmocka_unit_test(test_only_what_is_kept_is_set_aside),
 	};
