@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
+#include "task/pane.h"
 #include "task/task.h"
 #include "wire/tuple.h"
 
@@ -796,6 +797,56 @@ test_late_record_in_the_transaction_is_not_forgotten(void **state)
 	bed_end(&b);
 }
 
+/* The one file of this process that has no name. */
+static void
+empty_spill_file(void)
+{
+	char path[64], name[256];
+	for (int fd = 3; fd < 64; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t len = readlink(path, name, sizeof name - 1);
+		name[len > 0 ? len : 0] = '\0';
+		if (strncmp(name, "/tmp/", 5) == 0 && strstr(name, "(deleted)") != NULL)
+			assert_int_equal(ftruncate(fd, 0), 0);
+	}
+}
+
+static void
+test_what_cannot_be_read_holds_the_position(void **state)
+{
+	(void)state;
+	struct riffle_error err = {0};
+	struct riffle_batch *b;
+	struct rfl_store *s = rfl_store_create(2, "/tmp", MIB, MIB);
+	struct rfl_pane *p = rfl_pane_create();
+	p->lets_go = 1;
+	for (uint32_t lane = 0; lane < 2; lane++) {
+		lane_next = 10;
+		lane_end = 12;
+		late_at = -1;
+		value_bytes = 8;
+		assert_int_equal(lane_poll(NULL, lane, 2, MIB, &b, &err), 1);
+		struct rfl_chunk *c = rfl_store_copy(s, lane, b, 0, 2, 0);
+		rfl_batch_unref(b);
+		rfl_store_need(c, 2);
+		rfl_pane_add(p, rfl_item_of(c, 0, 2));
+		if (lane == 1)
+			continue;
+		/* The other one stays in memory. */
+		assert_int_equal(rfl_store_spill(s, 0, &err), 0);
+		empty_spill_file();
+	}
+	assert_int_equal(rfl_pane_let_go(p, s, 1, 1, &err), RIFFLE_E_FATAL);
+	assert_int_equal(rfl_store_low(s, 0, 12), 10);
+	assert_int_equal(rfl_store_low(s, 1, 12), 10);
+	assert_int_equal(p->items.count, 2);
+	assert_int_equal(rfl_item_count(p->items.list[1]), 2);
+	p->holds_items = 1;
+	rfl_pane_release(p, s);
+	rfl_pane_destroy(p);
+	rfl_store_destroy(s);
+}
+
 int
 main(void)
 {
@@ -815,6 +866,7 @@ main(void)
 		cmocka_unit_test(test_window_beyond_calls_is_kept),
 		cmocka_unit_test(test_call_that_waits_for_another_is_not_waited_for),
 		cmocka_unit_test(test_late_record_in_the_transaction_is_not_forgotten),
+		cmocka_unit_test(test_what_cannot_be_read_holds_the_position),
 		cmocka_unit_test(test_drain_begins_nothing_again),
 		cmocka_unit_test(test_only_what_is_kept_is_set_aside),
 	};
