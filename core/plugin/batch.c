@@ -323,3 +323,18 @@ rfl_batch_records(struct riffle_batch *b)
 	rfl_assert(b->release == own_release);
 	return rfl_container(b, struct own_batch, abi)->records;
 }
+
+struct riffle_bytes
+rfl_batch_hold(struct riffle_batch *b, struct riffle_bytes bytes)
+{
+	rfl_assert(b->release == own_release);
+	struct own_batch *own = rfl_container(b, struct own_batch, abi);
+	struct chunk *c = rfl_alloc(sizeof *c + bytes.len);
+	c->next = own->chunks;
+	c->used = c->size = bytes.len;
+	if (bytes.len > 0)
+		memcpy(c->bytes, bytes.ptr, bytes.len);
+	own->chunks = c;
+	own->abi.pinned_bytes += bytes.len;
+	return (struct riffle_bytes){c->bytes, bytes.len};
+}

@@ -61,5 +61,7 @@ struct riffle_batch *rfl_batch_view(struct riffle_batch *from, uint32_t first, u
 void rfl_batch_poison(struct riffle_batch *b);
 /* The records of a batch made here, to be changed before anybody else sees it. */
 struct riffle_record *rfl_batch_records(struct riffle_batch *b);
+/* A copy of the bytes that lives as long as such a batch, for its records to point to. */
+struct riffle_bytes rfl_batch_hold(struct riffle_batch *b, struct riffle_bytes bytes);
 
 #endif

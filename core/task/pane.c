@@ -163,14 +163,14 @@ rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t 
 	struct riffle_error *reterr)
 {
 	struct rfl_window_items *l = &p->items;
-	struct rfl_window_item rest = {0, 0};
+	struct rfl_window_item rest = {0, 0}, at = {0, 0};
 	rfl_assert(p->lets_go && items + (more > 0) <= l->count);
 	if (items == 0 && more == 0)
 		return RIFFLE_OK;
 	if (p->gone == NULL)
 		p->gone = rfl_zalloc(rfl_store_lane_count(s) * sizeof *p->gone);
 	if (more > 0) {
-		struct rfl_window_item at = l->list[items];
+		at = l->list[items];
 		struct rfl_chunk *c = rfl_item_chunk(at);
 		uint32_t index = rfl_item_index(at);
 		if (more < rfl_item_count(at))
@@ -178,6 +178,12 @@ rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t 
 		l->list[items++] = rfl_item_of(c, index, more);
 	}
 	int rc = pass_all(p, s, items, reterr);
+	if (rc < 0) {
+		/* Of what was not read nobody knows the position but its chunk. */
+		if (more > 0)
+			l->list[items - 1] = at;
+		return rc;
+	}
 	for (size_t i = 0; i < items; i++)
 		rfl_store_release(s, rfl_item_chunk(l->list[i]), rfl_item_count(l->list[i]));
 	size_t from = items;
@@ -185,7 +191,7 @@ rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t 
 		l->list[--from] = rest;
 	l->count -= from;
 	memmove(l->list, l->list + from, l->count * sizeof *l->list);
-	return rc;
+	return RIFFLE_OK;
 }
 
 int

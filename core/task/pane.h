@@ -118,7 +118,8 @@ void rfl_pane_release(struct rfl_pane *p, struct rfl_store *s);
 void rfl_pane_release_kept(struct rfl_pane *p, struct rfl_store *s);
 /*
  * Its first `items` items, and `more` records of the next, are kept no longer; the pane itself goes on holding
- * their position. They cannot be called again. E_FATAL when their offsets cannot be read from the spill file.
+ * their position. They cannot be called again. E_FATAL when their offsets cannot be read from the spill file: then
+ * all are kept.
  */
 int rfl_pane_let_go(struct rfl_pane *p, struct rfl_store *s, size_t items, uint32_t more,
 	struct riffle_error *reterr);

@@ -237,15 +237,19 @@ address(const struct rfl_task *t, const struct rfl_pane *p, struct riffle_batch 
 {
 	struct riffle_record *records = rfl_batch_records(view);
 	int64_t time_ms = default_time_ms(t, p);
+	struct riffle_bytes key = {NULL, 0};
 	for (uint32_t i = 0; i < view->record_count; i++) {
 		struct riffle_record *r = &records[i];
 		r->stream = t->spec->routes[r->stream].sink_stream;
 		r->offset = RIFFLE_OFFSET_NONE;
 		if (r->time_ms == RIFFLE_TIME_NONE)
 			r->time_ms = time_ms;
-		/* The pane lives as long as what it has published. */
-		if (r->key.ptr == NULL && p->key != NULL && !t->spec->conf->output_key_none)
-			r->key = (struct riffle_bytes){p->key, p->key_len};
+		if (r->key.ptr != NULL || p->key == NULL || t->spec->conf->output_key_none)
+			continue;
+		/* A sink may have the batch for longer than the task has the pane. */
+		if (key.ptr == NULL)
+			key = rfl_batch_hold(view, (struct riffle_bytes){p->key, p->key_len});
+		r->key = key;
 	}
 }
 

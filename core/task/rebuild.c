@@ -132,10 +132,12 @@ rewind_lanes(struct rfl_task *t, struct riffle_error *reterr)
 	return RIFFLE_OK;
 }
 
-/* What can be committed is; what is on its way to the sinks is there. */
+/* What can be committed is; what is on its way to the sinks, or in the open transaction, is there. */
 static int
 is_quiet(const struct rfl_task *t)
 {
+	if (rfl_task_is_exactly_once(t) && rfl_side_has_begun(t))
+		return 0;
 	return rfl_task_is_drained(t) && !t->committing && !rfl_task_can_commit(t) &&
 	       !rfl_task_has_staged(t);
 }

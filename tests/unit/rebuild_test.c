@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
+#include "task/pane.h"
 #include "task/task.h"
 #include "wire/tuple.h"
 
@@ -17,6 +18,7 @@
 
 /* A lane of equal records, one every millisecond from 1000000 on. */
 static int64_t lane_next, lane_end, rewound_to;
+static int64_t late_at; /* but for this one, which has the time of the first; -1 = there is none */
 static size_t value_bytes;
 static int rewinds;
 
@@ -33,7 +35,7 @@ lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 		const struct riffle_record r = {
 			.value = {value, value_bytes},
 			.offset = lane_next,
-			.time_ms = 1000000 + lane_next,
+			.time_ms = 1000000 + (lane_next == late_at ? 0 : lane_next),
 			.partition = (int32_t)lane,
 		};
 		rfl_builder_add(b, &r, NULL, 0, NULL);
@@ -57,12 +59,15 @@ source_rewind(void *source, const uint32_t *lanes, const struct riffle_position 
 }
 
 static char sink_log[4096];
+static int sink_is_full;
 
 static int
 sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
 	struct riffle_error *reterr)
 {
 	(void)sink, (void)tag, (void)reterr;
+	if (sink_is_full)
+		return 0;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		size_t len = strlen(sink_log);
@@ -213,7 +218,8 @@ bed_set(struct bed *b, int64_t size_ms, enum rfl_guarantee guarantee)
 {
 	memset(b, 0, sizeof *b);
 	lane_next = lane_end = 0;
-	rewound_to = -1;
+	rewound_to = late_at = -1;
+	sink_is_full = 0;
 	rewinds = calls_begun = stays_open = 0;
 	takes = 1;
 	value_bytes = 8;
@@ -781,6 +787,90 @@ test_only_what_is_kept_is_set_aside(void **state)
 	bed_end(&b);
 }
 
+/* It would go into the transaction without its position, and again with the next. */
+static void
+test_late_record_in_the_transaction_is_not_forgotten(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_set(&b, 100, RFL_EXACTLY_ONCE);
+	b.conf.late = RFL_LATE_STREAM;
+	b.conf.late_stream = &b.stream;
+	b.spec.late = b.route;
+	bed_start(&b);
+	feed(&b, 150);
+	stage(&b);
+	assert_int_equal(commit(&b), 100);
+	late_at = 150;
+	failure.at_offset = 151;
+	sink_is_full = 1;
+	feed(&b, 151);
+	stage(&b);
+	feed(&b, 160);
+	assert_true(b.v.awaits_rebuild);
+	advance(&b, 100);
+	assert_int_equal(b.v.rebuilds, 0);
+	sink_is_full = 0;
+	stage(&b);
+	advance(&b, 100);
+	assert_int_equal(b.v.rebuilds, 1);
+	feed(&b, 201);
+	stage(&b);
+	assert_int_equal(commit(&b), 200);
+	assert_string_equal(sink_log, "0-99x100 attempt 1;;100-199x99 attempt 2;");
+	bed_end(&b);
+}
+
+/* The one file of this process that has no name. */
+static void
+empty_spill_file(void)
+{
+	char path[64], name[256];
+	for (int fd = 3; fd < 64; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t len = readlink(path, name, sizeof name - 1);
+		name[len > 0 ? len : 0] = '\0';
+		if (strncmp(name, "/tmp/", 5) == 0 && strstr(name, "(deleted)") != NULL)
+			assert_int_equal(ftruncate(fd, 0), 0);
+	}
+}
+
+static void
+test_what_cannot_be_read_holds_the_position(void **state)
+{
+	(void)state;
+	struct riffle_error err = {0};
+	struct riffle_batch *b;
+	struct rfl_store *s = rfl_store_create(2, "/tmp", MIB, MIB);
+	struct rfl_pane *p = rfl_pane_create();
+	p->lets_go = 1;
+	for (uint32_t lane = 0; lane < 2; lane++) {
+		lane_next = 10;
+		lane_end = 12;
+		late_at = -1;
+		value_bytes = 8;
+		assert_int_equal(lane_poll(NULL, lane, 2, MIB, &b, &err), 1);
+		struct rfl_chunk *c = rfl_store_copy(s, lane, b, 0, 2, 0);
+		rfl_batch_unref(b);
+		rfl_store_need(c, 2);
+		rfl_pane_add(p, rfl_item_of(c, 0, 2));
+		if (lane == 1)
+			continue;
+		/* The other one stays in memory. */
+		assert_int_equal(rfl_store_spill(s, 0, &err), 0);
+		empty_spill_file();
+	}
+	assert_int_equal(rfl_pane_let_go(p, s, 1, 1, &err), RIFFLE_E_FATAL);
+	assert_int_equal(rfl_store_low(s, 0, 12), 10);
+	assert_int_equal(rfl_store_low(s, 1, 12), 10);
+	assert_int_equal(p->items.count, 2);
+	assert_int_equal(rfl_item_count(p->items.list[1]), 2);
+	p->holds_items = 1;
+	rfl_pane_release(p, s);
+	rfl_pane_destroy(p);
+	rfl_store_destroy(s);
+}
+
 int
 main(void)
 {
@@ -800,6 +890,8 @@ main(void)
 		cmocka_unit_test(test_window_beyond_calls_is_kept),
 		cmocka_unit_test(test_call_that_waits_for_another_is_not_waited_for),
 		cmocka_unit_test(test_run_goes_on_once_a_window_is_settled),
+		cmocka_unit_test(test_late_record_in_the_transaction_is_not_forgotten),
+		cmocka_unit_test(test_what_cannot_be_read_holds_the_position),
 		cmocka_unit_test(test_drain_begins_nothing_again),
 		cmocka_unit_test(test_only_what_is_kept_is_set_aside),
 	};

@@ -19,7 +19,7 @@
 
 /* A lane whose records are the numbers 0, 1, 2 ... as text, up to end. */
 static int64_t lane_next, lane_end;
-static const char *lane_type;
+static const char *lane_type, *lane_key;
 static const int64_t *lane_times; /* by offset; NULL = one later each time */
 
 static int
@@ -32,6 +32,7 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 		char text[24];
 		int len = snprintf(text, sizeof text, "%lld", (long long)lane_next);
 		const struct riffle_record r = {
+			.key = {lane_key, lane_key ? strlen(lane_key) : 0},
 			.value = {text, (size_t)len},
 			.offset = lane_next,
 			.time_ms = lane_times ? lane_times[lane_next] : 1001 + lane_next,
@@ -49,6 +50,7 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 static char sink_log[LOG_MAX];
 static uint32_t sink_room;
 static int64_t sink_time_ms;
+static char sink_key[64]; /* of the last one */
 
 static int
 fake_sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
@@ -62,6 +64,8 @@ fake_sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t coun
 		snprintf(sink_log + len, sizeof sink_log - len, "%.*s;", (int)r->value.len,
 			(const char *)r->value.ptr);
 		sink_time_ms = r->time_ms;
+		snprintf(sink_key, sizeof sink_key, "%.*s", (int)r->key.len,
+			r->key.ptr ? (const char *)r->key.ptr : "");
 	}
 	sink_room -= n;
 	return (int)n;
@@ -216,7 +220,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 {
 	memset(b, 0, sizeof *b);
 	lane_next = lane_end = 0;
-	lane_type = NULL;
+	lane_type = lane_key = NULL;
 	lane_times = NULL;
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;

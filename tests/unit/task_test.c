@@ -338,6 +338,32 @@ test_full_sink_leaves_records_with_the_provider(void **state)
 	bed_end(&b);
 }
 
+/* A shared sink goes on with what it was given, whatever became of the task. */
+static void
+test_outputs_outlive_their_task(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct riffle_error err = {0};
+	bed_set(&b, RFL_SHAPE_TUMBLING, 10000, 0);
+	b.conf.by.source = RFL_BY_KEY;
+	lane_key = "the key of this window";
+	bed_start(&b, 0, NULL);
+	lane_end = 2;
+	sink_room = 0;
+	settle_down(&b);
+	advance(&b, 10000);
+	rfl_task_abandon(b.task);
+	deliver(&b);
+	rfl_task_destroy(b.task);
+	sink_room = UINT32_MAX;
+	assert_true(rfl_outlet_push(&b.outlet, &err) >= 0);
+	assert_string_equal(sink_log, "0,1;");
+	assert_string_equal(sink_key, lane_key);
+	rfl_outlet_fini(&b.outlet);
+	rfl_mailbox_fini(&b.mailbox);
+}
+
 int
 main(void)
 {
@@ -356,6 +382,7 @@ main(void)
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
+		cmocka_unit_test(test_outputs_outlive_their_task),
 	};
 	return RUN("task", tests);
 }
