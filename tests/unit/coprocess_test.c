@@ -55,36 +55,6 @@ test_an_answer_comes_while_the_window_is_open(void **state)
 	finish(&b, &next);
 }
 
-/* It has more to read than it will, and what it answered must not wait for that. */
-static void
-test_a_busy_program_is_heard(void **state)
-{
-	(void)state;
-	struct bed b;
-	struct call c;
-	struct riffle_batch batch;
-	static struct riffle_record r[1001];
-	static char value[1000];
-	memset(value, 'v', sizeof value);
-	for (size_t i = 0; i < 1001; i++)
-		r[i] = (struct riffle_record){
-			.value = {value, sizeof value}, .time_ms = RIFFLE_TIME_NONE};
-	program(&b, COPROCESS, FRAMES,
-		FRAMES_PROGRAM "  if f[:1] == b'R':\n"
-			       "    time.sleep(0.2)\n"
-			       "    say(b'x')\n"
-			       "    time.sleep(600)\n");
-	start(&b);
-	begin_window(&b, &c, 1, "1", 1);
-	ops->call_read(c.call, 1 << 30);
-	give(&c, &batch, r, 1000, NULL, NULL);
-	assert_true(eventually(one_is_out, &c));
-	assert_false(is_done(&c));
-	ops->call_cancel(c.call, RIFFLE_E_CANCELLED);
-	assert_true(eventually(is_done, &c));
-	finish(&b, &c);
-}
-
 static int
 is_ready(void *ctx)
 {
@@ -500,12 +470,63 @@ test_templates_and_their_dangers(void **state)
 	finish(&b, &c);
 }
 
+/* Answers a record with its own number, and takes the next one when it is told to. */
+#define SLOW                                                                                       \
+	FRAMES_PROGRAM                                                                             \
+	"  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"                           \
+	"  if f[:1] == b'R': say(str(os.getpid()).encode()); signal.sigwait([signal.SIGUSR1])\n"   \
+	"  if f[:1] == b'E': done()\n"
+
+struct awaited {
+	struct call *c;
+	uint64_t records;
+};
+
+static int
+so_many_are_out(void *ctx)
+{
+	struct awaited *w = ctx;
+	pthread_mutex_lock(&w->c->lock);
+	uint64_t n = w->c->records;
+	pthread_mutex_unlock(&w->c->lock);
+	return n >= w->records;
+}
+
+/* It has so much to read that it seems busy, and yet waits. */
+static void
+test_answers_do_not_wait_for_a_slow_program(void **state)
+{
+	(void)state;
+	enum { RECORDS = 100, BYTES = 4096 };
+	static const char value[BYTES];
+	struct bed b;
+	struct call c;
+	struct riffle_batch batch;
+	struct riffle_record r[RECORDS];
+	for (int i = 0; i < RECORDS; i++)
+		r[i] = (struct riffle_record){.value = {value, BYTES}};
+	program(&b, COPROCESS, FRAMES, SLOW);
+	start(&b);
+	begin_window(&b, &c, 1, "1", 1);
+	ops->call_read(c.call, 1 << 30);
+	give(&c, &batch, r, RECORDS, NULL, NULL);
+	struct awaited w = {&c, 1};
+	for (; w.records <= 3; w.records++) {
+		assert_true(eventually(so_many_are_out, &w));
+		assert_int_equal(kill(atoi(c.out), SIGUSR1), 0);
+	}
+	ops->call_cancel(c.call, RIFFLE_E_CANCELLED);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(batch.host[0], 1);
+	finish(&b, &c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_answer_comes_while_the_window_is_open),
-		cmocka_unit_test(test_a_busy_program_is_heard),
+		cmocka_unit_test(test_answers_do_not_wait_for_a_slow_program),
 		cmocka_unit_test(test_ready_waits_for_hello),
 		cmocka_unit_test(test_a_pool_has_so_many_programs),
 		cmocka_unit_test(test_a_window_that_kills_is_found),
