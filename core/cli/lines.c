@@ -63,6 +63,12 @@ rfl_lines_added(struct rfl_lines *l)
 	return send_batch(l) == RIFFLE_OK ? 0 : -1;
 }
 
+int
+rfl_lines_flush(struct rfl_lines *l)
+{
+	return rfl_builder_count(l->builder) == 0 || send_batch(l) == RIFFLE_OK ? 0 : -1;
+}
+
 /* Refusals were told line by line: what is left to say is how to go on. */
 static void
 say_how_far(const struct rfl_lines *l, struct riffle_error *err)

@@ -21,6 +21,8 @@ int rfl_lines_open(struct rfl_lines *l, struct rfl_client *client, const char *v
 	struct riffle_error *reterr);
 /* After each record: sends what is enough for a batch. -1: the sender has an error, no more lines are wanted. */
 int rfl_lines_added(struct rfl_lines *l);
+/* Sends what there is, before its caller waits for the next line. -1 as above. */
+int rfl_lines_flush(struct rfl_lines *l);
 /*
  * Sends the rest, waits and closes. rc is why the caller ended, with *reterr, or RIFFLE_OK; it comes back unless it is
  * that and writing failed: then *reterr says up to which line all is written, and why was told before.

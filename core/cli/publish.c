@@ -13,8 +13,14 @@
 #include "wire/content_type.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define READ_BYTES 65536
+/* Lines that come closer together than this are sent together. */
+#define LINGER_MS 5
 
 static const char doc[] =
 	"Writes records to a stream and waits until they are acknowledged.\v"
@@ -27,9 +33,9 @@ enum { KEY_BASE64 = 0x2000, KEY_TYPE, KEY_HEADER, KEY_TIME, KEY_PARTITION };
 
 static const struct argp_option options[] = {
 	{"payload", 'p', "TEXT", 0, "the record's value", 0},
-	{"payload-base64", KEY_BASE64, "BASE64", 0, "the same, as Base64", 0},
-	{"file", 'f', "FILE", 0, "the same, from a file; - is stdin", 0},
-	{"lines", 'l', NULL, 0, "one record for each line of stdin", 0},
+	{"payload-base64", KEY_BASE64, "BASE64", 0, "the record's value, as Base64", 0},
+	{"file", 'f', "FILE", 0, "the record's value, from a file; - is stdin", 0},
+	{"lines", 'l', NULL, 0, "one record for each line of stdin, as it comes", 0},
 	{"content-type", KEY_TYPE, "TYPE", 0, "content type; default: the stream's", 0},
 	{"key", 'k', "KEY", 0, "key; without it there is none", 0},
 	{"header", KEY_HEADER, "NAME:VALUE", 0, "a header; may be repeated", 0},
@@ -136,29 +142,78 @@ add_record(const struct publish *p, struct rfl_builder *b, const void *data, siz
 	rfl_builder_add(b, &r, p->headers, (uint32_t)p->header_count, type);
 }
 
+/* Standard input as far as it was read and is not a record yet. */
+struct input {
+	char *data;
+	size_t room, len, at, looked_at;
+	int is_over;
+};
+
+/* What was read is on its way before more is waited for: a program that writes a line now and then is not kept back. */
+static int
+read_more(struct input *in, struct rfl_lines *l, unsigned long long lines,
+	struct riffle_error *reterr)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+	ssize_t n;
+	if (in->at > 0)
+		memmove(in->data, in->data + in->at, in->len - in->at);
+	in->len -= in->at;
+	in->looked_at -= in->at;
+	in->at = 0;
+	rfl_grow(&in->data, &in->room, in->len + READ_BYTES, 1);
+	if (poll(&p, 1, LINGER_MS) == 0 && rfl_lines_flush(l) < 0)
+		return 0;
+	do
+		n = read(STDIN_FILENO, in->data + in->len, READ_BYTES);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return rfl_err(reterr, RIFFLE_E_FATAL, "cannot read stdin behind line %llu: %s",
+			lines, strerror(errno));
+	in->len += (size_t)n;
+	in->is_over = n == 0;
+	return 1;
+}
+
+/* 1 and the next line, without its newline; 0 = there is none yet. */
+static int
+take_line(struct input *in, const char **ret, size_t *ret_len)
+{
+	char *from = in->data + in->at;
+	char *end = in->len > in->looked_at
+			    ? memchr(in->data + in->looked_at, '\n', in->len - in->looked_at)
+			    : NULL;
+	in->looked_at = in->len;
+	if (end == NULL && !(in->is_over && in->at < in->len))
+		return 0;
+	*ret = from;
+	*ret_len = end ? (size_t)(end - from) : in->len - in->at;
+	in->looked_at = in->at += *ret_len + (end != NULL);
+	return 1;
+}
+
 static int
 send_lines(const struct publish *p, struct rfl_client *client, const char *type,
 	struct riffle_error *reterr)
 {
 	struct rfl_lines l;
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
+	struct input in = {0};
+	const char *line;
+	size_t len;
 	unsigned long long lines = 0;
 	int is_refused = 0, rc = rfl_lines_open(&l, client, "publish", 0, reterr);
 	if (rc < 0)
 		return rc;
-	while (!is_refused && (n = getline(&line, &room, stdin)) >= 0) {
-		n -= n > 0 && line[n - 1] == '\n';
-		add_record(p, l.builder, line, (size_t)n, type);
-		lines++;
-		is_refused = rfl_lines_added(&l) < 0;
+	for (rc = 1; rc > 0 && !is_refused && !in.is_over;) {
+		rc = read_more(&in, &l, lines, reterr);
+		while (rc > 0 && !is_refused && take_line(&in, &line, &len)) {
+			add_record(p, l.builder, line, len, type);
+			lines++;
+			is_refused = rfl_lines_added(&l) < 0;
+		}
 	}
-	if (!is_refused && ferror(stdin))
-		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot read stdin behind line %llu: %s",
-			lines, strerror(errno));
-	free(line);
-	return rfl_lines_close(&l, rc, reterr);
+	free(in.data);
+	return rfl_lines_close(&l, rc < 0 ? rc : RIFFLE_OK, reterr);
 }
 
 static int

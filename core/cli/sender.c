@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "cli/cli.h"
 #include "plugin/host.h"
 #include "wire/envelope.h"
 
@@ -65,6 +66,20 @@ take_sent(struct rfl_sender *s, const struct riffle_event *ev)
 		*o = s->open[--s->open_count];
 }
 
+/* What may pass is waited for, as the answers are: whether a record is there its answer alone says. */
+static void
+take_error(struct rfl_sender *s, const struct riffle_event *ev)
+{
+	int is_over = ev->status == RIFFLE_E_FATAL || ev->status == RIFFLE_E_FENCED;
+	if (is_over && s->error.code == RIFFLE_OK) {
+		s->error = ev->error;
+		s->error.code = ev->status;
+	}
+	if (!is_over && !s->has_waited)
+		rfl_failed(s->verb, "%s; it is tried again", ev->error.text);
+	s->has_waited |= !is_over;
+}
+
 static void
 take_events(struct rfl_sender *s)
 {
@@ -72,8 +87,8 @@ take_events(struct rfl_sender *s)
 	while (s->client->ops->sink_poll(s->sink, &ev) > 0) {
 		if (ev.type == RIFFLE_EV_SENT)
 			take_sent(s, &ev);
-		if (ev.type == RIFFLE_EV_ERROR && s->error.code == RIFFLE_OK)
-			s->error = ev.error;
+		if (ev.type == RIFFLE_EV_ERROR)
+			take_error(s, &ev);
 		s->is_closed |= ev.type == RIFFLE_EV_CLOSED;
 		ev = (struct riffle_event){.size = sizeof ev};
 	}
@@ -87,7 +102,7 @@ wait_and_take(struct rfl_sender *s)
 }
 
 int
-rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *member,
+rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *verb,
 	struct riffle_error *reterr)
 {
 	const struct riffle_stream *stream = &client->stream->stream;
@@ -95,8 +110,8 @@ rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *mem
 		.stream_size = sizeof stream,
 		.stream_count = 1,
 		.streams = &stream,
-		.member = member};
-	*s = (struct rfl_sender){.client = client};
+		.member = verb};
+	*s = (struct rfl_sender){.client = client, .verb = verb};
 	return client->ops->sink_open(client->instance->self, &spec, &s->sink, reterr);
 }
 

@@ -23,11 +23,12 @@ struct rfl_sender {
 	void *sink;
 	uint64_t tag, sent, answered;
 	uint64_t acknowledged; /* of those answered */
-	int is_closed;
+	int is_closed, has_waited;
+	const char *verb; /* in front of what is said on stderr, and the member of its sink */
 	struct riffle_error error; /* the first; once there is one nothing more is sent */
 };
 
-int rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *member,
+int rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *verb,
 	struct riffle_error *reterr);
 /* Takes the caller's reference of the batch. The code of s->error. */
 int rfl_sender_send(struct rfl_sender *s, struct riffle_batch *b);

@@ -492,15 +492,36 @@ def stdin_is_a_file_that_can_be_published():
         assert json.loads(i.cli("stream", "export", "in"))["value"] == "two\nlines"
 
 
+def a_line_is_written_before_the_next_one_comes():
+    with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
+        i.cli("publish", "in", "-p", "first")
+        there = lambda: [json.loads(line)["value"] for line in i.cli("stream", "export", "in").splitlines()]
+        with subprocess.Popen([i.program, "publish", "-c", i.file, "in", "-l"], env=i.env, text=True,
+                              stdin=subprocess.PIPE) as p:
+            for n, part in enumerate(("one\ntwo\nth", "ree\n", "\n", "last")):
+                p.stdin.write(part)
+                p.stdin.flush()
+                come = ["first", "one", "two", "three", ""][:(3, 4, 5, 5)[n]]
+                i.wait_for("what has come", lambda: there() == come)
+            p.stdin.close()
+            assert p.wait(timeout=20) == 0
+        assert there() == ["first", "one", "two", "three", "", "last"]
+        long = "y" * 300000 + "\n" + "z" * 200000
+        i.cli("publish", "in", "-l", input=long)
+        assert there()[6:] == long.splitlines()
+        i.cli("publish", "in", "-l", input="")
+        assert len(there()) == 8
+
+
 def lines_that_could_not_be_written_are_counted():
     full = LOCAL.replace("1GiB", "2MiB") + stream("in", content_type="text/plain")
     with Instance(full) as i:
         done = i.run("publish", "in", "-l", input="".join("%04d%s\n" % (n, "x" * 1000) for n in range(1, 5001)))
         told = done.stderr.splitlines()
-        refused = [re.match(r"riffle publish: lines (\d+) to (\d+): cannot write .*map-size of the provider is used up$", line)
+        refused = [re.match(r"riffle publish: lines? (\d+)(?: to (\d+))?: cannot write .*map-size of the provider is used up$", line)
                    for line in told[:-1]]
         assert done.returncode == 1 and refused and all(refused), done
-        gone = {n for m in refused for n in range(int(m[1]), int(m[2]) + 1)}
+        gone = {n for m in refused for n in range(int(m[1]), int(m[2] or m[1]) + 1)}
         last = re.match(r"riffle publish: (\d+) refused; all others up to line (\d+) are there, none behind it$", told[-1])
         assert last and int(last[1]) == len(gone), told
         written = [int(json.loads(line)["value"][:4]) for line in i.cli("stream", "export", "in").splitlines()]
@@ -580,7 +601,7 @@ if __name__ == "__main__":
           a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
           fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone,
           a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
-          stdin_is_a_file_that_can_be_published, lines_that_could_not_be_written_are_counted,
-          looking_at_a_stream_does_not_make_it,
+          stdin_is_a_file_that_can_be_published, a_line_is_written_before_the_next_one_comes,
+          lines_that_could_not_be_written_are_counted, looking_at_a_stream_does_not_make_it,
           a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream,
           the_readme_shows_what_is_printed, sections_shown_in_the_guides_are_sound])

@@ -1,6 +1,7 @@
 """Faults of a broker, each by its id in the catalogue of failures, with what is asked of riffle under it."""
 import collections
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -141,6 +142,27 @@ def a4_a_broker_that_restarts_again_and_again():
                 broker.do("start")
         committed_all(i, space)
         judge(space + "_out", numbers(0, 1000 * rounds), ordered=True)
+
+
+def a5_a_broker_that_restarts_while_lines_are_published():
+    """What was written in the end is no failure, so that nobody writes it a second time."""
+    with instance(broker, broker.name(), stream("in", **TEXT)) as i, subprocess.Popen(
+            [i.program, "publish", "-c", i.file, "in", "-l"], env=i.env, text=True, stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE) as p:
+        values = lambda: sorted(int(json.loads(line)["value"]) for line in i.cli("stream", "export", "in").splitlines())
+        p.stdin.write("1\n2\n")
+        p.stdin.flush()
+        i.wait_for("the first lines", lambda: i.run("stream", "export", "in").stdout.count("\n") == 2)
+        broker.do("kill")
+        p.stdin.write("3\n4\n")
+        p.stdin.flush()
+        told = p.stderr.readline()
+        assert told.endswith("; it is tried again\n"), told
+        broker.do("start")
+        p.stdin.write("5\n")
+        p.stdin.close()
+        assert p.wait(timeout=60) == 0, p.stderr.read()
+        assert values() == [1, 2, 3, 4, 5], values()
 
 
 def a7_a_network_that_is_parted():
@@ -451,7 +473,8 @@ with Proxy() as proxy, Broker(extra=behind(proxy, QUOTAS)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [a1_a_broker_that_is_down_at_the_start, a2_a_name_that_leads_nowhere_and_a_port_that_speaks_http,
              a3_a_broker_that_is_away_longer_than_every_time_out, a4_a_broker_that_restarts_again_and_again,
-             a7_a_network_that_is_parted, a8_a_slow_broker_is_not_idle, a8_what_a_slow_broker_does_not_take_is_not_read,
+             a5_a_broker_that_restarts_while_lines_are_published, a7_a_network_that_is_parted,
+             a8_a_slow_broker_is_not_idle, a8_what_a_slow_broker_does_not_take_is_not_read,
              a18_quotas_slow_down_and_do_no_more, an_input_that_cannot_be_read_again_is_refused,
              a10_a_topic_that_is_removed_and_made_anew, a10_a_log_that_is_shorter_than_what_is_committed,
              a11_partitions_that_are_added,
