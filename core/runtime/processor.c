@@ -82,6 +82,10 @@ rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 		return;
 	}
 	int64_t now_ns = rfl_clock_mono_ns(p->setup.clock);
+	/* What broke sooner than it was waited for did not go well: else it would be opened several times a second. */
+	if (p->runs_since_ns != 0 && now_ns - p->runs_since_ns >= p->backoff_ms * 1000000)
+		p->backoff_ms = 0;
+	p->runs_since_ns = 0;
 	int64_t wait_ms =
 		riffle_backoff_next(&p->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS, now_ns);
 	p->retry_at_ns = now_ns + wait_ms * 1000000;
@@ -194,10 +198,11 @@ run_running(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *p
 	progress->moved |= rfl_processor_commit(p, now_ns, &progress->next_ns);
 	if (p->phase != RFL_PHASE_RUNNING)
 		return;
+	if (p->task_count > 0 && p->runs_since_ns == 0)
+		p->runs_since_ns = now_ns;
 	if (p->task_count > 0 && p->why != NULL && !p->draining) {
 		free(p->why);
 		p->why = NULL;
-		p->backoff_ms = 0;
 		rfl_log(RIFFLE_LOG_INFO, "", p->what, "running again");
 	}
 	if (p->draining && is_drained(p)) {

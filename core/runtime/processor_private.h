@@ -56,6 +56,7 @@ struct rfl_processor {
 	char *txn_id;
 	char *why; /* of the last failure, until it runs again */
 	int64_t retry_at_ns, backoff_ms;
+	int64_t runs_since_ns; /* 0 = it has no tasks yet */
 	uint32_t streams_open; /* asked for, not answered yet */
 	int has_streams;       /* all were there once */
 	struct riffle_error stream_error;

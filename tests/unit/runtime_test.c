@@ -137,6 +137,37 @@ test_a_broken_source_is_opened_again(void **state)
 }
 
 static void
+break_source(struct bed *b)
+{
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_ERROR,
+			 .status = RIFFLE_E_FATAL,
+			 .error = {.code = RIFFLE_E_FATAL, .text = "gone"}});
+	settle(b);
+}
+
+static void
+test_what_breaks_at_once_is_opened_less_and_less_often(void **state)
+{
+	(void)state;
+	struct bed b;
+	start(&b, RFL_AT_LEAST_ONCE);
+	settle(&b);
+	for (int i = 0, least = 200; i < 4; i++, least *= 2) {
+		break_source(&b);
+		advance(&b, least - 1);
+		assert_int_equal(opened, 1 + i);
+		advance(&b, least + 1);
+		assert_int_equal(opened, 2 + i);
+	}
+	/* It held for longer than it was waited for. */
+	advance(&b, 3200);
+	break_source(&b);
+	advance(&b, 400);
+	assert_int_equal(opened, 6);
+	finish(&b);
+}
+
+static void
 test_who_is_replaced_stays_closed(void **state)
 {
 	(void)state;
@@ -229,6 +260,7 @@ main(void)
 		cmocka_unit_test(test_what_can_never_be_committed_stops),
 		cmocka_unit_test(test_an_unknown_transaction_is_settled_by_reading_back),
 		cmocka_unit_test(test_a_broken_source_is_opened_again),
+		cmocka_unit_test(test_what_breaks_at_once_is_opened_less_and_less_often),
 		cmocka_unit_test(test_who_is_replaced_stays_closed),
 		cmocka_unit_test(test_a_broken_sink_is_opened_again),
 		cmocka_unit_test(test_a_confused_provider_stops_its_processor),
