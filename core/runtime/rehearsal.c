@@ -45,7 +45,8 @@ struct callee {
 
 struct bed {
 	const struct rfl_test_conf *test;
-	struct rfl_processor_conf conf; /* the test's processor, but for when it calls */
+	struct rfl_processor_conf
+		conf; /* the test's processor, but for when it calls, from what is kept */
 	struct rfl_clock clock, real_clock;
 	int64_t began_ns, limit_ns; /* by the real clock */
 	struct rfl_instance *memory, *function;
@@ -489,6 +490,7 @@ rfl_rehearse(const struct rfl_conf *conf, struct rfl_plugins *plugins,
 	b->conf = *test->processor;
 	b->conf.calls = 1;
 	b->conf.delivery = RFL_AT_CLOSE;
+	b->conf.keep = 1;
 	rfl_guard_thread_owner(b);
 	rfl_clock_init(&b->real_clock);
 	rfl_clock_init_manual(&b->clock, test->start_ms - ORIGIN_NS / NS_PER_MS);

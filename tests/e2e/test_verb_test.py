@@ -261,6 +261,13 @@ def a_program_for_all_windows_is_started_and_ended():
     assert run(text) == "ok t (2 windows, 1 retry)\n"
 
 
+def a_window_that_keeps_nothing_is_tried_with_all_its_records():
+    text = config(["in 00:00:01 a", "in 00:00:02 b", "in 00:00:11 c", "in 00:00:12 d"], ["out a", "out b", "out c", "out d"], function=COPY,
+                  keep="no", time="record", **{"max-disorder": "1s"})
+    one = result(text)
+    assert one["ok"] and one["windows"] == 2 and payloads(one, "out") == ["a", "b", "c", "d"], one
+
+
 def tests_are_chosen_by_name():
     text = config(["in 00:00:01 a"], ["out a"], COPY) + section(
         "test wrong", {"processor": "p", "send": "in 00:00:01 a", "expect": "out b"})
@@ -304,4 +311,5 @@ main([the_example_of_the_distribution_passes,
       early_panes_come_on_time,
       several_inputs_and_partitions,
       a_program_for_all_windows_is_started_and_ended,
+      a_window_that_keeps_nothing_is_tried_with_all_its_records,
       tests_are_chosen_by_name])
