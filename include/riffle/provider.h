@@ -85,7 +85,11 @@ struct riffle_position {
 /* One partition of one input stream, as assigned. */
 struct riffle_lane {
 	uint32_t size;
-	uint32_t lane; /* the provider's number for it, unique in its source while assigned */
+	/*
+	 * The provider's number for it, its own in this source until RELEASED: the same partition may be
+	 * assigned again, as another lane, before that.
+	 */
+	uint32_t lane;
 	/*
 	 * What the group committed. For a new group the provider has resolved the spec's start and
 	 * committed it, for all partitions of all streams in one commit, before it says ASSIGNED, so

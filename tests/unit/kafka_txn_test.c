@@ -416,6 +416,40 @@ a_batch_that_is_out_holds_up_no_rebalance(void **state)
 	close_bed(&b);
 }
 
+/* Also for one of an assignment before, which the group has had back for long. */
+static void
+closing_waits_for_a_batch_of_an_older_assignment(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	struct lent lent = {.b = &b};
+	(void)state;
+	property("heartbeat.interval.ms", "100");
+	open_bed(&b, 2);
+	open_txn(&b, b.topic);
+	assert_int_equal(put_and_commit(&b, 5, 0), RIFFLE_TXN_COMMITTED);
+	assert_true(eventually(some_is_lent, &lent));
+	lent.batch->host[0] = 1;
+	struct both w = {.b = &b, .second = join(&b, NULL)};
+	await_source(&b, RIFFLE_EV_REVOKED);
+	must(ops->source_release(b.source, b.lanes, 2, &err), &err);
+	assert_true(eventually(both_have_some, &w));
+	ops->source_close(b.source);
+	for (int i = 0; i < 100; i++) {
+		b.ev = (struct riffle_event){.size = sizeof b.ev};
+		assert_int_equal(ops->source_poll(b.source, &b.ev), 0);
+		poll(NULL, 0, 1);
+	}
+	assert_memory_equal(riffle_batch_at(lent.batch, 0)->value.ptr, "5", 1);
+	batch_unref(&host, lent.batch);
+	await_source(&b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b.source);
+	b.source = NULL;
+	rd_kafka_destroy(w.second);
+	close_txn(&b);
+	close_bed(&b);
+}
+
 static void
 a_member_that_left_commits_nothing(void **state)
 {
@@ -609,6 +643,7 @@ main(void)
 		cmocka_unit_test(nothing_is_committed_between_two_assignments),
 		cmocka_unit_test(nothing_is_committed_of_a_partition_that_another_has),
 		cmocka_unit_test(a_batch_that_is_out_holds_up_no_rebalance),
+		cmocka_unit_test(closing_waits_for_a_batch_of_an_older_assignment),
 		cmocka_unit_test(a_member_that_left_commits_nothing),
 		cmocka_unit_test(a_member_that_is_replaced_commits_nothing_and_says_so),
 		cmocka_unit_test(an_id_that_another_took_leaves_nothing),
