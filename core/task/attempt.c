@@ -179,9 +179,12 @@ rfl_task_call_output(struct rfl_task *t, struct rfl_pane *p, struct riffle_batch
 		rfl_task_fault(p, &err);
 		return;
 	}
-	if (!rfl_task_holds_outputs(t))
+	/* A slow sink stops a talkative function: it has more credit when this is written. */
+	if (!rfl_task_holds_outputs(t)) {
 		rfl_task_publish(t, p);
-	else if (p->output_bytes > (size_t)t->spec->conf->max_outputs_bytes) {
+		return;
+	}
+	if (p->output_bytes > (size_t)t->spec->conf->max_outputs_bytes) {
 		rfl_err(&err, RIFFLE_E_DATA,
 			"the outputs of one window exceed max-outputs = %" PRId64 " bytes",
 			t->spec->conf->max_outputs_bytes);

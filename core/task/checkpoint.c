@@ -28,7 +28,7 @@ send(struct rfl_task *t, const struct rfl_lane *l, struct riffle_bytes value)
 	};
 	rfl_builder_add(build, &r, NULL, 0, NULL);
 	/* Nobody waits for it but the transaction, which the outlet tells when it was refused. */
-	rfl_outlet_send(t->spec->checkpoint.outlet, rfl_builder_finish(build), NULL, NULL);
+	rfl_outlet_send(t->spec->checkpoint.outlet, rfl_builder_finish(build), 0, NULL, NULL);
 	rfl_builder_destroy(build);
 	free(key);
 }

@@ -54,7 +54,8 @@ rfl_outlet_fini(struct rfl_outlet *o)
 }
 
 void
-rfl_outlet_send(struct rfl_outlet *o, struct riffle_batch *batch, void *owner, void *detail)
+rfl_outlet_send(
+	struct rfl_outlet *o, struct riffle_batch *batch, size_t bytes, void *owner, void *detail)
 {
 	RFL_CHECK(o, OUTLET_MAGIC);
 	struct rfl_send *s = rfl_zalloc(sizeof *s);
@@ -62,6 +63,7 @@ rfl_outlet_send(struct rfl_outlet *o, struct riffle_batch *batch, void *owner, v
 	s->batch = batch;
 	s->owner = owner;
 	s->detail = detail;
+	s->bytes = bytes;
 	rfl_list_append(&o->sends, &s->link);
 }
 

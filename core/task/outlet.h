@@ -30,6 +30,7 @@ struct rfl_send {
 	struct riffle_error error; /* code 0 = all of it was written; else why the first was not */
 	void *owner;               /* whoever sent it; NULL once that is gone */
 	void *detail;              /* the owner's */
+	size_t bytes;              /* what the owner says it amounts to */
 };
 
 void rfl_outlet_init(
@@ -37,7 +38,8 @@ void rfl_outlet_init(
 /* What is still under way is dropped. */
 void rfl_outlet_fini(struct rfl_outlet *o);
 /* Takes over the batch's reference. */
-void rfl_outlet_send(struct rfl_outlet *o, struct riffle_batch *batch, void *owner, void *detail);
+void rfl_outlet_send(
+	struct rfl_outlet *o, struct riffle_batch *batch, size_t bytes, void *owner, void *detail);
 /*
  * Offers what waits to the sink. 1 = all of it was taken, 0 = the sink is full, negative = the sink
  * refused for good.

@@ -42,7 +42,7 @@ rfl_pane_destroy(struct rfl_pane *p)
 	drop(&p->outputs);
 	free(p->items.list);
 	free(p->outputs.items);
-	free(p->outlets);
+	free(p->ways);
 	free(p->key);
 	free(p->gone);
 	free(p);
@@ -222,8 +222,8 @@ rfl_pane_output(struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *t
 	struct rfl_batches *l = &p->outputs;
 	rfl_grow(&l->items, &l->room, l->count + 1, sizeof *l->items);
 	l->items[l->count++] = b;
-	rfl_grow(&p->outlets, &p->outlet_room, l->count, sizeof(struct rfl_outlet *));
-	p->outlets[l->count - 1] = to;
+	rfl_grow(&p->ways, &p->way_room, l->count, sizeof *p->ways);
+	p->ways[l->count - 1] = (struct rfl_way){to, bytes};
 	p->output_bytes += bytes;
 	p->output_records += b->record_count;
 }
@@ -249,10 +249,9 @@ rfl_pane_forget_output(struct rfl_pane *p, const struct riffle_batch *b)
 	if (at == l->count)
 		return;
 	rfl_batch_unref(l->items[at]);
+	p->output_bytes -= p->ways[at].bytes;
 	l->count--;
 	p->outputs_sent--;
 	memmove(l->items + at, l->items + at + 1, (l->count - at) * sizeof *l->items);
-	memmove(p->outlets + at, p->outlets + at + 1, (l->count - at) * sizeof *p->outlets);
-	if (l->count == 0)
-		p->output_bytes = 0;
+	memmove(p->ways + at, p->ways + at + 1, (l->count - at) * sizeof *p->ways);
 }

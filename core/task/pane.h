@@ -70,6 +70,12 @@ struct rfl_gone {
 	uint64_t count;
 };
 
+/* Where a batch of outputs goes, and what the function's records in it amount to. */
+struct rfl_way {
+	struct rfl_outlet *to;
+	size_t bytes;
+};
+
 struct rfl_pane {
 	uint32_t magic;
 	enum rfl_pane_state state;
@@ -97,9 +103,9 @@ struct rfl_pane {
 	/* What we found wrong with the call under way; counts more than its status. code 0 = nothing. */
 	struct riffle_error fault;
 
-	struct rfl_batches outputs;  /* as the sinks will get them */
-	struct rfl_outlet **outlets; /* outputs.items[i] goes to outlets[i] */
-	size_t outlet_room;
+	struct rfl_batches outputs; /* as the sinks will get them */
+	struct rfl_way *ways;       /* of outputs.items[i] */
+	size_t way_room;
 	size_t output_bytes;
 	size_t outputs_sent; /* how many of outputs went to their outlets */
 	uint32_t sends_open; /* of those, not yet finished */

@@ -327,7 +327,8 @@ rfl_task_publish(struct rfl_task *t, struct rfl_pane *p)
 	for (; p->outputs_sent < p->outputs.count; p->outputs_sent++) {
 		struct riffle_batch *b = p->outputs.items[p->outputs_sent];
 		rfl_batch_ref(b);
-		rfl_outlet_send(p->outlets[p->outputs_sent], b, t, p);
+		const struct rfl_way *way = &p->ways[p->outputs_sent];
+		rfl_outlet_send(way->to, b, way->bytes, t, p);
 		p->sends_open++;
 	}
 }
@@ -417,9 +418,11 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 	rfl_assert(p->sends_open > 0);
 	p->sends_open--;
 	if (s->error.code == 0) {
-		/* Of a window that is too large to keep the outputs may be as well. */
-		if (p->lets_go && !rfl_task_is_exactly_once(t))
+		/* Outputs of a window that goes on may be many. */
+		if ((p->lets_go || p->is_open) && !rfl_task_is_exactly_once(t))
 			rfl_pane_forget_output(p, s->batch);
+		if (p->call != NULL && !rfl_call_is_cancelled(p->call))
+			rfl_call_read(p->call, s->bytes);
 		return;
 	}
 	/* The window as a whole is tried again or given up, as the policy says, and once for all of it. */

@@ -105,7 +105,7 @@ static void
 send_side(struct rfl_task *t, struct rfl_side *s)
 {
 	rfl_batch_ref(s->batch);
-	rfl_outlet_send(s->route->outlet, s->batch, t, s);
+	rfl_outlet_send(s->route->outlet, s->batch, 0, t, s);
 	s->is_sent = 1;
 }
 

@@ -49,6 +49,7 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 /* A sink that takes room records and writes down what it took. */
 static char sink_log[LOG_MAX];
 static uint32_t sink_room;
+static size_t credit; /* that calls were given */
 static int64_t sink_time_ms;
 static char sink_key[64]; /* of the last one */
 
@@ -170,7 +171,8 @@ fake_call_end(void *call, struct riffle_error *reterr)
 static void
 fake_call_read(void *call, size_t bytes)
 {
-	(void)call, (void)bytes;
+	(void)call;
+	credit += bytes;
 }
 
 static void
@@ -224,6 +226,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	lane_times = NULL;
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;
+	credit = 0;
 	fail_times = stay_open = begin_fails = calls_begun = 0;
 	fail_flags = RIFFLE_ERR_RETRIABLE;
 	fail_code = RIFFLE_E_DATA;

@@ -317,6 +317,31 @@ run_a_few_times(struct bed *b)
 }
 
 static void
+test_slow_sink_stops_a_talkative_function(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct rfl_task_progress p;
+	bed_set(&b, RFL_SHAPE_NONE, 0, 0);
+	bed_start(&b, 0, NULL);
+	lane_end = 1;
+	sink_room = 0;
+	stay_open = 1;
+	rfl_task_run(b.task, &p);
+	size_t given = credit;
+	deliver(&b);
+	acknowledge(&b, RIFFLE_OK, 0);
+	assert_int_equal(credit, given);
+	sink_room = 1;
+	settle_down(&b);
+	assert_string_equal(sink_log, "0;");
+	assert_true(credit > given);
+	end_call(open_call, RIFFLE_OK, 0, "");
+	settle_down(&b);
+	bed_end(&b);
+}
+
+static void
 test_full_sink_leaves_records_with_the_provider(void **state)
 {
 	(void)state;
@@ -381,6 +406,7 @@ main(void)
 		cmocka_unit_test(test_refused_publish_is_tried_again),
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
+		cmocka_unit_test(test_slow_sink_stops_a_talkative_function),
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 		cmocka_unit_test(test_outputs_outlive_their_task),
 	};
