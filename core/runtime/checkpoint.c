@@ -6,6 +6,7 @@
  */
 #include "wire/checkpoint.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "runtime/processor_private.h"
 
@@ -171,28 +172,40 @@ start_lanes(struct rfl_processor *p, const struct riffle_event *ev)
 	}
 }
 
+static void
+take_event(struct rfl_processor *p, const struct riffle_event *ev)
+{
+	struct rfl_source *s = &p->checkpoint.source;
+	struct riffle_error err = {0};
+	if (ev->type == RIFFLE_EV_CLOSED) {
+		s->is_closed = 1;
+	} else if (s->is_closing) {
+		return;
+	} else if (ev->type == RIFFLE_EV_ASSIGNED) {
+		start_lanes(p, ev);
+	} else if (ev->type == RIFFLE_EV_REVOKED || ev->type == RIFFLE_EV_LOST) {
+		rfl_err(&err, RIFFLE_E_UNAVAILABLE, "its partitions were taken away");
+		fail(p, &err);
+	} else if (ev->type == RIFFLE_EV_ERROR &&
+		   (ev->status == RIFFLE_E_FATAL || ev->status == RIFFLE_E_FENCED)) {
+		fail(p, &ev->error);
+	} else if (ev->type == RIFFLE_EV_ERROR) {
+		rfl_log(RIFFLE_LOG_WARNING, "S002", p->what, "%s", ev->error.text);
+	}
+}
+
 static int
 poll_events(struct rfl_processor *p)
 {
 	struct rfl_source *s = &p->checkpoint.source;
 	struct riffle_event ev;
-	struct riffle_error err = {0};
 	int moved = 0;
 	while (!s->is_closed) {
 		ev = (struct riffle_event){.size = sizeof ev};
 		if (s->ops->source_poll(s->source, &ev) <= 0)
 			break;
 		moved = 1;
-		if (ev.type == RIFFLE_EV_CLOSED) {
-			s->is_closed = 1;
-		} else if (ev.type == RIFFLE_EV_ASSIGNED && !s->is_closing) {
-			start_lanes(p, &ev);
-		} else if (ev.type == RIFFLE_EV_ERROR && ev.status != RIFFLE_E_UNAVAILABLE) {
-			fail(p, &ev.error);
-		} else if (ev.type == RIFFLE_EV_REVOKED || ev.type == RIFFLE_EV_LOST) {
-			rfl_err(&err, RIFFLE_E_UNAVAILABLE, "its partitions were taken away");
-			fail(p, &err);
-		}
+		take_event(p, &ev);
 	}
 	return moved;
 }
@@ -261,7 +274,10 @@ rfl_processor_run_checkpoint(struct rfl_processor *p, int64_t now_ns, int64_t *n
 	struct rfl_source *s = &p->checkpoint.source;
 	if (s->source == NULL)
 		return each(p, RFL_CHECKPOINT_WANTED, is_one, NULL) > 0 &&
-		       p->phase == RFL_PHASE_RUNNING && open_source(p);
+		       p->phase == RFL_PHASE_RUNNING && !p->draining && open_source(p);
+	/* Nothing is begun any more, but it is polled to its end, or its descriptor would wake for good. */
+	if (p->draining)
+		rfl_source_close(s);
 	int moved = poll_events(p);
 	for (size_t i = 0; i < s->lane_count && !s->is_closing; i++)
 		moved |= poll_lane(p, &s->lanes[i]);

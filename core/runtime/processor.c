@@ -188,7 +188,7 @@ run_running(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *p
 	if (!p->draining)
 		rfl_processor_make_tasks(p);
 	rfl_processor_release_lanes(p);
-	if (p->phase == RFL_PHASE_RUNNING && !p->draining)
+	if (p->phase == RFL_PHASE_RUNNING)
 		progress->moved |= rfl_processor_run_checkpoint(p, now_ns, &progress->next_ns);
 	if (p->phase == RFL_PHASE_RUNNING && !p->draining)
 		progress->moved |= rfl_processor_follow(p);

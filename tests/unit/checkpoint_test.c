@@ -223,6 +223,28 @@ test_a_broken_checkpoint_stream_is_opened_again(void **state)
 	finish(&b);
 }
 
+static void
+test_a_checkpoint_stream_in_trouble_is_read_on(void **state)
+{
+	(void)state;
+	struct bed b;
+	char why[300];
+	struct rfl_buf its = value_of(5, NULL);
+	start_from_checkpoint(&b);
+	add_checkpoint(its_key, bytes_of(&its));
+	settle(&b);
+	queue(2, (struct riffle_event){.type = RIFFLE_EV_ERROR,
+			 .status = RIFFLE_E_DATA,
+			 .error = {.code = RIFFLE_E_DATA, .text = "a hiccup"}});
+	settle(&b);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_RUNNING);
+	checkpoint_readable = 1;
+	settle(&b);
+	assert_true(lane_started[0]);
+	rfl_buf_fini(&its);
+	finish(&b);
+}
+
 /* Two sessions whose records lie among each other; the first is over with the last record but one. */
 static const int64_t two_sessions[] = {
 	1000, 1500, 1001, 1501, 1002, 1502, 1003, 1503, 2400, 2401, 3900};
@@ -290,6 +312,7 @@ main(void)
 		cmocka_unit_test(test_a_checkpoint_that_is_not_its_stops_the_task),
 		cmocka_unit_test(test_a_lane_that_goes_does_not_wait_for_its_checkpoint),
 		cmocka_unit_test(test_a_broken_checkpoint_stream_is_opened_again),
+		cmocka_unit_test(test_a_checkpoint_stream_in_trouble_is_read_on),
 		cmocka_unit_test(test_a_transaction_ends_when_its_checkpoint_is_in_it),
 		cmocka_unit_test(test_a_checkpoint_of_a_revoked_task_is_not_committed),
 	};
