@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -492,6 +493,15 @@ def stdin_is_a_file_that_can_be_published():
         assert json.loads(i.cli("stream", "export", "in"))["value"] == "two\nlines"
 
 
+def an_instance_that_does_not_answer_says_why():
+    with Instance(LOCAL) as i:
+        where = "riffle health: no instance answers on %s: " % os.path.join(os.path.dirname(i.file), "state", "riffle.sock")
+        assert failed(i, "health") == where + "No such file or directory\n"
+        i.start()
+        i.stop(signal.SIGKILL)
+        assert failed(i, "health") == where + "Connection refused\n"
+
+
 def a_line_is_written_before_the_next_one_comes():
     with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
         i.cli("publish", "in", "-p", "first")
@@ -601,7 +611,8 @@ if __name__ == "__main__":
           a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
           fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone,
           a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
-          stdin_is_a_file_that_can_be_published, a_line_is_written_before_the_next_one_comes,
+          an_instance_that_does_not_answer_says_why, stdin_is_a_file_that_can_be_published,
+          a_line_is_written_before_the_next_one_comes,
           lines_that_could_not_be_written_are_counted, looking_at_a_stream_does_not_make_it,
           a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream,
           the_readme_shows_what_is_printed, sections_shown_in_the_guides_are_sound])
