@@ -150,7 +150,7 @@ def the_page_of_the_file_has_every_key():
 def the_page_of_a_plugin_comes_from_its_tables():
     page = render("mute")
     for part in ("riffle-plugin-mute - says nothing", "[provider NAME] type = mute", "It can at most: sink.",
-                 "KEYS IN [provider NAME]", "how How it answers. (one of answer, away, hang, crash; default answer)",
+                 "KEYS IN [provider NAME]", "how How it answers. (one of answer, away, hang, crash, slow; default answer)",
                  "has The partitions of its streams. (number; default 1; 1 to 9)",
                  "Who's there. (text; secret, so write ${cred:NAME} or ${file:PATH})",
                  "raw.NAME", "(any key that begins with raw.)", "KEYS IN [stream NAME]", "A remark; with words."):
@@ -203,7 +203,7 @@ def a_plugin_is_shown():
     assert told["can"] == ["sink"] and told["kind"] == "provider" and told["version"] == "0.7", told
     assert told["options"]["provider"][0] == {
         "name": "how", "type": "choice", "default": "answer", "required": False, "secret": False,
-        "doc": "How it answers.", "choices": ["answer", "away", "hang", "crash"]}, told
+        "doc": "How it answers.", "choices": ["answer", "away", "hang", "crash", "slow"]}, told
     assert told["options"]["provider"][1]["min"] == 1 and told["options"]["provider"][2]["secret"], told
     assert riffle("plugin", "show", "mute", "-o", "jsonl")[0].count("\n") == 1
     err = riffle("plugin", "show", "comand", status=1)[1]
@@ -341,6 +341,10 @@ def each_that_does_not_answer_is_named():
     assert [row["ok"] for row in rows] == [False] * 5, rows
     assert rows[1] == {"section": "provider answer", "stream": "answer", "ok": False,
                        "says": "has 2 partitions, the configuration says 1"}, rows
+    slow = section("provider slow", {"type": "mute", "how": "slow"}) + stream("a", provider="slow") + stream("b", provider="slow")
+    assert online(slow, "--wait-timeout", "1s", status=1).splitlines()[1:] == [
+        "provider slow: FAILS: stream a cannot reach the broker: nobody is there",
+        "provider slow: FAILS: stream b was not asked for, the time was up"]
     text = LOCAL + stream("v", provision="verify") + section("provider empty", {"type": "mute"})
     lines = [json.loads(line) for line in online(text, "-o", "jsonl", status=1).splitlines()]
     assert [(line["section"], line["ok"]) for line in lines] == [("provider local", False), ("provider empty", None)], lines
