@@ -105,7 +105,7 @@ rfl_admin_get(
 	const struct rfl_common *c, const char *path, char **ret_body, struct riffle_error *reterr)
 {
 	struct rfl_buf body = RFL_BUF_INIT;
-	long status = 0;
+	long status = 0, os_errno = 0;
 	if (c->conf->runtime.admin == NULL)
 		return rfl_err(reterr, RIFFLE_E_UNAVAILABLE,
 			"the instance has no admin socket (admin = none)");
@@ -121,12 +121,15 @@ rfl_admin_get(
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
 	CURLcode rc = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_cleanup(curl);
 	free(url);
 	if (rc != CURLE_OK) {
 		rfl_buf_fini(&body);
 		return rfl_err(reterr, RIFFLE_E_UNAVAILABLE, "no instance answers on %s: %s",
-			c->conf->runtime.admin, curl_easy_strerror(rc));
+			c->conf->runtime.admin,
+			rc == CURLE_COULDNT_CONNECT && os_errno != 0 ? strerror((int)os_errno)
+								     : curl_easy_strerror(rc));
 	}
 	*ret_body = rfl_buf_take(&body);
 	return (int)status;

@@ -72,6 +72,7 @@ ask_provider(const struct question *q)
 {
 	const struct riffle_provider_ops *ops = q->instance->provider;
 	const struct rfl_conf *c = q->common->conf;
+	const int64_t end_ns = rfl_clock_mono_ns(&q->clock) + q->timeout_ms * 1000000;
 	size_t asked = 0;
 	if (ops->describe == NULL) {
 		add(q, NULL, NOTHING_TO_ASK, "its plugin cannot be asked for streams");
@@ -83,7 +84,11 @@ ask_provider(const struct question *q)
 		struct riffle_error err = {0};
 		if (s->provider != q->provider)
 			continue;
-		asked++;
+		/* What was heard already, mostly why nobody answers, is not lost with the rest. */
+		if (asked++ > 0 && rfl_clock_mono_ns(&q->clock) >= end_ns) {
+			add(q, s->name, NOT_OK, "was not asked for, the time was up");
+			continue;
+		}
 		if (ops->describe(q->instance->self, &s->stream, &info, &err) == RIFFLE_OK)
 			judge(q, s, &info);
 		else

@@ -29,7 +29,7 @@ static const char doc[] =
 	"ones "
 	"are read again at the next start. A second one ends it at once.\n\n"
 	"  riffle run -c riffle.ini\n"
-	"  riffle run -c riffle.ini --set processor.time-averager.window='tumbling 1m'";
+	"  riffle run -c riffle.ini --set runtime.log-level=debug";
 
 struct daemon {
 	struct rfl_common common;

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -149,7 +150,7 @@ def the_page_of_the_file_has_every_key():
 def the_page_of_a_plugin_comes_from_its_tables():
     page = render("mute")
     for part in ("riffle-plugin-mute - says nothing", "[provider NAME] type = mute", "It can at most: sink.",
-                 "KEYS IN [provider NAME]", "how How it answers. (one of answer, away, hang, crash; default answer)",
+                 "KEYS IN [provider NAME]", "how How it answers. (one of answer, away, hang, crash, slow; default answer)",
                  "has The partitions of its streams. (number; default 1; 1 to 9)",
                  "Who's there. (text; secret, so write ${cred:NAME} or ${file:PATH})",
                  "raw.NAME", "(any key that begins with raw.)", "KEYS IN [stream NAME]", "A remark; with words."):
@@ -202,7 +203,7 @@ def a_plugin_is_shown():
     assert told["can"] == ["sink"] and told["kind"] == "provider" and told["version"] == "0.7", told
     assert told["options"]["provider"][0] == {
         "name": "how", "type": "choice", "default": "answer", "required": False, "secret": False,
-        "doc": "How it answers.", "choices": ["answer", "away", "hang", "crash"]}, told
+        "doc": "How it answers.", "choices": ["answer", "away", "hang", "crash", "slow"]}, told
     assert told["options"]["provider"][1]["min"] == 1 and told["options"]["provider"][2]["secret"], told
     assert riffle("plugin", "show", "mute", "-o", "jsonl")[0].count("\n") == 1
     err = riffle("plugin", "show", "comand", status=1)[1]
@@ -340,6 +341,10 @@ def each_that_does_not_answer_is_named():
     assert [row["ok"] for row in rows] == [False] * 5, rows
     assert rows[1] == {"section": "provider answer", "stream": "answer", "ok": False,
                        "says": "has 2 partitions, the configuration says 1"}, rows
+    slow = section("provider slow", {"type": "mute", "how": "slow"}) + stream("a", provider="slow") + stream("b", provider="slow")
+    assert online(slow, "--wait-timeout", "1s", status=1).splitlines()[1:] == [
+        "provider slow: FAILS: stream a cannot reach the broker: nobody is there",
+        "provider slow: FAILS: stream b was not asked for, the time was up"]
     text = LOCAL + stream("v", provision="verify") + section("provider empty", {"type": "mute"})
     lines = [json.loads(line) for line in online(text, "-o", "jsonl", status=1).splitlines()]
     assert [(line["section"], line["ok"]) for line in lines] == [("provider local", False), ("provider empty", None)], lines
@@ -492,6 +497,15 @@ def stdin_is_a_file_that_can_be_published():
         assert json.loads(i.cli("stream", "export", "in"))["value"] == "two\nlines"
 
 
+def an_instance_that_does_not_answer_says_why():
+    with Instance(LOCAL) as i:
+        where = "riffle health: no instance answers on %s: " % os.path.join(os.path.dirname(i.file), "state", "riffle.sock")
+        assert failed(i, "health") == where + "No such file or directory\n"
+        i.start()
+        i.stop(signal.SIGKILL)
+        assert failed(i, "health") == where + "Connection refused\n"
+
+
 def a_line_is_written_before_the_next_one_comes():
     with Instance(LOCAL + stream("in", content_type="text/plain")) as i:
         i.cli("publish", "in", "-p", "first")
@@ -601,7 +615,8 @@ if __name__ == "__main__":
           a_clean_check_asks_who_answers, each_that_does_not_answer_is_named, bash_completes, zsh_completes,
           fish_completes, scripts_have_every_verb_word_and_option, names_come_from_the_configuration_alone,
           a_group_that_nobody_has_is_not_made_by_seeking, what_cannot_be_published_says_why,
-          stdin_is_a_file_that_can_be_published, a_line_is_written_before_the_next_one_comes,
+          an_instance_that_does_not_answer_says_why, stdin_is_a_file_that_can_be_published,
+          a_line_is_written_before_the_next_one_comes,
           lines_that_could_not_be_written_are_counted, looking_at_a_stream_does_not_make_it,
           a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream,
           the_readme_shows_what_is_printed, sections_shown_in_the_guides_are_sound])

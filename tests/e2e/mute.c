@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ANSWER, AWAY, HANG, CRASH };
+enum { ANSWER, AWAY, HANG, CRASH, SLOW };
 
 struct mute {
 	int64_t how, partitions;
@@ -46,7 +46,9 @@ describe(void *self, const struct riffle_stream *stream, struct riffle_stream_in
 		pause();
 	if (m->how == CRASH)
 		abort();
-	if (m->how == AWAY) {
+	if (m->how == SLOW)
+		usleep(1200000);
+	if (m->how == AWAY || m->how == SLOW) {
 		reterr->code = RIFFLE_E_UNAVAILABLE;
 		strcpy(reterr->text, "cannot reach the broker: nobody is there");
 		return reterr->code;
@@ -94,7 +96,7 @@ sink_close(void *sink)
 	(void)sink;
 }
 
-static const char *const hows[] = {"answer", "away", "hang", "crash", NULL};
+static const char *const hows[] = {"answer", "away", "hang", "crash", "slow", NULL};
 static const struct riffle_option options[] = {
 	{"how", RIFFLE_OPT_ENUM, 0, "answer", 0, 0, hows, "How it answers."},
 	{"has", RIFFLE_OPT_INT, 0, "1", 1, 9, NULL, "The partitions of its streams."},

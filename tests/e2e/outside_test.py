@@ -1,5 +1,6 @@
 """A plugin that is written outside the tree, against the installed headers alone, loads and runs."""
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -41,6 +42,17 @@ def the_template_builds_with_pkg_config_alone_and_runs():
             instance.publish("in", ["hello", "world"])
             out = [r["payload"] for r in instance.read("out", 2)]
             assert out == ["HELLO!", "WORLD!"], out
+
+
+def what_the_readme_leads_to_is_installed():
+    with tempfile.TemporaryDirectory(prefix="riffle-outside-") as top:
+        run("make", "-s", "-C", BUILD, "install", "DESTDIR=" + top)
+        with open(os.path.join(SRC, "README.md")) as readme:
+            led_to = set(re.findall(r"\]\((?:doc|examples)/([\w/-]+\.md)\)", readme.read())) - {"internals.md"}
+        assert len(led_to) >= 6, led_to
+        skeletons = [name for name in os.listdir(os.path.join(SRC, "examples/functions")) if name[0] != "."]
+        for name in sorted(led_to) + sorted(skeletons):
+            assert run("find", top, "-name", name), name
 
 
 def lines_of(path):
@@ -107,4 +119,4 @@ def a_refused_plugin_is_told_with_its_reason():
 
 
 main([the_template_builds_with_pkg_config_alone_and_runs, lines_go_from_file_to_file_over_kills,
-      a_refused_plugin_is_told_with_its_reason])
+      what_the_readme_leads_to_is_installed, a_refused_plugin_is_told_with_its_reason])
