@@ -150,7 +150,7 @@ expect_end(int format, const char *answer, const char *out, int status, uint32_t
 }
 
 /*
- * A line of plain text is taken in one walk. The same line with a space at its front is not, and means the same.
+ * A line of plain text is taken in one walk. The same line with two spaces at its front is not, and means the same.
  * Lines by chance, each in both ways.
  */
 static void
@@ -183,7 +183,7 @@ test_plain_json_lines_are_as_others(void **state)
 			"  m = json.loads(l)\n"
 			"  if m['type'] != 'end': continue\n"
 			"  for _ in range(6):\n"
-			"    l = line(); print(l); print('{ ' + l[1:])\n"
+			"    l = line(); print(l); print('{  ' + l[1:])\n"
 			"  print('{\"type\":\"status\",\"window\":1,\"status\":0}', flush=True)\n",
 			seed);
 		program(&b, COPROCESS, JSON_LINES, text);
