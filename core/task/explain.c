@@ -82,7 +82,12 @@ explain_panes(struct rfl_buf *b, const struct rfl_task *t, int64_t now_ns)
 	put_count(b, t->pane_count);
 	rfl_buf_puts(b, " over and not done, the first begins ");
 	put_time(b, p->start_ms);
-	if (p->call != NULL)
+	if (p->call != NULL && rfl_call_is_cancelled(p->call))
+		rfl_buf_printf(b,
+			": its call (attempt %u) was cancelled, and the invoker has not ended it "
+			"yet",
+			p->attempt);
+	else if (p->call != NULL)
 		rfl_buf_printf(b, ": its call (attempt %u) is open", p->attempt);
 	else if (p->state == RFL_PANE_WAITING && p->attempt > 0)
 		rfl_buf_printf(b, ": attempt %u failed, the next one is in %" PRId64 " ms",

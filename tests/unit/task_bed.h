@@ -83,7 +83,7 @@ struct fake_call {
 	int is_done;
 };
 
-static int fail_times, fail_code, stay_open, begin_fails, calls_begun;
+static int fail_times, fail_code, stay_open, cancel_waits, begin_fails, calls_begun;
 static uint32_t fail_flags, answer_output, last_attempt;
 static const char *answer_type;
 static struct fake_call *open_call;
@@ -179,7 +179,7 @@ static void
 fake_call_cancel(void *call, int reason)
 {
 	struct fake_call *c = call;
-	if (!c->is_done)
+	if (!c->is_done && !cancel_waits)
 		end_call(c, reason, 0, "cancelled");
 }
 
@@ -227,7 +227,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;
 	credit = 0;
-	fail_times = stay_open = begin_fails = calls_begun = 0;
+	fail_times = stay_open = cancel_waits = begin_fails = calls_begun = 0;
 	fail_flags = RIFFLE_ERR_RETRIABLE;
 	fail_code = RIFFLE_E_DATA;
 	answer_output = 0;

@@ -317,6 +317,25 @@ run_a_few_times(struct bed *b)
 }
 
 static void
+test_invoker_that_does_not_end_a_cancelled_call_is_named(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_set(&b, RFL_SHAPE_NONE, 0, 0);
+	bed_start(&b, 0, NULL);
+	lane_end = 1;
+	stay_open = cancel_waits = 1;
+	settle_down(&b);
+	advance(&b, 1000);
+	char *says = rfl_task_explain(b.task);
+	assert_non_null(strstr(says, "was cancelled, and the invoker has not ended it yet"));
+	free(says);
+	end_call(open_call, RIFFLE_E_CANCELLED, 0, "");
+	settle_down(&b);
+	bed_end(&b);
+}
+
+static void
 test_slow_sink_stops_a_talkative_function(void **state)
 {
 	(void)state;
@@ -406,6 +425,7 @@ main(void)
 		cmocka_unit_test(test_refused_publish_is_tried_again),
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
+		cmocka_unit_test(test_invoker_that_does_not_end_a_cancelled_call_is_named),
 		cmocka_unit_test(test_slow_sink_stops_a_talkative_function),
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 		cmocka_unit_test(test_outputs_outlive_their_task),
