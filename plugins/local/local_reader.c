@@ -81,6 +81,24 @@ look(struct local_reader *r, const struct local_topic *t, uint32_t partition, ui
 	return rc == EINVAL || rc == MDB_BAD_DBI ? EAGAIN : rc;
 }
 
+/*
+ * A head that nothing was written to has no database yet; nor has a segment that retention took between two
+ * looks, whose records are not to be passed as if there were none. 0 = the head, EAGAIN: look again.
+ */
+static int
+look_for_unwritten(struct local_reader *r, const struct local_topic *t, uint32_t partition,
+	uint64_t offset, struct local_view *v)
+{
+	uint64_t base = v->segment.base;
+	int rc = begin(r);
+	if (rc == 0)
+		rc = local_segment_find(
+			r->env, r->txn, t->row.number, partition, offset, &v->segment);
+	if (rc != 0)
+		return rc == MDB_NOTFOUND ? LOCAL_GONE : rc;
+	return v->segment.base == base && v->segment.end == LOCAL_HEAD ? 0 : EAGAIN;
+}
+
 int
 local_view_open(struct local_reader *r, const struct local_topic *t, uint32_t partition,
 	uint64_t offset, int patient, struct local_view *ret)
@@ -99,12 +117,11 @@ local_view_open(struct local_reader *r, const struct local_topic *t, uint32_t pa
 		local_handle_put(r->env, keep);
 		rc = local_handle_get(r->env, &name, patient, &keep);
 		if (rc == MDB_NOTFOUND) {
-			/* Nothing has been written to it, so it has no database yet. */
 			keep = NULL;
-			rc = begin(r);
-			break;
+			rc = look_for_unwritten(r, t, partition, offset, ret);
+		} else if (rc == 0) {
+			rc = EAGAIN;
 		}
-		rc = rc == 0 ? EAGAIN : rc;
 	}
 	local_handle_put(r->env, keep);
 	if (rc != 0)
