@@ -19,6 +19,7 @@ class Proxy:
         self.aged = 0               # so many requests with positions go on with the generation before theirs
         self.lost = set()           # kinds of request: the answer to the next one is lost with its connection
         self.gates = {}             # kind of request: an Event without which none goes on
+        self.seen = {}              # kind of request: the last one that went on
         self.up, self.down = threading.Event(), threading.Event()
         self.up.set()
         self.down.set()
@@ -65,6 +66,13 @@ class Proxy:
             gate.set()
         self.delay_s, self.bytes_per_s = 0, None
 
+    def send_again(self, kind):
+        """A copy of the last request of that kind, which was held up on its way. Returns when it was answered."""
+        with socket.create_connection(("127.0.0.1", self.target)) as server:
+            server.sendall(self.seen[kind])
+            length, = struct.unpack(">i", exactly(server, 4))
+            exactly(server, length)
+
     def accept(self):
         while True:
             try:
@@ -99,6 +107,7 @@ class Proxy:
                     body = with_generation_before(body)
                 self.up.wait()
                 self.slowly(server, head + body)
+                self.seen[kind] = head + body
                 if kind in self.lost:
                     self.lost.remove(kind)
                     client.shutdown(socket.SHUT_RDWR)

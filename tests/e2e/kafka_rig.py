@@ -177,6 +177,11 @@ class Broker:
 
     def groups(self):
         """([(group, topic, partition, offset, metadata)] as committed one after the other, {group: generation})."""
+        commits, generations = self.positions()
+        return last_of_transactions(commits), generations
+
+    def positions(self):
+        """The same, of each commit (transaction, commit), with what does not count."""
         commits, generations = [], {}
         for txn, key, value in self.group_log():
             version, group = key.take("h"), key.text()
@@ -189,7 +194,7 @@ class Broker:
             if form == 3:
                 value.take("i")
             commits.append((txn, (group, topic, partition, offset, value.text())))
-        return list(once_a_transaction(commits)), generations
+        return commits, generations
 
     def group_log(self):
         """(transaction, key, value) of what is committed in the log of groups; the transaction is None without one."""
@@ -216,13 +221,11 @@ class Broker:
         return [record for record in records if record[0] is None or ended.get(record[0])]
 
 
-def once_a_transaction(commits):
-    """Positions whose answer was lost are sent again, and stand in the log twice."""
-    last = {}
-    for txn, commit in commits:
-        if txn is None or last.get(commit[:3]) != (txn, commit):
-            yield commit
-        last[commit[:3]] = (txn, commit)
+def last_of_transactions(commits):
+    """What a transaction commits of a partition is the last that stands in it. Positions whose answer was lost are sent
+    again; and a copy that was held up on its way may come as late as in the next transaction, before that one's own."""
+    last = {(txn, commit[:3]): n for n, (txn, commit) in enumerate(commits)}
+    return [commit for n, (txn, commit) in enumerate(commits) if txn is None or last[txn, commit[:3]] == n]
 
 
 def provider(broker, name="franz", **keys):

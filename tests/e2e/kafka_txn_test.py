@@ -4,6 +4,7 @@ Trouble in the middle of one (with a check of what a read_committed reader sees,
   SIGSTOP, calls without limit / of 5 s (ours: of 1 s)  a_broker_that_is_stopped_is_waited_for, at three moments
   SIGSTOP longer than transaction.timeout.ms            a_transaction_that_expired_is_fatal_and_made_anew
   an answer that is lost with its connection            an_answer_that_is_lost_is_asked_for_again
+  a copy of the one before comes late                   a_copy_that_comes_late_is_overtaken
   SIGKILL and restart, calls without limit / of 2 s     a_broker_that_is_killed_is_waited_for
   SIGKILL, away longer than the time-outs of records    a_broker_that_is_away_too_long_aborts
 Fencing (the rest of it: tests/unit/kafka_txn_test.c, run here too):
@@ -66,6 +67,10 @@ class Run:
     def group(self):
         return self.space + ".copy"
 
+    def commits(self):
+        return [(topic, metadata) for group, topic, _, _, metadata in broker.groups()[0]
+                if group == self.group() and metadata]
+
     def settle(self):
         self.i.wait_for("everything is committed", lambda: all(
             broker.committed(self.space + "_in", self.group(), p)[0] == broker.ends(self.space + "_in", p)[1]
@@ -109,6 +114,20 @@ def stop_for(seconds):
     return later(seconds, os.kill, broker.pid(), signal.SIGCONT)
 
 
+def at_put(it, moment, away_s):
+    """More numbers; at this moment of theirs the broker is killed, and started again that much later. Set when it was."""
+    written = threading.Event()
+
+    def fault():
+        assert written.wait(10)
+        broker.do("kill")
+        later(away_s, broker.do, "start")
+    came = proxy.once(moment, fault)
+    it.put()
+    written.set()
+    return came
+
+
 def the_provider_alone_holds_what_its_border_says():
     run(os.path.join(BUILD, "tests/unit/kafka_txn_test"), env=dict(os.environ, KAFKA_SERVERS=broker.servers))
 
@@ -132,9 +151,19 @@ def an_answer_that_is_lost_is_asked_for_again():
             it.settle()
             assert not proxy.lost, moment
         it.judge(NONE)
-        commits = [(topic, metadata) for group, topic, _, _, metadata in broker.groups()[0]
-                   if group == it.group() and metadata]
-        assert not judge_commits(commits), commits
+        assert not judge_commits(it.commits()), it.commits()
+
+
+def a_copy_that_comes_late_is_overtaken():
+    """A broker takes positions of the transaction before into the one that is open; those of the open one come after."""
+    with Run() as it:
+        came = proxy.once(PRODUCE, lambda: proxy.send_again(TXN_OFFSETS))
+        it.put()
+        assert came.wait(10)
+        it.judge(NONE)
+        all_of_them = [commit for _, commit in broker.positions()[0] if commit[0] == it.group()]
+        assert len(all_of_them) == len(set(all_of_them)) + 1, all_of_them
+        assert not judge_commits(it.commits())
 
 
 def a_transaction_that_expired_is_fatal_and_made_anew():
@@ -153,11 +182,7 @@ def a_transaction_that_expired_is_fatal_and_made_anew():
 
 def a_broker_that_is_killed_is_waited_for():
     with Run() as it:
-        def fault():
-            broker.do("kill")
-            later(0, broker.do, "start")
-        came = proxy.once(END_TXN, fault)
-        it.put()
+        came = at_put(it, END_TXN, 0)
         assert came.wait(10)
         wait_for("it is back", is_back)
         it.judge(NONE)
@@ -165,11 +190,7 @@ def a_broker_that_is_killed_is_waited_for():
 
 def a_broker_that_is_away_too_long_aborts():
     with Run(**{"rdkafka.transaction.timeout.ms": "2000"}) as it:
-        def fault():
-            broker.do("kill")
-            later(3, broker.do, "start")
-        came = proxy.once(PRODUCE, fault)
-        it.put()
+        came = at_put(it, PRODUCE, 3)
         assert came.wait(10)
         wait_for("it is back", is_back)
         # It may have expired the transaction before it hears of the abort.
@@ -253,7 +274,7 @@ def an_instance_that_is_replaced_stops():
 with Proxy() as proxy, Broker(extra=behind(proxy)) as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
     cases = [the_provider_alone_holds_what_its_border_says, a_broker_that_is_stopped_is_waited_for,
-             an_answer_that_is_lost_is_asked_for_again,
+             an_answer_that_is_lost_is_asked_for_again, a_copy_that_comes_late_is_overtaken,
              a_transaction_that_expired_is_fatal_and_made_anew, a_broker_that_is_killed_is_waited_for,
              a_broker_that_is_away_too_long_aborts, a_commit_of_an_older_generation_is_refused,
              a_commit_of_a_member_that_was_given_up_is_refused, an_id_that_is_taken_before_the_end_is_made_anew,
