@@ -66,7 +66,7 @@ rfl_lines_added(struct rfl_lines *l)
 int
 rfl_lines_flush(struct rfl_lines *l)
 {
-	return rfl_builder_count(l->builder) == 0 || send_batch(l) == RIFFLE_OK ? 0 : -1;
+	return send_batch(l) == RIFFLE_OK ? 0 : -1;
 }
 
 /* Refusals were told line by line: what is left to say is how to go on. */

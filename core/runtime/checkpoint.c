@@ -272,6 +272,8 @@ int
 rfl_processor_run_checkpoint(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 {
 	struct rfl_source *s = &p->checkpoint.source;
+	if (p->checkpoint.instance == NULL)
+		return 0;
 	if (s->source == NULL)
 		return each(p, RFL_CHECKPOINT_WANTED, is_one, NULL) > 0 &&
 		       p->phase == RFL_PHASE_RUNNING && !p->draining && open_source(p);

@@ -177,10 +177,11 @@ void
 rfl_task_commit_begin(struct rfl_task *t)
 {
 	char tuple[RFL_TUPLE_TEXT + 1];
+	int has_checkpoints = rfl_task_has_open_set(t) && rfl_task_is_exactly_once(t);
 	rfl_assert(!t->committing);
 	for (uint32_t i = 0; rfl_task_lets_go(t) && i < t->lane_count; i++)
 		write_text(t, i, t->lanes[i].asked_text);
-	for (uint32_t i = 0; i < t->lane_count && rfl_task_is_exactly_once(t); i++) {
+	for (uint32_t i = 0; i < t->lane_count && has_checkpoints; i++) {
 		write_tuple(t, i, rfl_open_place(t, i), tuple);
 		rfl_checkpoint_send(t, i, tuple);
 	}
