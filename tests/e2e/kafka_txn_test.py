@@ -157,7 +157,7 @@ def an_answer_that_is_lost_is_asked_for_again():
 def a_copy_that_comes_late_is_overtaken():
     """A broker takes positions of the transaction before into the one that is open; those of the open one come after."""
     with Run() as it:
-        came = proxy.once(PRODUCE, lambda: proxy.send_again(TXN_OFFSETS))
+        came = proxy.once(TXN_OFFSETS, lambda: proxy.send_again(TXN_OFFSETS))
         it.put()
         assert came.wait(10)
         it.judge(NONE)
