@@ -34,6 +34,18 @@ drain_inotify(struct local_env *env)
 	return any;
 }
 
+/* A signal must not silence it. */
+static int
+write_wake_file(const struct local_env *env)
+{
+	const char byte = 1;
+	ssize_t n;
+	do
+		n = pwrite(env->wake_file, &byte, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
 /*
  * Written after the commit, so that whoever is woken finds the records. Our own event is taken off
  * again before our readers are woken; one of another process that goes with it was committed before.
@@ -41,9 +53,7 @@ drain_inotify(struct local_env *env)
 static void
 tell_everybody(struct local_env *env)
 {
-	char byte = 1;
-	if (pwrite(env->wake_file, &byte, 1, 0) < 0)
-		(void)byte;
+	(void)write_wake_file(env);
 	drain_inotify(env);
 	wake_readers(env);
 }
@@ -493,7 +503,7 @@ open_wake_file(struct local_env *env, struct riffle_error *reterr)
 	 */
 	struct stat st;
 	if (env->wake_file < 0 || fstat(env->wake_file, &st) < 0 ||
-		(st.st_size == 0 && pwrite(env->wake_file, "", 1, 0) != 1))
+		(st.st_size == 0 && !write_wake_file(env)))
 		return local_err(
 			reterr, RIFFLE_E_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
 	if (env->inotify < 0 || inotify_add_watch(env->inotify, path, IN_MODIFY) < 0)
