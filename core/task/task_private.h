@@ -210,6 +210,8 @@ uint32_t rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms);
 
 /* fire.c: windows that are over become panes. 1 = some did. */
 int rfl_task_fire(struct rfl_task *t);
+int rfl_task_can_fire(
+	const struct rfl_task *t); /* the engine has more that are over, and may hand them out */
 int rfl_task_fire_early(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 /* `none`: the batch is a window. */
 void rfl_task_fire_batch(struct rfl_task *t, struct rfl_chunk *c, uint32_t first, uint32_t count,
