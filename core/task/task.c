@@ -157,7 +157,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 		t->add_records = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->add_records);
 	}
 	struct rfl_list *const lists[] = {&t->groups, &t->panes, &t->streams, &t->earlies,
-		&t->waiting, &t->calling, &t->sides};
+		&t->waiting, &t->calling, &t->publishing, &t->sides};
 	for (size_t i = 0; i < RFL_COUNT(lists); i++)
 		rfl_list_init(lists[i]);
 	for (size_t i = 0; i < lane_count; i++)

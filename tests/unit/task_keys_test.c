@@ -44,7 +44,9 @@ test_all_are_done_and_committed(void **state)
 	struct bed b;
 	struct rfl_tuple t;
 	/* As many as may wait, one more, and many. */
-	for (int64_t keys = 256; keys <= KEYS; keys = keys == 256 ? 257 : keys + 743) {
+	static const int64_t counts[] = {256, 257, KEYS};
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+		int64_t keys = counts[i];
 		bed_of_keys(&b, RFL_AT_LEAST_ONCE, keys);
 		settle_down(&b);
 		assert_string_equal(why(&b), "");
