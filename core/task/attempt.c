@@ -49,6 +49,17 @@ rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p)
 	rfl_list_append(&t->waiting, &p->work);
 }
 
+void
+rfl_task_pane_done(struct rfl_task *t, struct rfl_pane *p)
+{
+	p->state = RFL_PANE_DONE;
+	rfl_list_remove(&p->work);
+	if (p->group == NULL)
+		return;
+	rfl_list_append(&t->publishing, &p->work);
+	p->group->done++;
+}
+
 static void
 begin_call(struct rfl_task *t, struct rfl_pane *p)
 {
@@ -209,7 +220,7 @@ called_in_vain(struct rfl_task *t, struct rfl_pane *p)
 	p->fault.code = 0;
 	if (p->is_early) {
 		rfl_pane_drop_outputs(p);
-		p->state = RFL_PANE_DONE;
+		rfl_task_pane_done(t, p);
 		return;
 	}
 	rfl_task_pane_waits(t, p);
@@ -248,9 +259,7 @@ rfl_task_call_done(
 		rfl_task_pane_failed(t, p, &why);
 		return;
 	}
-	p->state = RFL_PANE_DONE;
-	if (p->group != NULL)
-		p->group->done++;
+	rfl_task_pane_done(t, p);
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_publish(t, p);
 }

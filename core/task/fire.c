@@ -10,13 +10,36 @@
 #define PANES_PER_CALL 4u
 #define PANES_LEAST 256u
 
+static struct rfl_group *
+last_group(const struct rfl_task *t)
+{
+	return rfl_list_empty(&t->groups) ? NULL
+					  : rfl_container(t->groups.prev, struct rfl_group, link);
+}
+
+/* Of the last group, which is not settled before the engine has handed out the rest of it. */
+static uint32_t
+done_too_early(const struct rfl_task *t)
+{
+	const struct rfl_group *g = last_group(t);
+	if (g == NULL || g->is_complete)
+		return 0;
+	return rfl_task_is_exactly_once(t) ? g->done : g->settled;
+}
+
 /* Those that are done and wait for others to end may not keep these from ending. */
 static int
 may_fire(const struct rfl_task *t)
 {
 	uint32_t most = t->spec->conf->calls * PANES_PER_CALL;
-	return t->pane_count < (most > PANES_LEAST ? most : PANES_LEAST) ||
+	return t->pane_count - done_too_early(t) < (most > PANES_LEAST ? most : PANES_LEAST) ||
 	       rfl_task_waits_for_room(t);
+}
+
+int
+rfl_task_can_fire(const struct rfl_task *t)
+{
+	return t->fires_more && t->reading && may_fire(t);
 }
 
 /* A transaction takes nothing while it ends, and what follows it is read meanwhile. */
@@ -44,18 +67,12 @@ rfl_task_has_room(const struct rfl_task *t)
 	return !t->fires_more && may_fire(t);
 }
 
-static struct rfl_group *
-last_group(struct rfl_task *t)
-{
-	return rfl_list_empty(&t->groups) ? NULL
-					  : rfl_container(t->groups.prev, struct rfl_group, link);
-}
-
+/* Unless the next window ends with it. */
 static void
-complete_last(struct rfl_task *t)
+complete_last(struct rfl_task *t, int64_t next_end_ms)
 {
 	struct rfl_group *g = last_group(t);
-	if (g != NULL)
+	if (g != NULL && g->end_ms != next_end_ms)
 		g->is_complete = 1;
 }
 
@@ -68,7 +85,7 @@ group_for(struct rfl_task *t, int64_t end_ms)
 	struct rfl_group *g = last_group(t);
 	if (g != NULL && !alone && !g->is_complete && g->end_ms == end_ms)
 		return g;
-	complete_last(t);
+	complete_last(t, RFL_NEVER_MS);
 	g = rfl_zalloc(sizeof *g + t->lane_count * sizeof g->cut[0]);
 	g->end_ms = end_ms;
 	g->is_complete = alone;
@@ -161,12 +178,14 @@ rfl_task_fire(struct rfl_task *t)
 		return 0;
 	for (;;) {
 		if (!may_fire(t)) {
-			t->fires_more = rfl_window_next_ms(t->window) <= t->watermark_ms;
+			int64_t next_ms = rfl_window_next_ms(t->window);
+			complete_last(t, next_ms);
+			t->fires_more = next_ms <= t->watermark_ms;
 			break;
 		}
 		items.count = 0;
 		if (!rfl_window_fire(t->window, t->watermark_ms, &fired, &items)) {
-			complete_last(t);
+			complete_last(t, RFL_NEVER_MS);
 			break;
 		}
 		make_pane(t, &fired, &items);

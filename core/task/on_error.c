@@ -31,8 +31,7 @@ skip_window(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *e
 		p->start_ms, p->attempt, err->text);
 	t->skipped++;
 	rfl_pane_drop_outputs(p);
-	p->state = RFL_PANE_DONE;
-	p->group->done++;
+	rfl_task_pane_done(t, p);
 }
 
 static void
@@ -49,8 +48,7 @@ dead_letter(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *e
 		rfl_task_stop(t, why.text);
 		return;
 	}
-	p->state = RFL_PANE_DONE;
-	p->group->done++;
+	rfl_task_pane_done(t, p);
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_publish(t, p);
 }

@@ -81,7 +81,7 @@ struct rfl_pane {
 	enum rfl_pane_state state;
 	struct rfl_list
 		link; /* in the task's panes, in frontier order; or its streams, its early ones */
-	struct rfl_list work;    /* in the task's waiting or calling ones */
+	struct rfl_list work;    /* in the task's waiting, calling or publishing ones */
 	struct rfl_group *group; /* NULL: streaming and not yet over, or early */
 	int is_early, is_open;   /* open: streaming, more records may come */
 	int gives_up;            /* failed for good while it was open, as fault says */

@@ -365,11 +365,12 @@ static void
 settle_panes(struct rfl_task *t)
 {
 	struct rfl_pane *p, *after;
-	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state != RFL_PANE_SETTLED && is_published(p)) {
-			p->state = RFL_PANE_SETTLED;
-			p->group->settled++;
-		}
+	rfl_list_foreach_safe (p, after, &t->publishing, struct rfl_pane, work) {
+		if (!is_published(p))
+			continue;
+		p->state = RFL_PANE_SETTLED;
+		p->group->settled++;
+		rfl_list_remove(&p->work);
 	}
 	rfl_list_foreach_safe (p, after, &t->earlies, struct rfl_pane, link) {
 		if (!is_published(p))

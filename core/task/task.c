@@ -157,7 +157,7 @@ rfl_task_create(const struct rfl_task_spec *spec, int32_t partition,
 		t->add_records = rfl_alloc(RFL_TASK_ADDS_MAX * sizeof *t->add_records);
 	}
 	struct rfl_list *const lists[] = {&t->groups, &t->panes, &t->streams, &t->earlies,
-		&t->waiting, &t->calling, &t->sides};
+		&t->waiting, &t->calling, &t->publishing, &t->sides};
 	for (size_t i = 0; i < RFL_COUNT(lists); i++)
 		rfl_list_init(lists[i]);
 	for (size_t i = 0; i < lane_count; i++)
@@ -311,7 +311,10 @@ rfl_task_is_given_up(const struct rfl_task *t, const struct rfl_pane *p)
 	       (p->attempt > 0 || p->group == NULL);
 }
 
-/* Windows behind one that will not be done hold what can never be committed: they count no more. */
+/*
+ * Windows behind one that will not be done hold what can never be committed: they count no more. Nor do those
+ * of an end of which the engine has more, for it hands out nothing any more.
+ */
 int
 rfl_task_is_drained(const struct rfl_task *t)
 {
@@ -325,8 +328,9 @@ rfl_task_is_drained(const struct rfl_task *t)
 	if (!rfl_list_empty(&t->sides) && !rfl_task_is_exactly_once(t))
 		return 0;
 	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
-		if (p->state != RFL_PANE_SETTLED)
-			return (rfl_task_is_given_up(t, p) || rfl_task_waits_for_room(t)) &&
+		if (!p->group->is_complete || p->state != RFL_PANE_SETTLED)
+			return (rfl_task_is_given_up(t, p) || !p->group->is_complete ||
+				       rfl_task_waits_for_room(t)) &&
 			       !rfl_task_is_staging(t);
 	}
 	return rfl_list_empty(&t->panes);
@@ -403,7 +407,7 @@ rfl_task_run(struct rfl_task *t, struct rfl_task_progress *progress)
 		rfl_task_settle(t);
 	rfl_task_settle_rest(t);
 	/* There may be room again for what was left with the provider. */
-	progress->moved |= t->windows_done != done;
+	progress->moved |= t->windows_done != done || rfl_task_can_fire(t);
 	progress->moved |= rfl_rebuild_run(t, now_ns, &progress->next_ns);
 	note_next_close(t, now_ns, now_ms, &progress->next_ns);
 }

@@ -113,6 +113,7 @@ struct rfl_task {
 	struct rfl_list panes;            /* theirs, in the same order */
 	struct rfl_list streams, earlies; /* panes that are in no group */
 	struct rfl_list waiting, calling; /* by pane.work */
+	struct rfl_list publishing;       /* the same: done, of a group, and not settled */
 	uint32_t pane_count;              /* over and not settled */
 	struct rfl_list sides;
 	int64_t early_at_ns;
@@ -210,6 +211,8 @@ uint32_t rfl_task_admit(struct rfl_task *t, int64_t now_ns, int64_t now_ms);
 
 /* fire.c: windows that are over become panes. 1 = some did. */
 int rfl_task_fire(struct rfl_task *t);
+int rfl_task_can_fire(
+	const struct rfl_task *t); /* the engine has more that are over, and may hand them out */
 int rfl_task_fire_early(struct rfl_task *t, int64_t now_ns, int64_t *next_ns);
 /* `none`: the batch is a window. */
 void rfl_task_fire_batch(struct rfl_task *t, struct rfl_chunk *c, uint32_t first, uint32_t count,
@@ -308,6 +311,8 @@ void rfl_task_fault(struct rfl_pane *p, const struct riffle_error *err);
 void rfl_task_feed(struct rfl_task *t, struct rfl_pane *p);
 /* It may be called from now on. */
 void rfl_task_pane_waits(struct rfl_task *t, struct rfl_pane *p);
+/* It is not called again: what it holds is all there is of it. */
+void rfl_task_pane_done(struct rfl_task *t, struct rfl_pane *p);
 
 /* on_error.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);

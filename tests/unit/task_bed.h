@@ -20,6 +20,7 @@
 /* A lane whose records are the numbers 0, 1, 2 ... as text, up to end. */
 static int64_t lane_next, lane_end;
 static const char *lane_type, *lane_key;
+static int lane_is_keyed;         /* each record's key is its value */
 static const int64_t *lane_times; /* by offset; NULL = one later each time */
 
 static int
@@ -31,13 +32,15 @@ fake_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_byt
 	while (rfl_builder_count(b) < max_records && lane_next < lane_end) {
 		char text[24];
 		int len = snprintf(text, sizeof text, "%lld", (long long)lane_next);
-		const struct riffle_record r = {
+		struct riffle_record r = {
 			.key = {lane_key, lane_key ? strlen(lane_key) : 0},
 			.value = {text, (size_t)len},
 			.offset = lane_next,
 			.time_ms = lane_times ? lane_times[lane_next] : 1001 + lane_next,
 			.partition = (int32_t)lane,
 		};
+		if (lane_is_keyed)
+			r.key = r.value;
 		rfl_builder_add(b, &r, NULL, 0, lane_type);
 		lane_next++;
 	}
@@ -223,6 +226,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	memset(b, 0, sizeof *b);
 	lane_next = lane_end = 0;
 	lane_type = lane_key = NULL;
+	lane_is_keyed = 0;
 	lane_times = NULL;
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;
