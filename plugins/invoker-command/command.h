@@ -308,6 +308,8 @@ void command_input_drop(struct command_call *c);
 void command_input_again(struct command_call *c); /* all of it is to be written once more */
 /* What was kept is needed no more, but for what the feed still points into. */
 void command_input_release(struct command_call *c, struct command_feed *f);
+/* No more of it is to be written than what the feed holds, which stays. */
+void command_input_cut(struct command_call *c, struct command_feed *f);
 void command_input_give_turn(struct command_call *c);
 size_t command_input_bytes(const struct riffle_batch *b, uint32_t i);
 

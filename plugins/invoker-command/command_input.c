@@ -151,3 +151,15 @@ command_input_drop(struct command_call *c)
 	c->todo = c->kept = NULL;
 	c->is_all_taken = 1;
 }
+
+void
+command_input_cut(struct command_call *c, struct command_feed *f)
+{
+	struct command_piece *p = c->todo;
+	if (p != NULL && p->next_record > p->first) {
+		c->todo = p->next;
+		command_feed_spend(f, p);
+	}
+	command_input_release(c, f);
+	command_input_drop(c);
+}

@@ -198,7 +198,7 @@ fill(struct slot *s)
 		}
 		/* A program that has answered for good wants no more of it. */
 		if (c->has_status)
-			command_input_drop(c);
+			command_input_cut(c, f);
 		command_input_encode(c, f);
 		if (c->todo != NULL || !c->is_all_taken)
 			return;
@@ -430,11 +430,14 @@ bury(struct command *c, struct slot *s)
 
 /* 1 = all that it wrote is here. Its group goes with it: what it left behind has no window. */
 static int
-is_read_out(struct slot *s)
+is_read_out(const struct command *c, struct slot *s)
 {
 	struct command_child *ch = s->child;
 	struct command_watch *out = &ch->watch[COMMAND_OUT];
 	command_kill(ch, SIGKILL);
+	/* Before a window leaves whose records the feed points into. */
+	command_close(ch, COMMAND_IN);
+	command_feed_clear(&ch->feed, c->host);
 	out->is_ready = ch->watch[COMMAND_ERR].is_ready = 1;
 	if (s->turns != NULL)
 		s->turns->is_end_written = 1;
@@ -480,7 +483,7 @@ run_slot(struct command *c, struct slot *s)
 		command_close(ch, COMMAND_OUT);
 		command_begin_kill(ch);
 	}
-	if (command_reap(ch) && is_read_out(s)) {
+	if (command_reap(ch) && is_read_out(c, s)) {
 		bury(c, s);
 		return INT64_MAX;
 	}

@@ -181,6 +181,7 @@ struct kafka_lane {
 	/* Its offset is not in the log: its fetcher gave up, and only a new assignment moves it. */
 	int is_dead;
 	struct riffle_error failure; /* code 0 = sound; else until the lane is moved */
+	int64_t damaged_at;          /* E_DATA: of which record it speaks */
 	struct kafka_start start;
 	/* As the statistics said last. */
 	int64_t as_of_ns, high;

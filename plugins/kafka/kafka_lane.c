@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define STASH_MAX 4096u
+#define HEADERS_USUAL 64u
 
 struct batch {
 	struct riffle_batch abi;
@@ -34,12 +35,18 @@ release(struct riffle_batch *abi)
 	free(b);
 }
 
-void
-kafka_lane_forget(struct kafka_lane *lane)
+static void
+empty_stash(struct kafka_lane *lane)
 {
 	for (uint32_t i = 0; i < lane->stash_count; i++)
 		rd_kafka_message_destroy(lane->stash[lane->stash_first + i]);
 	lane->stash_first = lane->stash_count = 0;
+}
+
+void
+kafka_lane_forget(struct kafka_lane *lane)
+{
+	empty_stash(lane);
 	lane->failure.code = RIFFLE_OK;
 	lane->eof = lane->fetched = 0;
 }
@@ -51,8 +58,19 @@ is_out_of_range(rd_kafka_resp_err_t e)
 	       e == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
 }
 
-/* What does not pass by itself: a position that is not in the log, bytes that are damaged. */
+/* What librdkafka says of a whole batch has the offset of its first record, which may have been read. */
 static void
+damage(struct kafka_lane *lane, rd_kafka_resp_err_t e, int64_t offset)
+{
+	lane->damaged_at = lane->fetched > lane->next ? lane->fetched : lane->next;
+	if (offset > lane->damaged_at)
+		lane->damaged_at = offset;
+	kafka_rk_err(&lane->failure, e, "the record of topic \"%s\" [%d] at offset %lld is damaged",
+		lane->source->topics[lane->stream], lane->partition, (long long)lane->damaged_at);
+}
+
+/* 1 = it does not pass by itself: a position that is not in the log, bytes that are damaged. */
+static int
 fail(struct kafka_lane *lane, const rd_kafka_message_t *m)
 {
 	struct kafka_source *s = lane->source;
@@ -60,15 +78,17 @@ fail(struct kafka_lane *lane, const rd_kafka_message_t *m)
 	if (is_out_of_range(m->err)) {
 		lane->is_dead = 1;
 		kafka_helper_ends(s, lane);
-	} else if (kafka_code_of(m->err, &flags) == RIFFLE_E_DATA) {
-		kafka_rk_err(&lane->failure, m->err, "the record at offset %lld is damaged",
-			(long long)lane->next);
-	} else {
-		lane->flags |= RIFFLE_LANE_FAILING;
-		kafka_events_error(&s->events, kafka_now_ns(s->owner), m->err,
-			"cannot read topic \"%s\" [%d]: %s", s->topics[lane->stream],
-			lane->partition, rd_kafka_message_errstr(m));
+		return 1;
 	}
+	if (kafka_code_of(m->err, &flags) == RIFFLE_E_DATA) {
+		damage(lane, m->err, m->offset);
+		return 1;
+	}
+	lane->flags |= RIFFLE_LANE_FAILING;
+	kafka_events_error(&s->events, kafka_now_ns(s->owner), m->err,
+		"cannot read topic \"%s\" [%d]: %s", s->topics[lane->stream], lane->partition,
+		rd_kafka_message_errstr(m));
+	return 0;
 }
 
 /* Once the ends of its log are known. */
@@ -88,23 +108,27 @@ tell_of_death(struct kafka_lane *lane)
 			(long long)lane->next, (long long)low, (long long)high);
 }
 
-/* Sorts out what is no record. What stays is in order. */
+/*
+ * Sorts out what is no record. What stays is in order, and ends where reading failed: what librdkafka read
+ * behind that comes again once the lane was moved.
+ */
 static uint32_t
 keep_records(struct kafka_lane *lane, rd_kafka_message_t **m, uint32_t count)
 {
 	uint32_t kept = 0;
+	int has_failed = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (m[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR && m[i]->offset >= lane->fetched) {
+		if (!has_failed && m[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+			m[i]->offset >= lane->fetched) {
 			lane->fetched = m[i]->offset + 1;
 			m[kept++] = m[i];
 			continue;
 		}
 		/* The end of the log lies past control records, which are no messages. */
-		if (m[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		if (!has_failed && m[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 			lane->eof = m[i]->offset;
-		} else if (m[i]->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-			fail(lane, m[i]);
-		}
+		else if (!has_failed && m[i]->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+			has_failed = fail(lane, m[i]);
 		rd_kafka_message_destroy(m[i]);
 	}
 	return kept;
@@ -143,24 +167,34 @@ struct reading {
 	size_t header_room, bytes;
 };
 
+/*
+ * Records of one topic mostly have equally many: then the first guess is right, and nothing is wasted. One
+ * that has very many is no measure for the others.
+ */
+static void
+grow_headers(struct reading *r, size_t count)
+{
+	struct batch *b = r->b;
+	size_t need = b->abi.header_count + count;
+	if (need <= r->header_room)
+		return;
+	r->header_room = r->header_room == 0 && count <= HEADERS_USUAL ? count * r->most : need * 2;
+	b->headers = realloc(b->headers, r->header_room * sizeof *b->headers);
+	kafka_assert(b->headers != NULL);
+}
+
 /* Headers are parsed by librdkafka when they are first asked for. */
-static size_t
-add_headers(struct reading *r, rd_kafka_message_t *m, struct riffle_record *record)
+static rd_kafka_resp_err_t
+add_headers(struct reading *r, rd_kafka_message_t *m, struct riffle_record *record, size_t *sum)
 {
 	rd_kafka_headers_t *list;
 	struct batch *b = r->b;
-	size_t sum = 0;
 	record->header_first = b->abi.header_count;
-	if (rd_kafka_message_headers(m, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		return 0;
+	rd_kafka_resp_err_t e = rd_kafka_message_headers(m, &list);
+	if (e != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return e == RD_KAFKA_RESP_ERR__NOENT ? RD_KAFKA_RESP_ERR_NO_ERROR : e;
 	size_t count = rd_kafka_header_cnt(list);
-	/* Records of one topic mostly have equally many: then the first guess is right, and nothing is wasted. */
-	if (b->abi.header_count + count > r->header_room) {
-		r->header_room =
-			r->header_room == 0 ? count * r->most : (b->abi.header_count + count) * 2;
-		b->headers = realloc(b->headers, r->header_room * sizeof *b->headers);
-		kafka_assert(b->headers != NULL);
-	}
+	grow_headers(r, count);
 	for (size_t i = 0; i < count; i++) {
 		const char *name;
 		const void *value;
@@ -171,14 +205,15 @@ add_headers(struct reading *r, rd_kafka_message_t *m, struct riffle_record *reco
 		struct riffle_header *h = &b->headers[b->abi.header_count++];
 		h->name = bytes(name, strlen(name));
 		h->value = bytes(value, len);
-		sum += h->name.len + h->value.len;
+		*sum += h->name.len + h->value.len;
 		record->header_count++;
 	}
-	return sum;
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static size_t
-add_record(struct reading *r, const struct kafka_lane *lane, rd_kafka_message_t *m)
+static rd_kafka_resp_err_t
+add_record(
+	struct reading *r, const struct kafka_lane *lane, rd_kafka_message_t *m, size_t *ret_size)
 {
 	rd_kafka_timestamp_type_t type;
 	struct riffle_record *record = &r->b->records[r->b->message_count];
@@ -191,13 +226,16 @@ add_record(struct reading *r, const struct kafka_lane *lane, rd_kafka_message_t 
 		.partition = lane->partition,
 		.stream = lane->stream,
 	};
-	size_t size = m->key_len + m->len;
-	return lane->source->wants_headers ? size + add_headers(r, m, record) : size;
+	*ret_size = m->key_len + m->len;
+	return lane->source->wants_headers ? add_headers(r, m, record, ret_size)
+					   : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* NULL = the first record is damaged. */
 static struct batch *
 make_batch(struct kafka_lane *lane, uint32_t count, size_t max_bytes)
 {
+	size_t size;
 	struct reading r = {.b = malloc(sizeof *r.b + count * sizeof *r.b->records), .most = count};
 	kafka_assert(r.b != NULL);
 	*r.b = (struct batch){.lane = lane};
@@ -206,7 +244,13 @@ make_batch(struct kafka_lane *lane, uint32_t count, size_t max_bytes)
 	while (r.b->message_count < count) {
 		rd_kafka_message_t *m = lane->stash[lane->stash_first];
 		uint32_t headers = r.b->abi.header_count;
-		size_t size = add_record(&r, lane, m);
+		rd_kafka_resp_err_t e = add_record(&r, lane, m, &size);
+		if (e != RD_KAFKA_RESP_ERR_NO_ERROR) {
+			lane->fetched = m->offset;
+			damage(lane, e, m->offset);
+			empty_stash(lane);
+			break;
+		}
 		if (r.b->message_count > 0 && r.bytes + size > max_bytes) {
 			r.b->abi.header_count = headers;
 			break;
@@ -216,6 +260,12 @@ make_batch(struct kafka_lane *lane, uint32_t count, size_t max_bytes)
 		lane->stash_first++;
 		lane->stash_count--;
 		lane->next = m->offset + 1;
+	}
+	if (r.b->message_count == 0) {
+		free(r.b->headers);
+		free(r.b->messages);
+		free(r.b);
+		return NULL;
 	}
 	r.b->abi.pinned_bytes = r.bytes + r.b->message_count * sizeof *r.b->records;
 	return r.b;
@@ -248,6 +298,21 @@ is_asked(struct kafka_lane *lane)
 	return open > 0;
 }
 
+/* What there is in place of a record. */
+static int
+poll_failure(struct kafka_lane *l, struct riffle_error *reterr)
+{
+	if (l->failure.code == RIFFLE_OK && l->eof > l->next)
+		l->next = l->eof;
+	if (l->is_dead && l->failure.code == RIFFLE_OK && !is_asked(l))
+		tell_of_death(l);
+	if (l->failure.code == RIFFLE_E_DATA)
+		l->next = l->damaged_at;
+	if (l->failure.code != RIFFLE_OK)
+		*reterr = l->failure;
+	return l->failure.code;
+}
+
 int
 kafka_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 	struct riffle_batch **ret_batch, struct riffle_error *reterr)
@@ -261,17 +326,12 @@ kafka_lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_by
 		return 0;
 	if (l->stash_count == 0)
 		fetch(l, max_records);
-	if (l->stash_count == 0) {
-		if (l->eof > l->next)
-			l->next = l->eof;
-		if (l->is_dead && l->failure.code == RIFFLE_OK && !is_asked(l))
-			tell_of_death(l);
-		if (l->failure.code != RIFFLE_OK)
-			*reterr = l->failure;
-		return l->failure.code;
-	}
+	if (l->stash_count == 0)
+		return poll_failure(l, reterr);
 	struct batch *b = make_batch(
 		l, l->stash_count < max_records ? l->stash_count : max_records, max_bytes);
+	if (b == NULL)
+		return poll_failure(l, reterr);
 	show(b);
 	*ret_batch = &b->abi;
 	return 1;

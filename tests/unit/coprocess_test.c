@@ -2,6 +2,7 @@
 #include "coprocess_bed.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -521,12 +522,99 @@ test_answers_do_not_wait_for_a_slow_program(void **state)
 	finish(&b, &c);
 }
 
+/* Done with the first window at its start, it reads what it was sent when the file is there, and says how that was. */
+#define ANSWERS_EARLY                                                                              \
+	FRAMES_PROGRAM "  if f[:1] == b'S' and attempt == 2:\n"                                    \
+		       "    done(); bad = 0\n"                                                     \
+		       "    while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"             \
+		       "  if f[:1] == b'R' and attempt == 2: bad += f[-4096:] != b'x' * 4096\n"    \
+		       "  if f[:1] == b'E' and attempt == 3: say(b'%d bad' % bad); done()\n"
+
+enum { LENT_RECORDS = 2000, LENT_BYTES = 4096 };
+
+static void
+spoil(struct riffle_batch *b)
+{
+	for (uint32_t i = 0; i < b->record_count; i++)
+		memset((void *)(uintptr_t)b->records[i].value.ptr, 'z', LENT_BYTES);
+}
+
+struct lent {
+	struct call *call;
+	struct riffle_batch batch;
+	uint32_t took;
+};
+
+/* One more is taken, and goes nowhere. */
+static int
+is_taken_in_vain(void *ctx)
+{
+	struct lent *l = ctx;
+	struct riffle_error err = {0};
+	uint64_t refs = __atomic_load_n(&l->batch.host[0], __ATOMIC_ACQUIRE);
+	assert_true(l->took < LENT_RECORDS);
+	if (ops->call_push(l->call->call, &l->batch, l->took, 1, &err) <= 0)
+		return 0;
+	if (__atomic_load_n(&l->batch.host[0], __ATOMIC_ACQUIRE) <= refs)
+		return 1;
+	l->took++;
+	return 0;
+}
+
+static void
+test_what_is_in_the_pipe_is_kept_for_a_program_that_answers_early(void **state)
+{
+	(void)state;
+	static struct riffle_record r[LENT_RECORDS];
+	struct bed b;
+	struct call c, after;
+	struct lent lent = {.call = &c};
+	struct riffle_error err = {0};
+	char dir[] = "/tmp/riffle-coprocess-XXXXXX", flag[64];
+	assert_non_null(mkdtemp(dir));
+	snprintf(flag, sizeof flag, "%s/read", dir);
+	for (int i = 0; i < LENT_RECORDS; i++) {
+		char *value = malloc(LENT_BYTES);
+		r[i] = (struct riffle_record){
+			.value = {memset(value, 'x', LENT_BYTES), LENT_BYTES}};
+	}
+	program(&b, COPROCESS, FRAMES, ANSWERS_EARLY);
+	b.words[3] = flag;
+	start(&b);
+	begin(&b, &c, 1);
+	ops->call_read(c.call, 1 << 30);
+	make_batch(&lent.batch, r, LENT_RECORDS);
+	lent.batch.release = spoil;
+	int n = ops->call_push(c.call, &lent.batch, 0, LENT_RECORDS, &err);
+	must(n, &err);
+	lent.took = (uint32_t)n;
+	assert_true(eventually(is_taken_in_vain, &lent));
+	host.batch_unref(&host, &lent.batch);
+	int fd = open(flag, O_CREAT | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	ops->call_end(c.call, &err);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	window(&b, &after, "x", "2000", 3);
+	assert_int_equal(after.status, RIFFLE_OK);
+	assert_string_equal(after.out, "0 bad|");
+	assert_int_equal(lent.batch.host[0], 0);
+	for (int i = 0; i < LENT_RECORDS; i++)
+		free((void *)(uintptr_t)r[i].value.ptr);
+	unlink(flag);
+	rmdir(dir);
+	end(&c);
+	finish(&b, &after);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_answer_comes_while_the_window_is_open),
 		cmocka_unit_test(test_answers_do_not_wait_for_a_slow_program),
+		cmocka_unit_test(test_what_is_in_the_pipe_is_kept_for_a_program_that_answers_early),
 		cmocka_unit_test(test_ready_waits_for_hello),
 		cmocka_unit_test(test_a_pool_has_so_many_programs),
 		cmocka_unit_test(test_a_window_that_kills_is_found),
