@@ -48,18 +48,10 @@ dead_letter(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *e
 		rfl_task_stop(t, why.text);
 		return;
 	}
+	p->is_dead = 1;
 	rfl_task_pane_done(t, p);
 	if (!rfl_task_is_exactly_once(t))
 		rfl_task_publish(t, p);
-}
-
-static void
-give_up(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
-{
-	if (t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
-		skip_window(t, p, err);
-	else
-		dead_letter(t, p, err);
 }
 
 static void
@@ -69,6 +61,24 @@ stop_at(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 	rfl_err_prefix(&why, "window %" PRId64 ", attempt %u", p->start_ms, p->attempt);
 	rfl_task_pane_waits(t, p);
 	rfl_task_stop(t, why.text);
+}
+
+/* There is no further place for records whose last place fails. */
+static void
+stop_at_dead(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	struct riffle_error why = *err;
+	rfl_err_prefix(&why, "its dead letters are refused");
+	stop_at(t, p, &why);
+}
+
+static void
+give_up(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	if (t->spec->conf->on_error.then == RFL_ON_ERROR_SKIP)
+		skip_window(t, p, err);
+	else
+		dead_letter(t, p, err);
 }
 
 void
@@ -105,6 +115,8 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	if (again) {
 		p->failures += away ? 0 : 1;
 		wait_for_retry(t, p, err);
+	} else if (p->is_dead) {
+		stop_at_dead(t, p, err);
 	} else if (finished || policy->then == RFL_ON_ERROR_STOP) {
 		stop_at(t, p, err);
 	} else if (p->is_open) {

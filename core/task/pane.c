@@ -233,6 +233,7 @@ rfl_pane_drop_outputs(struct rfl_pane *p)
 {
 	RFL_CHECK(p, PANE_MAGIC);
 	drop(&p->outputs);
+	p->is_dead = 0;
 	p->output_bytes = 0;
 	p->outputs_sent = 0;
 	p->output_records = 0;

@@ -85,6 +85,7 @@ struct rfl_pane {
 	struct rfl_group *group; /* NULL: streaming and not yet over, or early */
 	int is_early, is_open;   /* open: streaming, more records may come */
 	int gives_up;            /* failed for good while it was open, as fault says */
+	int is_dead;             /* its outputs are its records, as dead letters */
 	int holds_items;         /* its items need their chunks */
 	int64_t start_ms, end_ms;
 	void *key;

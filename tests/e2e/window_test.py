@@ -292,6 +292,29 @@ def windows_that_fail_go_as_their_policy_says():
         assert len(i.read_all("dead")) == 2
 
 
+def dead_letters_that_are_refused_stop_their_task():
+    """Those of a window, at each guarantee; a compacted stream takes none without a key."""
+    text = (stream("in", **TEXT) + stream("dead", cleanup="compact", **TEXT) + stream("out", **TEXT) +
+            section("function poisoned", {"invoker": "command", "command": "false"}))
+    names = ["at-least-once", "exactly-once"]
+    for name in names:
+        text += processor(name, function="poisoned", output="out", window="count 2", guarantee=name,
+                          on_error="retry 1 backoff 10ms..20ms then dead-letter dead")
+    with instance(text) as i:
+        i.publish("in", ["a", "b"])
+        i.start(ready=False)
+        for name, said in zip(names, ("attempt 1: its dead letters are refused: cannot publish: ", "partition 0: ")):
+            why = i.wait_until_stopped(name)
+            assert said in why and "compacted by key" in why, why
+            assert i.task(name)["lanes"][0]["committed"] == 0, i.task(name)
+        assert i.logged().count("T006") == len(names), i.logged()
+        # Nothing is lost: with room for them they are there.
+        assert i.stop() == 0
+        i.write(open(i.file).read().replace("cleanup = compact", "topic = dead-again"))
+        i.start()
+        assert payloads(i.read("dead", 4)) == ["a", "b"] * 2
+
+
 def silent_inputs_hold_nothing_for_ever():
     text = PASS + stream("left", **TEXT) + stream("right", **TEXT)
     policies = {"closing": {"idle_after": "200ms", "close_after_idle": "200ms"},
@@ -547,7 +570,8 @@ def without_a_file_it_stops_and_says_what_it_needs():
 
 main([shapes_on_event_time, times_and_keys_from_everywhere, outputs_of_a_crashed_daemon_have_their_ids_again,
       late_records_are_counted_kept_or_stop_it, records_that_the_door_refuses_are_dead_letters,
-      windows_that_fail_go_as_their_policy_says, silent_inputs_hold_nothing_for_ever,
+      windows_that_fail_go_as_their_policy_says, dead_letters_that_are_refused_stop_their_task,
+      silent_inputs_hold_nothing_for_ever,
       early_panes_say_what_there_is_so_far, empty_windows_are_called_when_asked,
       windows_are_whole_after_a_restart_in_their_middle, other_windows_are_refused_and_other_bounds_are_not,
       a_window_is_heard_while_it_is_open_and_called_again_whole, the_lane_ahead_waits_for_the_one_behind,
