@@ -59,8 +59,8 @@ static const struct riffle_option runtime_keys[] = {
 		"How plugins are watched: debug lends copies and poisons them afterwards; off is "
 		"for measuring."},
 	{"plugin-timeout", DURATION, 0, "10s", 0, 86400000, NULL,
-		"A call into a plugin that takes longer ends the instance it was made to; 0 = "
-		"never."},
+		"A call into a plugin that takes longer, or a cancelled function that goes on for "
+		"longer, ends the instance it was made to; 0 = never."},
 };
 
 static const struct riffle_option provider_keys[] = {

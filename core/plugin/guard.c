@@ -122,8 +122,8 @@ abandon(struct thread *t, uint32_t limit, void (*lost)(void *, void *), void *ct
 	lost(ctx, __atomic_load_n(&t->owner, __ATOMIC_ACQUIRE));
 }
 
-void
-rfl_guard_tick(uint32_t limit, void (*lost)(void *ctx, void *owner), void *ctx)
+static void
+tick_threads(uint32_t limit, void (*lost)(void *ctx, void *owner), void *ctx)
 {
 	pthread_mutex_lock(&threads_lock);
 	for (struct thread *t = threads; t != NULL; t = t->next) {
@@ -138,6 +138,13 @@ rfl_guard_tick(uint32_t limit, void (*lost)(void *ctx, void *owner), void *ctx)
 		}
 	}
 	pthread_mutex_unlock(&threads_lock);
+}
+
+void
+rfl_guard_tick(uint32_t limit, void (*lost)(void *ctx, void *owner), void *ctx)
+{
+	tick_threads(limit, lost, ctx);
+	rfl_guard_tick_calls(limit);
 }
 
 struct rfl_guard *

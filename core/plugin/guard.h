@@ -4,10 +4,11 @@
  * It offers the same operations as the plugin, so the core calls a guarded instance as it would call a
  * bare one. On the way it looks at what a confused plugin gets wrong: statuses that do not exist, sizes
  * that cannot be, indexes out of range, answers to what was never asked, answers after the last one, two
- * threads at once, calls that do not return. A breach is told once, with the plugin's section, the
- * function and what it did (codes G01 to G11), and from then on the instance is quarantined: the plugin
- * gets no further call, its open calls end with E_FATAL, its sources and sinks say an error and then that
- * they are closed. What the plugin still holds is left to it. The process goes on.
+ * threads at once, calls that do not return, functions that do not end once they were cancelled. A breach
+ * is told once, with the plugin's section, the function and what it did (codes G01 to G12), and from then
+ * on the instance is quarantined: the plugin gets no further call, its open calls end with E_FATAL, its
+ * sources and sinks say an error and then that they are closed. What the plugin still holds is left to it.
+ * The process goes on.
  */
 #ifndef RFL_PLUGIN_GUARD_H
 #define RFL_PLUGIN_GUARD_H
@@ -45,7 +46,9 @@ void rfl_guard_breach(struct rfl_guard *g, const char *code, const char *functio
  * The watch. A worker's thread names its owner once; calls it makes into plugins are then timed by the
  * ticks of whoever calls rfl_guard_tick, once a second. After limit ticks in one call the instance is
  * quarantined and lost(ctx, owner) is called: the thread, should the call ever return, waits there for
- * ever, so what it owned can be given to another.
+ * ever, so what it owned can be given to another. A function's call that was cancelled and has not said
+ * done for limit ticks quarantines its instance too: the calls end, and what the plugin borrowed stays until it
+ * lets go.
  */
 void rfl_guard_thread_owner(void *owner);
 void rfl_guard_tick(uint32_t limit, void (*lost)(void *ctx, void *owner), void *ctx);

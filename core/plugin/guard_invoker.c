@@ -12,7 +12,9 @@
 #include "plugin/host.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CALL_MAGIC 0x4743414cu
 #define CHUNK 64u
@@ -20,6 +22,12 @@
 #define INDEX_BITS 22 /* CHUNK * CHUNKS_MAX entries */
 
 enum state { FREE, OPEN, DONE };
+
+/* Which call it is, in the words of its headers. */
+struct pane {
+	char start[24], end[24], key[40];
+	uint32_t attempt;
+};
 
 struct call {
 	uint32_t magic;
@@ -32,6 +40,10 @@ struct call {
 	void *call; /* the plugin's */
 	const struct riffle_call_events *events;
 	void *data; /* the core's */
+	struct pane pane;
+	uint64_t cancelled; /* the use that was told to stop; 0 = none */
+	uint64_t seen;      /* the watch's: cancelled at its last tick */
+	uint32_t ticks;
 	struct call *next_free;
 };
 
@@ -50,6 +62,8 @@ static struct chunk *directory[CHUNKS_MAX];
 static uint32_t directory_count;
 static struct chunk *spare; /* of guards that are gone */
 static pthread_mutex_t directory_lock = PTHREAD_MUTEX_INITIALIZER;
+/* No guard goes while the watch looks at its calls. Taken before all others. */
+static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *
 number_of(const struct call *c)
@@ -106,6 +120,43 @@ give(struct call *c)
 	__atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
 }
 
+/* Changed by whoever took the call, read by the watch, which does not: it would be in the way of events. */
+static void
+set_state(struct call *c, enum state state)
+{
+	__atomic_store_n(&c->state, state, __ATOMIC_RELEASE);
+}
+
+static void
+note(char *to, size_t room, struct riffle_bytes value)
+{
+	size_t len = value.len < room ? value.len : room - 1;
+	memcpy(to, value.ptr, len);
+	to[len] = '\0';
+	/* A key is any bytes; an error is one line. */
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)to[i] < 0x20 || (unsigned char)to[i] > 0x7e)
+			to[i] = '?';
+}
+
+static void
+name_call(struct pane *p, const struct riffle_call_spec *spec)
+{
+	static const char *const names[] = {
+		"riffle-window-start", "riffle-window-end", "riffle-window-key"};
+	char *const to[] = {p->start, p->end, p->key};
+	const size_t room[] = {sizeof p->start, sizeof p->end, sizeof p->key};
+	p->attempt = spec->attempt;
+	for (size_t k = 0; k < RFL_COUNT(names); k++) {
+		size_t len = strlen(names[k]);
+		to[k][0] = '\0';
+		for (uint32_t i = 0; i < spec->header_count; i++)
+			if (spec->headers[i].name.len == len &&
+				memcmp(spec->headers[i].name.ptr, names[k], len) == 0)
+				note(to[k], room[k], spec->headers[i].value);
+	}
+}
+
 static struct call *
 open_call(struct rfl_guard *g, const struct riffle_call_spec *spec,
 	const struct riffle_call_events *events, void *data)
@@ -128,11 +179,12 @@ open_call(struct rfl_guard *g, const struct riffle_call_spec *spec,
 	pthread_mutex_unlock(&g->lock);
 	take(c);
 	c->use++;
-	c->state = OPEN;
+	set_state(c, OPEN);
 	c->output_count = spec->output_count;
 	c->call = NULL;
 	c->events = events;
 	c->data = data;
+	name_call(&c->pane, spec);
 	give(c);
 	return c;
 }
@@ -141,7 +193,8 @@ static void
 close_call(struct rfl_guard *g, struct call *c)
 {
 	take(c);
-	c->state = FREE;
+	__atomic_store_n(&c->cancelled, 0, __ATOMIC_RELEASE);
+	set_state(c, FREE);
 	give(c);
 	pthread_mutex_lock(&g->lock);
 	c->next_free = g->calls->free;
@@ -230,7 +283,7 @@ on_done(void *data, int status, const struct riffle_error *err)
 		why.text[sizeof why.text - 1] = '\0';
 	}
 	if (known) {
-		c->state = DONE;
+		set_state(c, DONE);
 		c->events->done(c->data, status, &why);
 	}
 	give(c);
@@ -251,7 +304,7 @@ end_call(struct rfl_guard *g, struct call *c)
 {
 	take(c);
 	if (c->state == OPEN) {
-		c->state = DONE;
+		set_state(c, DONE);
 		c->events->done(c->data, RIFFLE_E_FATAL, &g->fault);
 	}
 	give(c);
@@ -269,11 +322,39 @@ rfl_guard_end_calls(struct rfl_guard *g)
 			end_call(g, &k->calls[i]);
 }
 
-void
-rfl_guard_free_calls(struct rfl_guard *g)
+static void
+tick_call(struct call *c, uint32_t limit)
 {
-	if (g->calls == NULL)
+	uint64_t use = __atomic_load_n(&c->cancelled, __ATOMIC_ACQUIRE);
+	int waits =
+		use != 0 && use == c->seen && __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) == OPEN;
+	const struct pane *p = &c->pane;
+	c->ticks = waits ? c->ticks + 1 : 0;
+	c->seen = use;
+	if (c->ticks < limit)
 		return;
+	rfl_guard_breach(c->guard, "G12", "done",
+		"has not followed call_cancel for %u s: window %s to %s%s%s, attempt %u", limit,
+		p->start, p->end, p->key[0] ? " of key " : "", p->key, p->attempt);
+}
+
+void
+rfl_guard_tick_calls(uint32_t limit)
+{
+	pthread_mutex_lock(&watch_lock);
+	for (uint32_t k = 0; k < CHUNKS_MAX; k++) {
+		struct chunk *chunk = __atomic_load_n(&directory[k], __ATOMIC_ACQUIRE);
+		if (chunk == NULL)
+			break;
+		for (uint32_t i = 0; i < CHUNK; i++)
+			tick_call(&chunk->calls[i], limit);
+	}
+	pthread_mutex_unlock(&watch_lock);
+}
+
+static void
+put_back_calls(struct rfl_guard *g)
+{
 	pthread_mutex_lock(&directory_lock);
 	while (g->calls->chunks != NULL) {
 		struct chunk *k = g->calls->chunks;
@@ -286,6 +367,16 @@ rfl_guard_free_calls(struct rfl_guard *g)
 		spare = k;
 	}
 	pthread_mutex_unlock(&directory_lock);
+}
+
+void
+rfl_guard_free_calls(struct rfl_guard *g)
+{
+	if (g->calls == NULL)
+		return;
+	pthread_mutex_lock(&watch_lock);
+	put_back_calls(g);
+	pthread_mutex_unlock(&watch_lock);
 	free(g->calls);
 }
 
@@ -390,6 +481,7 @@ g_call_cancel(void *call, int reason)
 	struct call *c = call_of(call);
 	if (is_over(c))
 		return;
+	__atomic_store_n(&c->cancelled, c->use, __ATOMIC_RELEASE);
 	rfl_guard_enter(c->guard, "call_cancel", NULL);
 	c->guard->plugin->ops.invoker.call_cancel(c->call, reason);
 	rfl_guard_leave();

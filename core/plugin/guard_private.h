@@ -97,5 +97,7 @@ void *rfl_guard_txn_bare(void *txn);                  /* the plugin's */
 /* guard_invoker.c: every open call ends with the fault. */
 void rfl_guard_end_calls(struct rfl_guard *g);
 void rfl_guard_free_calls(struct rfl_guard *g);
+/* One second is over: a call that has been cancelled for limit of them and has not said done is a breach. */
+void rfl_guard_tick_calls(uint32_t limit);
 
 #endif

@@ -226,16 +226,52 @@ run_close_tasks(struct rfl_processor *p, struct rfl_task_progress *progress)
 	p->phase = RFL_PHASE_HANDLES;
 }
 
+static int
+are_sources_closed(const struct rfl_processor *p)
+{
+	for (uint32_t i = 0; i < p->source_count; i++)
+		if (!p->sources[i].is_closed)
+			return 0;
+	return !rfl_processor_is_reading_checkpoint(p);
+}
+
+/*
+ * A function that broke the contract may hold for good what a source lent, which is not closed then. Their groups
+ * were left; a stop leaves them, and all that they hang on, as they are.
+ */
+static int
+must_leave_sources(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
+{
+	if (!p->draining || !rfl_instance_is_quarantined(p->setup.function, NULL))
+		return 0;
+	if (p->leaves_at_ns == 0)
+		p->leaves_at_ns =
+			now_ns + p->setup.conf->runtime.plugin_timeout_ms * INT64_C(1000000);
+	if (p->leaves_at_ns < *next_ns)
+		*next_ns = p->leaves_at_ns;
+	return now_ns >= p->leaves_at_ns;
+}
+
 static void
-run_close_handles(struct rfl_processor *p, struct rfl_task_progress *progress)
+leave_sources(struct rfl_processor *p)
+{
+	rfl_log(RIFFLE_LOG_WARNING, "S009", p->what,
+		"its function has not let go of what it read; the process ends without");
+	rfl_processor_leave_sinks(p);
+	p->worker->has_lost = 1;
+	p->phase = RFL_PHASE_LOST;
+}
+
+static void
+run_close_handles(struct rfl_processor *p, int64_t now_ns, struct rfl_task_progress *progress)
 {
 	progress->moved |= rfl_processor_poll_sources(p);
 	progress->moved |= rfl_processor_run_checkpoint(p, 0, &progress->next_ns);
-	for (uint32_t i = 0; i < p->source_count; i++)
-		if (!p->sources[i].is_closed)
-			return;
-	if (rfl_processor_is_reading_checkpoint(p))
+	if (!are_sources_closed(p)) {
+		if (must_leave_sources(p, now_ns, &progress->next_ns))
+			leave_sources(p);
 		return;
+	}
 	for (uint32_t i = 0; i < p->source_count; i++)
 		rfl_source_fini(&p->sources[i]);
 	rfl_processor_leave_sinks(p);
@@ -278,7 +314,7 @@ rfl_processor_run(struct rfl_processor *p, struct rfl_task_progress *progress)
 		run_close_tasks(p, progress);
 		break;
 	case RFL_PHASE_HANDLES:
-		run_close_handles(p, progress);
+		run_close_handles(p, now_ns, progress);
 		break;
 	case RFL_PHASE_CLOSED:
 	case RFL_PHASE_LOST:

@@ -57,6 +57,7 @@ struct rfl_processor {
 	char *why; /* of the last failure, until it runs again */
 	int64_t retry_at_ns, backoff_ms;
 	int64_t runs_since_ns; /* 0 = it has no tasks yet */
+	int64_t leaves_at_ns; /* while draining, without what a broken function holds; 0 = not yet */
 	uint32_t streams_open; /* asked for, not answered yet */
 	int has_streams;       /* all were there once */
 	struct riffle_error stream_error;

@@ -244,7 +244,8 @@ rfl_task_call_done(
 		return;
 	}
 	struct riffle_error why = {0};
-	if (p->fault.code != 0) {
+	/* An invoker that is given up counts for more than what was held against its call. */
+	if (p->fault.code != 0 && status != RIFFLE_E_FATAL) {
 		why = p->fault;
 	} else if (status != RIFFLE_OK) {
 		why = *err;

@@ -93,7 +93,9 @@ struct riffle_invoker_ops {
 	void (*call_read)(void *call, size_t bytes);
 	/*
 	 * Stop: done still follows, promptly, with this reason (E_TIMEOUT, E_CANCELLED), unless it was
-	 * on its way. All borrowed batches are dropped by then. [worker]
+	 * on its way. All borrowed batches are dropped by then. Where done does not follow within the
+	 * host's plugin-timeout, the instance is given up: none of its functions is called any more, the
+	 * processors that need it stop, and what it still holds stays valid until it lets go. [worker]
 	 */
 	void (*call_cancel)(void *call, int reason);
 	void (*call_destroy)(void *call); /* only after done; NULL is a no-op. [worker] */

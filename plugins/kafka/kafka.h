@@ -211,7 +211,7 @@ enum kafka_phase {
 	KAFKA_RESOLVING, /* the helper asks where the assigned partitions are read from */
 	KAFKA_ASSIGNED,
 	KAFKA_REVOKING, /* the host was told and gives its lanes back */
-	KAFKA_LEAVING,  /* close was asked: batches come back, then the group is left */
+	KAFKA_LEAVING,  /* close was asked: the group is left, and batches come back */
 	KAFKA_LEFT,     /* the helper ends the client */
 	KAFKA_CLOSED
 };
@@ -233,6 +233,7 @@ struct kafka_source {
 	int wants_headers;
 	int revoke_event;             /* RIFFLE_EV_REVOKED or LOST, to be told; 0 = none */
 	rd_kafka_queue_t *last_words; /* of the consumer while it leaves the group */
+	int is_out;                   /* it has left */
 	struct kafka_txn *txn;        /* NULL = positions are committed by source_commit */
 
 	struct kafka_lane *lanes;
@@ -291,7 +292,8 @@ void kafka_assign_taken(struct kafka_source *s, int lost);
 int kafka_assign_poll(struct kafka_source *s, struct riffle_event *ev); /* 1 = ev is filled */
 /* All lanes, for which nothing is asked any more; batches may be out still. */
 void kafka_assign_drop(struct kafka_source *s);
-uint32_t kafka_assign_batches_out(struct kafka_source *s); /* also of assignments before */
+uint32_t kafka_assign_asked(struct kafka_source *s);       /* answers that are on their way */
+uint32_t kafka_assign_batches_out(struct kafka_source *s); /* of what was dropped */
 void kafka_assign_forget(struct kafka_source *s); /* those before, whose batches are back */
 int kafka_source_start(void *source, const uint32_t *lanes, const struct riffle_position *from,
 	uint32_t count, struct riffle_error *reterr);

@@ -160,22 +160,25 @@ begin(struct kafka_source *s, struct kafka_resolved *r, struct riffle_event *ev)
 	return 1;
 }
 
-static uint32_t
-batches_out(const struct kafka_lane *lanes, uint32_t count)
+uint32_t
+kafka_assign_asked(struct kafka_source *s)
 {
 	uint32_t sum = 0;
-	for (uint32_t i = 0; i < count; i++)
-		sum += lanes[i].batches_out + lanes[i].asked;
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = 0; i < s->lane_count; i++)
+		sum += s->lanes[i].asked;
+	pthread_mutex_unlock(&s->lock);
 	return sum;
 }
 
 uint32_t
 kafka_assign_batches_out(struct kafka_source *s)
 {
+	uint32_t sum = 0;
 	pthread_mutex_lock(&s->lock);
-	uint32_t sum = batches_out(s->lanes, s->lane_count);
 	for (const struct kafka_gone *g = s->gone; g != NULL; g = g->next)
-		sum += batches_out(g->lanes, g->count);
+		for (uint32_t i = 0; i < g->count; i++)
+			sum += g->lanes[i].batches_out;
 	pthread_mutex_unlock(&s->lock);
 	return sum;
 }

@@ -302,29 +302,38 @@ take_trouble(struct kafka_source *s)
 			"%s", err.text);
 }
 
-/* The group is left once no batch is out; the client ends once it has left. */
+/* A consumer with a fatal error is not in a group any more, and refuses. */
+static void
+begin_to_leave(struct kafka_source *s)
+{
+	kafka_assign_drop(s);
+	s->last_words = rd_kafka_queue_new(s->rk);
+	rd_kafka_queue_cb_event_enable(s->last_words, kafka_signal_cb, &s->signal);
+	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(s->rk, s->last_words);
+	s->is_out = error != NULL;
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+}
+
+/*
+ * The group is left whatever is lent still, so that somebody else can go on with its partitions; the client
+ * ends once it has left and the last batch is back.
+ */
 static int
 leave(struct kafka_source *s, struct riffle_event *ev)
 {
-	int is_out = 0;
 	if (s->phase == KAFKA_LEAVING && s->last_words == NULL) {
-		if (kafka_assign_batches_out(s) > 0)
+		if (kafka_assign_asked(s) > 0)
 			return 0;
-		kafka_assign_drop(s);
-		kafka_assign_forget(s);
-		s->last_words = rd_kafka_queue_new(s->rk);
-		rd_kafka_queue_cb_event_enable(s->last_words, kafka_signal_cb, &s->signal);
-		/* A consumer with a fatal error is not in a group any more, and refuses. */
-		rd_kafka_error_t *error = rd_kafka_consumer_close_queue(s->rk, s->last_words);
-		is_out = error != NULL;
-		if (error != NULL)
-			rd_kafka_error_destroy(error);
+		begin_to_leave(s);
 	}
 	if (s->phase == KAFKA_LEAVING) {
 		while (rd_kafka_queue_poll_callback(s->last_words, 0) > 0)
 			;
-		if (!is_out && !rd_kafka_consumer_closed(s->rk))
+		s->is_out |= rd_kafka_consumer_closed(s->rk);
+		if (!s->is_out || kafka_assign_batches_out(s) > 0)
 			return 0;
+		kafka_assign_forget(s);
 		rd_kafka_queue_cb_event_enable(s->queue, NULL, NULL);
 		rd_kafka_queue_cb_event_enable(s->last_words, NULL, NULL);
 		s->phase = KAFKA_LEFT;

@@ -508,15 +508,20 @@ show_released(struct local_source *s, struct riffle_event *ev)
 	return n > 0;
 }
 
+/* The group is left once nothing is on its way to the disk, whatever is lent still: 1 = nothing is. */
 static int
-is_quiet(struct local_source *s)
+leave(struct local_source *s)
 {
 	pthread_mutex_lock(&s->lock);
-	uint32_t busy = s->ops_open;
+	uint32_t ops = s->ops_open, batches = 0;
 	for (uint32_t i = 0; i < s->lane_count; i++)
-		busy += s->lanes[i].batches_out;
+		batches += s->lanes[i].batches_out;
 	pthread_mutex_unlock(&s->lock);
-	return busy == 0;
+	if (ops > 0)
+		return 0;
+	local_group_close(s->group);
+	s->group = NULL;
+	return batches == 0;
 }
 
 int
@@ -535,7 +540,7 @@ local_source_poll(void *source, struct riffle_event *ret_event)
 		return assign(s, ret_event);
 	if (state == ASSIGNED)
 		return show_released(s, ret_event);
-	if (state != CLOSING || !is_quiet(s))
+	if (state != CLOSING || !leave(s))
 		return 0;
 	s->state = CLOSED;
 	ret_event->type = RIFFLE_EV_CLOSED;

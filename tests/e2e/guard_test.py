@@ -1,4 +1,7 @@
 """A plugin that misbehaves stops its own processors; the others, on the same thread, go on."""
+import json
+import re
+
 from rig import LOCAL, TEST_PLUGINS, Instance, main, section, stream
 
 TEXT = {"content_type": "text/plain"}
@@ -7,7 +10,7 @@ TEXT = {"content_type": "text/plain"}
 def config(how, runtime=""):
     return ("[runtime]\nworkers = 1\nplugin-timeout = 1s\n" + runtime + LOCAL +
             stream("in", **TEXT) + stream("other", **TEXT) + stream("out", **TEXT) +
-            section("function bad", {"invoker": "rude", "how": how}) +
+            section("function bad", {"invoker": "rude", "how": how, "timeout": "1s"}) +
             section("function good", {"invoker": "passthrough"}) +
             section("processor bad", {"function": "bad", "input": "in@earliest", "output": "out",
                                       "window": "none", "max-records": "1", "calls": "1", "on-error": "skip"}) +
@@ -15,7 +18,7 @@ def config(how, runtime=""):
                                        "window": "none"}))
 
 
-def misbehaves(how, said, runtime=""):
+def misbehaves(how, said, runtime="", then=lambda i: None):
     with Instance(config(how, runtime), plugins=TEST_PLUGINS) as i:
         i.start()
         i.publish("other", ["before"])
@@ -30,6 +33,7 @@ def misbehaves(how, said, runtime=""):
         assert i.status("good")["state"] == "running"
         status, body = i.get("/readyz")
         assert status == 503 and "misbehaved" in body, body
+        then(i)
         # A policy that skips what fails does not skip what a plugin broke.
         assert i.stop() == 0, i.logged()
         assert "skipped" not in i.logged(), i.logged()
@@ -51,4 +55,23 @@ def under_debug_too():
     misbehaves("take-too-much", "call_push took 2, 1 were offered", "guard = debug\n")
 
 
-main([a_call_that_does_not_return, done_twice, more_taken_than_offered, under_debug_too])
+def given_back(i):
+    """Nobody is in its group any more, although the plugin holds what it was lent; its position is before that."""
+    group = json.loads(i.cli("stream", "status", "in", "-o", "json"))["groups"][0]
+    assert group["group"] == "default.bad" and not group["active"], group
+    assert [p["lag"] for p in group["positions"]] == [2], group
+    why = i.cli("why", "bad")
+    assert re.search(r"window \d+ to \d+, attempt 1", why), why
+    i.cli("stream", "seek", "in", "--group", "default.bad", "--to", "earliest")
+
+
+def cancelled_and_never_done():
+    misbehaves("never-done", "done has not followed call_cancel for 1 s", then=given_back)
+
+
+def and_under_debug():
+    misbehaves("never-done", "done has not followed call_cancel for 1 s", "guard = debug\n", then=given_back)
+
+
+main([a_call_that_does_not_return, done_twice, more_taken_than_offered, under_debug_too,
+      cancelled_and_never_done, and_under_debug])

@@ -5,11 +5,12 @@
 #include <unistd.h>
 
 struct rude {
+	const struct riffle_host *host;
 	int64_t how;
 	int calls;
 };
 
-enum { HANG, DONE_TWICE, TAKE_TOO_MUCH };
+enum { HANG, DONE_TWICE, TAKE_TOO_MUCH, NEVER_DONE };
 
 struct call {
 	struct rude *owner;
@@ -23,7 +24,8 @@ create(const struct riffle_host *host, const struct riffle_config *cfg, void **r
 	struct riffle_error *reterr)
 {
 	struct rude *r = calloc(1, sizeof *r);
-	(void)host, (void)reterr;
+	(void)reterr;
+	r->host = host;
 	r->how = riffle_config_at(cfg, 0)->u.i;
 	*ret_self = r;
 	return RIFFLE_OK;
@@ -59,7 +61,9 @@ call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32_t count
 	struct riffle_error *reterr)
 {
 	struct call *c = call;
-	(void)batch, (void)first, (void)reterr;
+	(void)first, (void)reterr;
+	if (c->is_bad && c->owner->how == NEVER_DONE)
+		c->owner->host->batch_ref(c->owner->host, batch);
 	while (c->is_bad && c->owner->how == HANG)
 		pause();
 	return (int)count + (c->is_bad && c->owner->how == TAKE_TOO_MUCH);
@@ -70,6 +74,8 @@ call_end(void *call, struct riffle_error *reterr)
 {
 	struct call *c = call;
 	(void)reterr;
+	if (c->is_bad && c->owner->how == NEVER_DONE)
+		return RIFFLE_OK;
 	c->events->done(c->data, RIFFLE_OK, NULL);
 	if (c->is_bad && c->owner->how == DONE_TWICE)
 		c->events->done(c->data, RIFFLE_OK, NULL);
@@ -94,7 +100,7 @@ call_destroy(void *call)
 	free(call);
 }
 
-static const char *const hows[] = {"hang", "done-twice", "take-too-much", NULL};
+static const char *const hows[] = {"hang", "done-twice", "take-too-much", "never-done", NULL};
 static const struct riffle_option options[] = {
 	{"how", RIFFLE_OPT_ENUM, RIFFLE_OPT_REQUIRED, NULL, 0, 0, hows, "How it misbehaves."},
 };

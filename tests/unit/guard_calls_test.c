@@ -375,6 +375,58 @@ test_a_call_that_does_not_return(void **state)
 	pthread_detach(thread);
 }
 
+static void
+test_a_cancelled_call_that_is_never_done(void **state)
+{
+	(void)state;
+	struct bed b;
+	const struct riffle_header headers[] = {
+		{.name = {"riffle-window-start", 19}, .value = {"1000", 4}},
+		{.name = {"riffle-window-end", 17}, .value = {"2000", 4}},
+		{.name = {"riffle-window-key", 17}, .value = {"a\nb", 3}},
+	};
+	const struct riffle_call_spec spec = {.size = sizeof spec,
+		.output_count = 1,
+		.attempt = 3,
+		.headers = headers,
+		.header_count = 3};
+	lost_owner = NULL;
+	setup(&b, &invoker, RFL_GUARD_NORMAL);
+	assert_int_equal(b.calls->call_begin(b.guard, &spec, &core_events, &b, &b.call, &b.err), 0);
+	for (int i = 0; i < 5; i++)
+		rfl_guard_tick(2, note_lost, NULL);
+	assert_false(rfl_guard_is_quarantined(b.guard, NULL));
+	b.calls->call_cancel(b.call, RIFFLE_E_TIMEOUT);
+	rude_called = 0;
+	rfl_guard_tick(2, note_lost, NULL);
+	rfl_guard_tick(2, note_lost, NULL);
+	assert_false(rfl_guard_is_quarantined(b.guard, NULL));
+	rfl_guard_tick(2, note_lost, NULL);
+	assert_int_equal(b.status, RIFFLE_E_FATAL);
+	assert_null(lost_owner);
+	/* What comes after all is passed on to nobody. */
+	rude_events->done(rude_data, RIFFLE_OK, NULL);
+	end_faulty(&b, "done has not followed call_cancel for 2 s: window 1000 to 2000 of key a?b, "
+		       "attempt 3 [G12]");
+
+	/* Done in time, and another call in its place: the old cancel is not held against it. */
+	begin(&b, RFL_GUARD_NORMAL);
+	b.calls->call_cancel(b.call, RIFFLE_E_CANCELLED);
+	rfl_guard_tick(2, note_lost, NULL);
+	rude_events->done(rude_data, RIFFLE_E_CANCELLED, NULL);
+	rfl_guard_tick(2, note_lost, NULL);
+	rfl_guard_tick(2, note_lost, NULL);
+	b.calls->call_destroy(b.call);
+	assert_int_equal(b.calls->call_begin(b.guard, &spec, &core_events, &b, &b.call, &b.err), 0);
+	rfl_guard_tick(2, note_lost, NULL);
+	rfl_guard_tick(2, note_lost, NULL);
+	rfl_guard_tick(2, note_lost, NULL);
+	assert_false(rfl_guard_is_quarantined(b.guard, NULL));
+	rude_events->done(rude_data, RIFFLE_OK, NULL);
+	b.calls->call_destroy(b.call);
+	rfl_guard_destroy(b.guard);
+}
+
 int
 main(void)
 {
@@ -386,6 +438,7 @@ main(void)
 		cmocka_unit_test(test_batches_are_let_go_once),
 		cmocka_unit_test(test_loans_are_poisoned),
 		cmocka_unit_test(test_a_call_that_does_not_return),
+		cmocka_unit_test(test_a_cancelled_call_that_is_never_done),
 	};
 	return RUN("guard_calls", tests);
 }

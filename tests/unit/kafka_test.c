@@ -204,6 +204,51 @@ closing_waits_for_the_last_batch(void **state)
 	close_bed(&b);
 }
 
+struct handover {
+	struct bed *b;
+	void *closing;
+};
+
+/* 1 = what the closing one left is assigned to the other, which has not said that it is closed. */
+static int
+is_handed_over(void *data)
+{
+	struct handover *h = data;
+	struct riffle_event ev = {.size = sizeof ev};
+	assert_int_equal(ops->source_poll(h->closing, &ev), 0);
+	return ops->source_poll(h->b->source, &ev) == 1 && ev.type == RIFFLE_EV_ASSIGNED &&
+	       ev.lane_count == 1;
+}
+
+static void
+a_closing_source_leaves_its_group_whatever_is_lent(void **state)
+{
+	struct bed b;
+	struct handover h = {.b = &b};
+	struct reading r = {
+		.b = &b, .max_records = 10, .wanted = 10, .max_bytes = 1 << 20, .keep = 1};
+	(void)state;
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	r.lane = b.lanes[0];
+	assert_true(eventually(read_some, &r));
+	h.closing = b.source;
+	ops->source_close(h.closing);
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	assert_true(eventually(is_handed_over, &h));
+	assert_memory_equal(riffle_batch_at(r.kept, 0)->value.ptr, "0", 1);
+	batch_unref(&host, r.kept);
+	close_source(&b);
+	b.source = h.closing;
+	await_source(&b, RIFFLE_EV_CLOSED);
+	ops->source_destroy(b.source);
+	b.source = NULL;
+	close_bed(&b);
+}
+
 static void
 an_offset_that_is_gone_is_told_with_what_is_missing(void **state)
 {
@@ -769,6 +814,7 @@ main(void)
 	const struct CMUnitTest on_real[] = {
 		OF_BOTH,
 		cmocka_unit_test(what_is_committed_is_there_for_the_next),
+		cmocka_unit_test(a_closing_source_leaves_its_group_whatever_is_lent),
 		cmocka_unit_test(a_member_that_is_replaced_says_so_before_its_commit_fails),
 	};
 	real = getenv("KAFKA_SERVERS");
