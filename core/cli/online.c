@@ -11,7 +11,7 @@
 /* A function may be on its way up; it is asked again until it is ready. */
 #define ASK_AGAIN_MS 50
 /* Behind the time-out, for a child to say what it heard last. */
-#define GRACE_MS 1000
+#define GRACE_MS 3000
 
 struct question {
 	const struct rfl_common *common;

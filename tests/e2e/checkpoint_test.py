@@ -69,14 +69,12 @@ def outputs(instance):
 def wait_for_outputs(instance, count):
     def all_there():
         return sum(sum(c.values()) for c in outputs(instance).values()) >= count
-    instance.wait_for("%d records are written" % count, all_there, limit=60)
+    instance.wait_for("%d records are written" % count, all_there)
 
 
 def checkpoints(instance):
     """How many values the stream has, and how many records that take one back."""
-    lines = instance.run("subscribe", "ckpt", "-b", "--wait-timeout", "300ms",
-                         "--payload-encoding", "base64").stdout.splitlines()
-    values = [json.loads(line)["payload"] for line in lines]
+    values = [r["payload"] for r in instance.read_all("ckpt")]
     return sum(1 for v in values if v), sum(1 for v in values if not v)
 
 
@@ -95,7 +93,7 @@ def each_record_is_in_its_session_once():
         load.join()
         if load.failure:
             raise load.failure
-        i.cli("health", "--wait-timeout", "20s")
+        i.wait_until_ready()
         count = sum(len(log.records) - 1 for log in logs)
         wait_for_outputs(i, count)
         values, removed = checkpoints(i)

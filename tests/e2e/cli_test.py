@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 
-from rig import BUILD, LOCAL, PLUGINS, RIFFLE, SRC, Instance, Skip, main, section, stream
+from rig import BUILD, LIMIT_S, LOCAL, PLUGINS, RIFFLE, SRC, Instance, Skip, main, section, stream
 
 HERE = os.path.join(BUILD, "tests/e2e/.libs")
 VERBS = "run check test publish subscribe stream processor plugin health why manual completion".split()
@@ -19,7 +19,7 @@ def riffle(*arguments, status=0, plugins=PLUGINS + ":" + HERE, cwd=None, **env):
     """The command without a configuration: (stdout, stderr)."""
     clean = {k: v for k, v in os.environ.items() if k not in ("RIFFLE_CONFIG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")}
     with tempfile.TemporaryDirectory(prefix="riffle-cli-") as empty:
-        done = subprocess.run([os.path.abspath(RIFFLE), *arguments], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([os.path.abspath(RIFFLE), *arguments], capture_output=True, text=True, timeout=LIMIT_S,
                               cwd=cwd or empty, env={**clean, "RIFFLE_PLUGIN_DIR": plugins, **env})
     assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
     return done.stdout, done.stderr
@@ -403,7 +403,7 @@ def complete(shell, argv):
             other.write(LOCAL + stream("elsewhere"))
         i.env.update(PATH=os.path.abspath(BUILD) + ":" + i.env["PATH"], HOME=i.dir)
         for line, want in SHELL_CASES:
-            done = subprocess.run([*argv, line], cwd=i.dir, env=i.env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run([*argv, line], cwd=i.dir, env=i.env, capture_output=True, text=True, timeout=LIMIT_S)
             got = [word for word in done.stdout.splitlines() if word]
             want = ["FILE-here"] if want == ["FILE"] else want
             assert done.stderr == "" and sorted(got) == sorted(want), (shell, line, got, want, done.stderr)
@@ -518,7 +518,7 @@ def a_line_is_written_before_the_next_one_comes():
                 come = ["first", "one", "two", "three", ""][:(3, 4, 5, 5)[n]]
                 i.wait_for("what has come", lambda: there() == come)
             p.stdin.close()
-            assert p.wait(timeout=20) == 0
+            assert p.wait(timeout=LIMIT_S) == 0
         assert there() == ["first", "one", "two", "three", "", "last"]
         long = "y" * 300000 + "\n" + "z" * 200000
         i.cli("publish", "in", "-l", input=long)
@@ -583,14 +583,14 @@ def the_readme_shows_what_is_printed():
             done = subprocess.run([RIFFLE, verb, "-c", "riffle.ini"], env=i.env, cwd=i.dir, capture_output=True, text=True)
             assert re.sub(r"\d+ ms", "", done.stdout) == re.sub(r"\d+ ms", "", shown[at + 1]) + "\n", done
         i.start()
-        follower = subprocess.Popen([RIFFLE, "subscribe", "out", "-c", i.file, "--payload-encoding", "raw", "-n", "1"],
+        follower = subprocess.Popen([RIFFLE, "subscribe", "out", "-b", "-c", i.file, "--payload-encoding", "raw", "-n", "1"],
                                     env=i.env, stdout=subprocess.PIPE, text=True)
         for line in shown:
             if line.startswith("$ riffle publish"):
                 words = line.replace("riffle.ini", i.file).split()[2:]
                 subprocess.run([RIFFLE, *words], env=i.env, check=True)
         # Both numbers, or each of them where a window has just ended between them.
-        answer = follower.communicate(timeout=30)[0]
+        answer = follower.communicate(timeout=LIMIT_S)[0]
         assert answer in (shown[-1] + "\n", shown[-1].replace("55.0", "10.0") + "\n"), answer
 
 

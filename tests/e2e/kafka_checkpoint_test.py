@@ -80,7 +80,7 @@ def each_record_is_in_its_session_once():
                 if phase == 1 and batch == 6:
                     made[0].daemon.kill()
                     made[0].daemon.wait()
-                    made[1].wait_for("the second one has both", lambda: len(tasks(made[1])) == 2, limit=60)
+                    made[1].wait_for("the second one has both", lambda: len(tasks(made[1])) == 2)
             for log in logs:
                 log.pause()
         for log in logs:
@@ -88,7 +88,7 @@ def each_record_is_in_its_session_once():
             publish(topic, log, log.records[-1:])
         count = sum(len(log.records) - 1 for log in logs)
         made[1].wait_for("all sessions are out",
-                         lambda: sum(sum(c.values()) for c in outputs(space + "_out").values()) >= count, limit=60)
+                         lambda: sum(sum(c.values()) for c in outputs(space + "_out").values()) >= count)
         assert made[1].stop() == 0
         sizes = checkpoints(space + "_ckpt")
         have = outputs(space + "_out")

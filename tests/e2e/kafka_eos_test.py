@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from exactly_once import Came, judge, judge_commits
-from kafka_rig import CLIENT, TOOL, Broker, instance, left_of
+from kafka_rig import CLIENT, Broker, Hanging, instance, left_of
 from rig import main, section, stream
 
 TEXT = {"content_type": "text/plain", "provider": "franz"}
@@ -32,18 +32,17 @@ def a_hanging_transaction_of_somebody_else_is_told_and_is_not_idleness():
     with instance(broker, space, text) as i:
         i.start()
         # Before the left lane has a record it is of no account, once it is idle.
-        hanging = subprocess.Popen([TOOL, "hang", broker.servers, topics[0], "8"], stdout=subprocess.PIPE)
-        assert hanging.stdout.readline() == b"hanging\n"
-        write(topics, (1, 0, "k", 0, "early"), (1, 0, "k", 5000, "far later"))
-        told = "left[0] cannot be read past offset 0: a transaction of somebody else is open there, and the log goes on to 1"
-        i.wait_for("it is told", lambda: told in i.cli("why", "copy"))
-        silent = time.monotonic() + 3
-        while time.monotonic() < silent:
-            lanes = {lane["stream"]: lane for lane in i.task("copy")["lanes"]}
-            assert not lanes["left"]["idle"], lanes
-            assert hanging.poll() is None
-        assert broker.consume(space + "_out") == []
-        assert hanging.wait() == 0
+        with Hanging(broker, topics[0]):
+            write(topics, (1, 0, "k", 0, "early"), (1, 0, "k", 5000, "far later"))
+            told = ("left[0] cannot be read past offset 0: a transaction of somebody else is open there, and the log "
+                    "goes on to 1")
+            i.wait_for("it is told", lambda: told in i.cli("why", "copy"))
+            silent = time.monotonic() + 3
+            while time.monotonic() < silent:
+                lanes = {lane["stream"]: lane for lane in i.task("copy")["lanes"]}
+                assert not lanes["left"]["idle"], lanes
+                time.sleep(0.05)
+            assert broker.consume(space + "_out") == []
         i.wait_for("the lane is idle", lambda: i.task("copy")["lanes"][0]["idle"])
         write(topics, (1, 0, "k", 6000, "later still"))
         i.wait_for("the windows before it are over",
@@ -81,7 +80,8 @@ def windows_that_are_closing_do_not_hold_up_a_rebalance():
         made[0].wait_for("each has two partitions", lambda: [len(tasks(i)) for i in made] == [2, 2])
         seconds = time.monotonic() - begin
         print("# %.1f s from the start of the second one until both have theirs" % seconds)
-        assert seconds < 8, seconds
+        # Far less than the session of whom it might have waited for.
+        assert seconds < 30, seconds
         os.unlink(flag)
         write([topic], *((0, p, "end", 60000, "end-%d" % p) for p in range(4)))
         made[0].wait_for("all windows are out", lambda: len(broker.consume(space + "_out")) >= len(records))

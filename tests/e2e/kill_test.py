@@ -49,7 +49,7 @@ def chaos(instance, kills, randomness):
         instance.start(ready=False)
     load.stopping = True
     load.join()
-    instance.cli("health", "--wait-timeout", "20s")
+    instance.wait_until_ready()
     instance.wait_until_committed("copy")
     instance.daemon.kill()
     instance.daemon.wait()
@@ -60,9 +60,9 @@ def counts(instance):
     return collections.Counter(int(r["payload"]) for r in instance.read_all("out"))
 
 
-def judge(guarantee, kills, program=None):
+def judge(guarantee, kills, program=None, seed=SEED):
     """(lost, doubled, acknowledged) after so many kills."""
-    randomness = random.Random(SEED)
+    randomness = random.Random(seed)
     options = {"program": program} if program else {}
     with Instance(config(guarantee), **options) as instance:
         acknowledged = chaos(instance, kills, randomness)
@@ -70,7 +70,7 @@ def judge(guarantee, kills, program=None):
     lost = sum(1 for n in range(acknowledged) if seen[n] == 0)
     doubled = sum(1 for n in seen.values() if n > 1)
     print("# %s: %d kills, %d acknowledged, %d lost, %d doubled (seed %d)" % (
-        guarantee, kills, acknowledged, lost, doubled, SEED))
+        guarantee, kills, acknowledged, lost, doubled, seed))
     assert acknowledged > 300 and not [n for n in seen if n >= acknowledged]
     return lost, doubled
 
@@ -86,9 +86,10 @@ def exactly_once_loses_and_doubles_nothing():
 
 
 def committing_before_publishing_is_found_out():
+    """By a tenth of the kills, or by the next: where they come is a matter of dice."""
     for guarantee in ("at-least-once", "exactly-once"):
-        lost, _ = judge(guarantee, max(10, KILLS // 10), SABOTAGED)
-        assert lost > 0, "a daemon that commits first passed under %s" % guarantee
+        lost = (judge(guarantee, max(10, KILLS // 10), SABOTAGED, SEED + n)[0] for n in range(10))
+        assert any(lost), "a daemon that commits first passed under %s" % guarantee
 
 
 main([at_least_once_loses_nothing, exactly_once_loses_and_doubles_nothing,

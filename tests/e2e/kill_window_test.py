@@ -9,7 +9,7 @@ import random
 import threading
 import time
 
-from rig import LOCAL, Instance, main, section, stream
+from rig import LIMIT_S, LOCAL, Instance, main, section, stream
 from windows import Partition, Sessions
 
 KILLS = int(os.environ.get("RIFFLE_KILLS", "60"))
@@ -127,13 +127,13 @@ def found(instance, name):
 
 def wait_until_said(instance, name, wanted):
     """Until everything wanted is there; what is missing when nothing is added any more is lost."""
-    end, most = time.monotonic() + 20, -1
+    end, most = time.monotonic() + LIMIT_S, -1
     while time.monotonic() < end:
         have = found(instance, name)
         if not wanted - have.keys():
             return
         if len(have) > most:
-            end, most = time.monotonic() + 20, len(have)
+            end, most = time.monotonic() + LIMIT_S, len(have)
 
 
 def judge(guarantee):
@@ -141,7 +141,7 @@ def judge(guarantee):
     wanted, verdicts = {}, []
     with Instance(config(guarantee)) as i:
         logs = chaos(i, random.Random(SEED))
-        i.cli("health", "--wait-timeout", "20s")
+        i.wait_until_ready()
         i.wait_until_read(*shapes(guarantee))
         for name, (_, make) in shapes(guarantee).items():
             wanted[name] = expected(logs, make)

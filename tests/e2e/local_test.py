@@ -5,7 +5,7 @@ import resource
 import shutil
 import subprocess
 
-from rig import LOCAL, Instance, Skip, main, section, stream
+from rig import LIMIT_S, LOCAL, Instance, Skip, main, section, stream
 
 TEXT = {"content_type": "text/plain"}
 PROCESSOR = section("function echo", {"invoker": "command", "command": "cat"})
@@ -383,14 +383,13 @@ def what_retention_took_is_told_and_can_be_passed():
                               stdin=subprocess.PIPE, text=True) as publisher:
             i.wait_for("retention takes what was not read", lambda: json.loads(
                 i.cli("stream", "status", "in", "-o", "json"))["partitions"][0]["start"] > 1)
-            publisher.communicate(lines[-1] + "\n", timeout=30)
+            publisher.communicate(lines[-1] + "\n", timeout=LIMIT_S)
         i.start(ready=False)
         i.wait_for("the task stops and says why", lambda: "is behind retention" in i.logged())
         i.stop()
         i.write(head + stream("in", behind_retention="earliest", **kept) + tail)
         i.start()
-        i.wait_for("the last record comes", lambda: lines[-1] in [
-            r["payload"] for r in i.read_all("out", "100ms")])
+        i.wait_for("the last record comes", lambda: lines[-1] in [r["payload"] for r in i.read_all("out")])
         assert "reading goes on after them" in i.logged()
         i.stop()
 

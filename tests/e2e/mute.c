@@ -47,7 +47,7 @@ describe(void *self, const struct riffle_stream *stream, struct riffle_stream_in
 	if (m->how == CRASH)
 		abort();
 	if (m->how == SLOW)
-		usleep(1200000);
+		usleep(1000000);
 	if (m->how == AWAY || m->how == SLOW) {
 		reterr->code = RIFFLE_E_UNAVAILABLE;
 		strcpy(reterr->text, "cannot reach the broker: nobody is there");

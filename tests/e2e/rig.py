@@ -20,6 +20,9 @@ PLUGINS = ":".join(os.path.join(BUILD, d) for d in
 # With those that are made for the suites.
 TEST_PLUGINS = PLUGINS + ":" + os.path.join(BUILD, "tests/e2e/.libs")
 
+# How long is waited for what must come, in seconds: only what never comes takes so long, on a machine however slow.
+LIMIT_S = 120
+
 # The default map of a terabyte is more than ThreadSanitizer leaves room for.
 LOCAL = "[provider local]\ntype = local\nmap-size = 1GiB\n"
 
@@ -41,7 +44,7 @@ class Admin(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path):
-        super().__init__("riffle", timeout=10)
+        super().__init__("riffle", timeout=LIMIT_S)
         self.path = path
 
     def connect(self):
@@ -86,17 +89,20 @@ class Instance:
         self.daemon = subprocess.Popen([self.program, "run", "-c", self.file, *arguments],
                                        env=self.env, stdout=self.log, stderr=self.log)
         if ready:
-            self.cli("health", "--wait-timeout", "20s")
+            self.wait_until_ready()
         return self.daemon
 
-    def stop(self, number=signal.SIGTERM, limit=30):
+    def wait_until_ready(self):
+        self.cli("health", "--wait-timeout", "%ds" % LIMIT_S)
+
+    def stop(self, number=signal.SIGTERM, limit=LIMIT_S):
         self.daemon.send_signal(number)
         return self.daemon.wait(timeout=limit)
 
     def run(self, *arguments, **options):
         """The command, whatever its exit status."""
         return subprocess.run([self.program, arguments[0], "-c", self.file, *arguments[1:]],
-                              env=self.env, capture_output=True, text=True, timeout=60, **options)
+                              env=self.env, capture_output=True, text=True, timeout=2 * LIMIT_S, **options)
 
     def cli(self, *arguments, **options):
         """The command, which must succeed; its output."""
@@ -111,12 +117,21 @@ class Instance:
 
     def read(self, name, count):
         """So many records from the beginning, as they are printed."""
-        out = self.cli("subscribe", name, "-b", "-n", str(count), "--wait-timeout", "10s")
+        out = self.cli("subscribe", name, "-b", "-n", str(count), "--wait-timeout", "%ds" % LIMIT_S)
         return [json.loads(line) for line in out.splitlines()]
 
-    def read_all(self, name, quiet="300ms"):
-        out = self.run("subscribe", name, "-b", "--wait-timeout", quiet).stdout
-        return [json.loads(line) for line in out.splitlines()]
+    def read_all(self, name):
+        """All records that are there now, one partition after the other, as they are printed."""
+        done = self.run("stream", "export", name)
+        if "does not exist on its provider" in done.stderr:
+            return []
+        assert done.returncode == 0, done
+        return [printed(json.loads(line)) for line in done.stdout.splitlines()]
+
+    def ends(self, name):
+        """The end of each partition's log, asked of the provider; nothing where it cannot be asked."""
+        done = self.run("stream", "status", name, "-o", "json")
+        return {p["partition"]: p["end"] for p in json.loads(done.stdout)["partitions"]} if done.returncode == 0 else {}
 
     def status(self, name):
         return json.loads(self.cli("processor", "status", name))
@@ -136,29 +151,57 @@ class Instance:
         answer = admin.getresponse()
         return answer.status, answer.read().decode()
 
-    def wait_for(self, what, condition, limit=30):
-        end = time.monotonic() + limit
-        while not condition():
-            if time.monotonic() > end:
-                raise AssertionError("not within %d s: %s\n%s" % (limit, what, self.logged()[-3000:]))
-            time.sleep(0.01)
+    def wait_for(self, what, condition, limit=LIMIT_S):
+        wait_for(what, condition, limit, lambda: self.logged()[-3000:])
 
     def task(self, name, partition=0):
         """The status of one task."""
         return [t for t in self.status(name)["tasks"] if t["partition"] == partition][0]
 
+    def wait_until_at_end(self, what, names, place):
+        """Of each lane this place is the end that its log had when this was called, or a later one. What the daemon
+        itself knows of the end may be older than that."""
+        ends = {}
+
+        def is_at_end(lane):
+            if lane["stream"] not in ends:
+                ends[lane["stream"]] = self.ends(lane["stream"])
+            end = ends[lane["stream"]].get(lane["partition"], lane["logEnd"])
+            return None not in (lane[place], end) and lane[place] >= max(end, lane["logEnd"] or 0)
+
+        def all_are():
+            tasks = [self.status(name)["tasks"] for name in names]
+            return all(tasks) and all(is_at_end(lane) for ts in tasks for t in ts for lane in t["lanes"])
+        self.wait_for("%s: %s" % (", ".join(names), what), all_are)
+
     def wait_until_read(self, *names):
         """All there is in the logs is in windows, late or refused."""
-        def all_read():
-            tasks = [t for name in names for t in self.status(name)["tasks"]]
-            return tasks and all(lane["position"] == lane["logEnd"] for t in tasks for lane in t["lanes"])
-        self.wait_for("%s have read everything" % (names,), all_read)
+        self.wait_until_at_end("everything is read", names, "position")
 
     def wait_until_committed(self, name):
-        def committed():
-            tasks = self.status(name)["tasks"]
-            return tasks and all(lane["lag"] == 0 for t in tasks for lane in t["lanes"])
-        self.wait_for("%s has committed everything" % name, committed)
+        self.wait_until_at_end("everything is committed", [name], "committed")
+
+
+def wait_for(what, condition, limit=LIMIT_S, why=lambda: ""):
+    """Looks again and again, ever less often, so that what is waited for has the machine to itself."""
+    end, pause_s = time.monotonic() + limit, 0.01
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("not within %d s: %s\n%s" % (limit, what, why()))
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.1)
+
+
+def printed(record):
+    """A record of an export as subscribe prints it."""
+    headers = {}
+    for name, value in record["headers"]:
+        headers.setdefault(name, []).append(value)
+    value = record["value"]
+    is_binary = isinstance(value, dict)
+    return {"payload": value["base64"] if is_binary else value, "contentType": record["contentType"],
+            "headers": {name: values if len(values) > 1 else values[0] for name, values in headers.items()},
+            **({"payloadEncoding": "base64"} if is_binary else {})}
 
 
 def main(cases):

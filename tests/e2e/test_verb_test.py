@@ -190,7 +190,7 @@ def a_function_that_hangs_is_given_up():
     out = run(config(["in 00:00:01 a"], ["out a"], function, {"timeout": "300ms"}), status=1)
     assert "  not done after timeout = 300ms: " in out and "its call (attempt 1) is open" in out, out
     assert out.endswith("  out: - expected, + came\n    - a\n"), out
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def the_timeout_of_a_function_is_of_the_real_clock():

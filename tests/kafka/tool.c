@@ -228,13 +228,14 @@ commit(const char *servers, char **args)
 }
 
 /*
- * hang SERVERS TOPIC SECONDS: a transaction that is opened and neither committed nor aborted for so
- * long, with one record in partition 0; then it is aborted.
+ * hang SERVERS TOPIC: a transaction that is opened and neither committed nor aborted until stdin ends, with
+ * one record in partition 0; then it is aborted.
  */
 static void
 hang(const char *servers, char **args)
 {
-	const char *const pairs[] = {"transactional.id", "hanging", NULL};
+	const char *const pairs[] = {
+		"transactional.id", "hanging", "transaction.timeout.ms", "600000", NULL};
 	char text[] = "hanging";
 	rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, servers, pairs);
 	if (rd_kafka_init_transactions(rk, WAIT_MS) != NULL ||
@@ -245,7 +246,8 @@ hang(const char *servers, char **args)
 	must("hang", rd_kafka_flush(rk, WAIT_MS));
 	puts("hanging");
 	fflush(stdout);
-	sleep((unsigned)atoi(args[1]));
+	while (getchar() != EOF)
+		continue;
 	if (rd_kafka_abort_transaction(rk, WAIT_MS) != NULL)
 		fail("hang", "not aborted");
 	rd_kafka_destroy(rk);
@@ -328,7 +330,7 @@ main(int argc, char **argv)
 		{"ends", 2, ends, NULL},
 		{"committed", 3, NULL, committed},
 		{"commit", 5, NULL, commit},
-		{"hang", 2, NULL, hang},
+		{"hang", 1, NULL, hang},
 		{"take", 1, NULL, take},
 	};
 	if (argc >= 3 && strcmp(argv[1], "selftest") == 0) {

@@ -175,7 +175,7 @@ test_mailbox_loses_nothing_and_wakes_a_sleeper(void **state)
 		struct rfl_mail *m = rfl_mailbox_take(&box);
 		if (m == NULL && rfl_mailbox_sleep(&box)) {
 			struct pollfd fd = {.fd = box.fd, .events = POLLIN};
-			assert_int_equal(poll(&fd, 1, 10000), 1);
+			assert_int_equal(poll(&fd, 1, 120000), 1);
 			rfl_mailbox_awake(&box);
 		}
 		while (m != NULL) {

@@ -183,7 +183,7 @@ static void
 test_cancel_ends_it_and_kills_what_will_not(void **state)
 {
 	(void)state;
-	assert_true(cancel_takes_ms(">r; exec sleep 1000", 9000) < 8000);
+	assert_true(cancel_takes_ms(">r; exec sleep 1000", 90000) < 60000);
 	int64_t stubborn = cancel_takes_ms("trap '' TERM; >r; while :; do sleep 1000; done", 200);
 	assert_true(stubborn >= 190);
 }

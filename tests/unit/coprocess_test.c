@@ -114,7 +114,7 @@ pids_of(uint32_t processes)
 		ops->call_read(calls[i].call, 1 << 30);
 	}
 	int ended[MANY] = {0}, left = MANY;
-	int64_t limit = now_ns(NULL) + INT64_C(20000000000);
+	int64_t limit = now_ns(NULL) + EVENTUALLY_S * INT64_C(1000000000);
 	while (left > 0 && now_ns(NULL) < limit)
 		for (int i = 0; i < MANY; i++) {
 			if (ended[i])

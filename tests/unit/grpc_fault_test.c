@@ -149,7 +149,7 @@ test_cancel_ends_what_never_ends(void **state)
 		int64_t begin_ns = now_ns(NULL);
 		ops->call_cancel(c.call, reason);
 		assert_true(eventually(is_done, &c));
-		assert_in_range(now_ns(NULL) - begin_ns, 0, 2000000000);
+		assert_in_range(now_ns(NULL) - begin_ns, 0, SOON_NS);
 		assert_int_equal(c.status, reason);
 		assert_int_equal(c.error.flags, i < 3 ? AGAIN : 0);
 		assert_int_equal(batch.host[0], 1);
@@ -237,7 +237,7 @@ test_a_stopped_server_is_found(void **state)
 	make_bed(&b, s.port);
 	option(b.values, "keepalive")->u.i = 1000;
 	/* Longer than a server that is only starved is silent. */
-	option(b.values, "keepalive-timeout")->u.i = 6000;
+	option(b.values, "keepalive-timeout")->u.i = 10000;
 	open_bed(&b);
 	start(&other, shared.port);
 	begin(&b, &c, "endless");
@@ -287,7 +287,7 @@ test_a_server_that_comes_and_goes(void **state)
 	start_server(&s, "server.py", NULL);
 	int64_t begin_ns = now_ns(NULL);
 	assert_true(eventually(is_ready, &b));
-	assert_in_range(now_ns(NULL) - begin_ns, 0, INT64_C(5000000000));
+	assert_in_range(now_ns(NULL) - begin_ns, 0, SOON_NS);
 	play(&b, &c, "echo");
 	assert_int_equal(c.status, RIFFLE_OK);
 	end(&c);

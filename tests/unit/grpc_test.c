@@ -242,7 +242,7 @@ test_records_flow_while_the_window_is_open(void **state)
 		struct riffle_batch batch;
 		make_batch(&batch, &abc[i], 1);
 		assert_int_equal(ops->call_push(c.call, &batch, 0, 1, &err), 1);
-		for (int64_t end_ns = now_ns(NULL) + 5000000000; now_ns(NULL) < end_ns;) {
+		for (int64_t end_ns = now_ns(NULL) + SOON_NS; now_ns(NULL) < end_ns;) {
 			pthread_mutex_lock(&c.lock);
 			uint64_t records = c.records;
 			pthread_mutex_unlock(&c.lock);
@@ -305,7 +305,8 @@ test_a_deaf_function_is_back_pressure(void **state)
 	ops->call_read(c.call, 1 << 20);
 	make_batch(&batch, r, 400);
 	uint32_t taken = 0;
-	for (int idle = 0; idle < 20; idle++) {
+	int64_t end_ns = now_ns(NULL) + SOON_NS;
+	for (int idle = 0; idle < 20 || (taken < 64 && now_ns(NULL) < end_ns); idle++) {
 		int took = ops->call_push(c.call, &batch, taken, 400 - taken, &err);
 		assert_true(took >= 0);
 		taken += (uint32_t)took;
@@ -317,7 +318,7 @@ test_a_deaf_function_is_back_pressure(void **state)
 	int64_t begin_ns = now_ns(NULL);
 	ops->call_cancel(c.call, RIFFLE_E_CANCELLED);
 	assert_true(eventually(is_done, &c));
-	assert_in_range(now_ns(NULL) - begin_ns, 0, 2000000000);
+	assert_in_range(now_ns(NULL) - begin_ns, 0, SOON_NS);
 	assert_int_equal(c.status, RIFFLE_E_CANCELLED);
 	assert_int_equal(batch.host[0], 1);
 	assert_int_equal(ops->call_push(c.call, &batch, 0, 400, &err), 400);

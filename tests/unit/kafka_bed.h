@@ -8,7 +8,6 @@
 #include "test.h"
 
 /* A group of the mock cluster takes its time: members join in seconds. */
-#define EVENTUALLY_S 40
 #include "plugin_bed.h"
 
 #include <librdkafka/rdkafka.h>

@@ -88,14 +88,14 @@ a_lane_says_when_it_has_read_all(void **state)
 	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
 	start_all(&b);
 	read_numbers(&b, 0, 0, 10);
-	int64_t end = now_ns(NULL) + INT64_C(10000000000);
+	int64_t end = now_ns(NULL) + SOON_NS;
 	do {
 		b.ev = (struct riffle_event){.size = sizeof b.ev};
 		ops->source_poll(b.source, &b.ev);
 		assert_int_equal(ops->lane_state(b.source, b.lanes[0], &at), RIFFLE_OK);
 		poll(NULL, 0, 5);
 	} while (at.as_of_ns == 0 && now_ns(NULL) < end);
-	assert_true(at.as_of_ns != 0 && now_ns(NULL) - at.as_of_ns < INT64_C(3000000000));
+	assert_true(at.as_of_ns != 0 && now_ns(NULL) - at.as_of_ns < SOON_NS);
 	assert_int_equal(at.position, 10);
 	assert_int_equal(at.log_end, 10);
 	assert_int_equal(at.flags, 0);

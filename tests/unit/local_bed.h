@@ -126,7 +126,7 @@ static inline void
 await(struct wanted *w, int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int64_t end = now_ns(NULL) + INT64_C(10000000000);
+	int64_t end = now_ns(NULL) + EVENTUALLY_S * INT64_C(1000000000);
 	while (!came(w)) {
 		if (now_ns(NULL) > end)
 			fail_msg("event %u does not come", w->type);
@@ -275,7 +275,7 @@ is_waiting(struct bed *b, uint32_t lane)
 	struct pollfd p = {.fd = ops->source_fd(b->source), .events = POLLIN};
 	if (ops->lane_state(b->source, lane, &state) != 0 || state.position >= state.log_end)
 		return 0;
-	if (poll(&p, 1, 5000) != 1)
+	if (poll(&p, 1, EVENTUALLY_S * 1000) != 1)
 		fail_msg("a reader that had to wait was not woken");
 	ops->source_poll(b->source, &ev);
 	return 1;

@@ -95,9 +95,10 @@ bytes(const char *s)
 	return (struct riffle_bytes){s, s ? strlen(s) : 0};
 }
 
-#ifndef EVENTUALLY_S
-#define EVENTUALLY_S 10
-#endif
+/* Only what never comes takes so long, be the machine however slow. */
+#define EVENTUALLY_S 120
+/* Upper bound of what waits for nobody; what it is told from lasts longer still. */
+#define SOON_NS INT64_C(30000000000)
 
 /* Polls until done says so, or so many seconds have passed. */
 static inline int

@@ -126,7 +126,7 @@ test_caught_up_and_awakened(void **state)
 	pthread_mutex_lock(&hand);
 	world.end = 102;
 	pthread_mutex_unlock(&hand);
-	assert_int_equal(poll(&fd, 1, 10000), 1);
+	assert_int_equal(poll(&fd, 1, EVENTUALLY_S * 1000), 1);
 	read_up_to(&b, 100, 102);
 	end_bed(&b);
 }
