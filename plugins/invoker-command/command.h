@@ -95,6 +95,7 @@ struct command {
 	struct command_pool *pool;                /* of a coprocess, else NULL */
 	uint32_t jobs_running;                    /* of per-record */
 	int again;                                /* there is more to do at once */
+	int is_patient;                           /* its thread runs as SCHED_BATCH */
 	int64_t log_second;                       /* lines of stderr are counted by the second */
 	unsigned logged, suppressed;
 	int has_left_behind; /* and it was said */
@@ -360,6 +361,7 @@ struct command_plan {
 	char *const *argv, *const *environment;
 	int fds[COMMAND_PIPES]; /* the child's ends, none below 3 */
 	const struct command_safety *safety;
+	int is_patient; /* the calling thread, which the child shall not take after */
 	pid_t parent;
 };
 /* The pid, or a negative errno with what was being done. */

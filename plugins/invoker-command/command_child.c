@@ -152,6 +152,7 @@ start(struct command_child *ch, char *const *argv, char *const *environment,
 		.environment = environment,
 		.fds = {theirs[0], theirs[1], theirs[2]},
 		.safety = &c->safety,
+		.is_patient = c->is_patient,
 		.parent = getpid()};
 	pid_t pid = command_spawn(&plan, &stage);
 	if (pid < 0) {

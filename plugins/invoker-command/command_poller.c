@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,10 +152,23 @@ wait_for_events(struct command *c, int64_t next_ns)
 	}
 }
 
+/*
+ * Who wakes the poller mostly has more for it: a program its next page, a host the end of the window. So it does not
+ * take the core from them at once; where a core is idle it runs there without delay all the same.
+ */
+static void
+be_patient(struct command *c)
+{
+	const struct sched_param none = {0};
+	c->is_patient = sched_getscheduler(0) == SCHED_OTHER &&
+			sched_setscheduler(0, SCHED_BATCH, &none) == 0;
+}
+
 static void *
 run(void *arg)
 {
 	struct command *c = arg;
+	be_patient(c);
 	if (c->mode == COMMAND_COPROCESS)
 		command_pool_open(c);
 	for (;;) {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -96,10 +97,17 @@ reset_signals(void)
 	return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int
+reset_scheduling(const struct command_plan *plan)
+{
+	const struct sched_param none = {0};
+	return plan->is_patient ? sched_setscheduler(0, SCHED_OTHER, &none) : 0;
+}
+
 static enum stage
 prepare(const struct command_plan *plan)
 {
-	if (setpgid(0, 0) < 0)
+	if (setpgid(0, 0) < 0 || reset_scheduling(plan) < 0)
 		return STAGE_START;
 	if (take_pipes(plan) < 0)
 		return STAGE_PIPES;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -359,6 +360,21 @@ test_environment_directory_and_descriptors(void **state)
 		close(fds[i]);
 }
 
+/* Whatever policy our own thread has: a program is as its host. */
+static void
+test_it_is_scheduled_as_its_host(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c;
+	char expected[16];
+	snprintf(expected, sizeof expected, "%d|", sched_getscheduler(0));
+	script(&b, "cut -d ' ' -f 41 /proc/self/stat");
+	run(&b, &c, none);
+	assert_string_equal(c.out, expected);
+	finish(&b, &c);
+}
+
 static int
 two_are_out(void *ctx)
 {
@@ -521,6 +537,7 @@ main(void)
 		cmocka_unit_test(test_a_push_after_the_end_goes_nowhere),
 		cmocka_unit_test(test_stderr_is_drained_and_limited),
 		cmocka_unit_test(test_environment_directory_and_descriptors),
+		cmocka_unit_test(test_it_is_scheduled_as_its_host),
 		cmocka_unit_test(test_answers_wait_for_credit),
 		cmocka_unit_test(test_many_at_once_do_not_mix),
 		cmocka_unit_test(test_nothing_is_left_behind),
