@@ -494,7 +494,7 @@ int
 rfl_task_is_staging(const struct rfl_task *t)
 {
 	const struct rfl_group *g = next_to_stage(t);
-	if (t->suspended)
+	if (t->sealed || t->suspended)
 		return 0;
 	/* It takes no part in this one, or holds it until its position can go with it. */
 	if (!rfl_open_fits(t))

@@ -216,6 +216,41 @@ test_exactly_once_stages_in_order_and_undoes(void **state)
 	bed_end(&b);
 }
 
+/* What of it could still be written never will be: nobody may wait for that. */
+static void
+test_who_can_commit_no_more_holds_up_nobody(void **state)
+{
+	static const int64_t times[] = {1000, 1250, 1010, 1260};
+	(void)state;
+	struct bed b;
+	struct rfl_tuple t;
+	bed_set(&b, RFL_SHAPE_TUMBLING, 100, 0);
+	lane_times = times;
+	b.conf.window.kind = RFL_WINDOW_TUMBLING;
+	b.conf.time.source = RFL_TIME_RECORD;
+	b.conf.late = RFL_LATE_STREAM;
+	b.conf.late_stream = &b.stream;
+	b.conf.guarantee = RFL_EXACTLY_ONCE;
+	b.outlet.transactional = 1;
+	b.spec.late = b.route;
+	bed_start(&b, 0, NULL);
+	lane_end = 2;
+	run_only(&b);
+	stage_all(&b);
+	assert_int_equal(commit(&b, &t), 0);
+	lane_end = 4;
+	run_only(&b);
+	stage_all(&b);
+	assert_string_equal(sink_log, "0;2;");
+	/* The broker takes neither, now or ever. */
+	rfl_task_commit_undone(b.task);
+	rfl_task_seal(b.task, "refused");
+	assert_false(rfl_task_is_staging(b.task));
+	rfl_task_drain(b.task);
+	assert_true(rfl_task_is_drained(b.task));
+	bed_end(&b);
+}
+
 /* Offsets 0, 2, 4, 6 are of a session around 1000, the odd ones of one around 1500; 8 ends the first, 10 both. */
 static const int64_t scattered_times[] = {
 	1000, 1500, 1001, 1501, 1002, 1502, 1003, 1503, 2400, 2401, 3900};
@@ -329,6 +364,7 @@ main(void)
 		cmocka_unit_test(test_changed_settings_and_foreign_metadata_are_refused),
 		cmocka_unit_test(test_late_record_that_is_not_written_holds_the_position),
 		cmocka_unit_test(test_exactly_once_stages_in_order_and_undoes),
+		cmocka_unit_test(test_who_can_commit_no_more_holds_up_nobody),
 		cmocka_unit_test(test_position_names_the_open_sessions),
 		cmocka_unit_test(test_sessions_wait_until_the_position_has_room),
 		cmocka_unit_test(test_sessions_that_wait_in_vain_stop_the_task),
