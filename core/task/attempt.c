@@ -146,7 +146,10 @@ begin_calls(struct rfl_task *t, int64_t now_ns, int64_t *next_ns)
 		}
 		if (p->is_open && t->calls_open + calls_wanted(t) >= t->spec->conf->calls)
 			continue;
-		begin_call(t, p);
+		if (p->is_dead)
+			rfl_task_write_again(t, p);
+		else
+			begin_call(t, p);
 		moved = 1;
 	}
 	return moved;

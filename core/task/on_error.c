@@ -63,13 +63,30 @@ stop_at(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 	rfl_task_stop(t, why.text);
 }
 
-/* There is no further place for records whose last place fails. */
-static void
-stop_at_dead(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+/* There is no further place for a window whose last place fails. */
+void
+rfl_task_dead_letters_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 {
-	struct riffle_error why = *err;
-	rfl_err_prefix(&why, "its dead letters are refused");
-	stop_at(t, p, &why);
+	const struct rfl_on_error_conf *policy = &t->spec->conf->on_error;
+	int away = err->code == RIFFLE_E_UNAVAILABLE;
+	p->group->done--;
+	if (!(err->flags & RIFFLE_ERR_RETRIABLE) ||
+		(!away && p->dead_failures >= policy->retries)) {
+		struct riffle_error why = *err;
+		rfl_err_prefix(&why, "its dead letters are refused");
+		stop_at(t, p, &why);
+		return;
+	}
+	p->dead_failures += away ? 0 : 1;
+	wait_for_retry(t, p, err);
+}
+
+void
+rfl_task_write_again(struct rfl_task *t, struct rfl_pane *p)
+{
+	p->outputs_sent = 0;
+	rfl_task_pane_done(t, p);
+	rfl_task_publish(t, p);
 }
 
 static void
@@ -115,8 +132,6 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	if (again) {
 		p->failures += away ? 0 : 1;
 		wait_for_retry(t, p, err);
-	} else if (p->is_dead) {
-		stop_at_dead(t, p, err);
 	} else if (finished || policy->then == RFL_ON_ERROR_STOP) {
 		stop_at(t, p, err);
 	} else if (p->is_open) {

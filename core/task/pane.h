@@ -84,8 +84,9 @@ struct rfl_pane {
 	struct rfl_list work;    /* in the task's waiting, calling or publishing ones */
 	struct rfl_group *group; /* NULL: streaming and not yet over, or early */
 	int is_early, is_open;   /* open: streaming, more records may come */
+	int is_dead;             /* what it holds are its records, as dead letters */
+	uint32_t dead_failures;  /* to write these, counted ones */
 	int gives_up;            /* failed for good while it was open, as fault says */
-	int is_dead;             /* its outputs are its records, as dead letters */
 	int holds_items;         /* its items need their chunks */
 	int64_t start_ms, end_ms;
 	void *key;

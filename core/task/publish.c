@@ -433,6 +433,8 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 		rfl_task_fault(p, &err);
 	} else if (p->state == RFL_PANE_DONE && rfl_task_is_at_most_once(t)) {
 		rfl_task_publish_failed(t, p, &err);
+	} else if (p->state == RFL_PANE_DONE && p->is_dead) {
+		rfl_task_dead_letters_failed(t, p, &err);
 	} else if (p->state == RFL_PANE_DONE) {
 		if (p->group != NULL)
 			p->group->done--;

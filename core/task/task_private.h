@@ -316,6 +316,10 @@ void rfl_task_pane_done(struct rfl_task *t, struct rfl_pane *p);
 
 /* on_error.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
+/* At least once: of its dead letters some could not be written. */
+void rfl_task_dead_letters_failed(
+	struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
+void rfl_task_write_again(struct rfl_task *t, struct rfl_pane *p); /* these, once it is time */
 /* Its window is over, and it had failed for good before: skipped, or dead letters. */
 void rfl_task_give_up(struct rfl_task *t, struct rfl_pane *p);
 /* At most once: some of what it answered is written, so that it may not be called again. */

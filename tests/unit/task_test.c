@@ -252,6 +252,87 @@ test_refused_publish_is_tried_again(void **state)
 	bed_end(&b);
 }
 
+/* As settle_down, but nothing comes of what is written. */
+static void
+run_until_written(struct bed *b)
+{
+	struct rfl_task_progress progress;
+	struct riffle_error err = {0};
+	do {
+		rfl_task_run(b->task, &progress);
+		progress.moved |= deliver(b);
+		rfl_outlet_push(&b->outlet, &err);
+	} while (progress.moved);
+}
+
+/* Of a window of two records, which the function will not have; none of them has a status yet. */
+static void
+bed_of_dead_letters(struct bed *b)
+{
+	bed_set(b, RFL_SHAPE_NONE, 0, 0);
+	b->conf.outputs_at_status = 1;
+	b->conf.on_error.then = RFL_ON_ERROR_DEAD_LETTER;
+	b->conf.on_error.dead_letter = &b->stream;
+	b->spec.dead_letter = b->route;
+	bed_start(b, 0, NULL);
+	lane_end = 2;
+	fail_times = 1;
+	fail_flags = 0;
+	run_until_written(b);
+	assert_string_equal(sink_log, "0;1;");
+}
+
+static void
+test_dead_letters_that_are_refused_stop_the_task(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_of_dead_letters(&b);
+	acknowledge(&b, RIFFLE_E_DATA, 0);
+	run_until_written(&b);
+	assert_string_equal(sink_log, "0;1;");
+	assert_string_equal(why(&b),
+		"window 1000000, attempt 1: its dead letters are refused: cannot publish: refused");
+	assert_int_equal(calls_begun, 1);
+	bed_end(&b);
+}
+
+/* The function is not asked again for that: it has failed for good. */
+static void
+test_dead_letters_are_written_again(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct rfl_tuple t;
+	bed_of_dead_letters(&b);
+	acknowledge(&b, RIFFLE_E_TIMEOUT, RIFFLE_ERR_RETRIABLE);
+	run_until_written(&b);
+	assert_string_equal(sink_log, "0;1;");
+	assert_int_equal(commit(&b, &t), -1);
+	advance(&b, 1000);
+	assert_string_equal(sink_log, "0;1;0;1;");
+	assert_int_equal(calls_begun, 1);
+	assert_string_equal(why(&b), "");
+	assert_int_equal(commit(&b, &t), 2);
+	bed_end(&b);
+}
+
+static void
+test_dead_letters_are_not_written_again_for_ever(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_of_dead_letters(&b);
+	for (int i = 0; i < 10; i++) {
+		acknowledge(&b, RIFFLE_E_TIMEOUT, RIFFLE_ERR_RETRIABLE);
+		rfl_clock_advance(&b.clock, INT64_C(1000) * 1000000);
+		run_until_written(&b);
+	}
+	assert_string_equal(sink_log, "0;1;0;1;0;1;");
+	assert_non_null(strstr(why(&b), "its dead letters are refused: cannot publish: refused"));
+	bed_end(&b);
+}
+
 static void
 test_full_memory_withholds_the_lane(void **state)
 {
@@ -423,6 +504,9 @@ main(void)
 		cmocka_unit_test(test_timeout_counts_from_the_end_of_input),
 		cmocka_unit_test(test_refused_content_type_stops_or_is_skipped),
 		cmocka_unit_test(test_refused_publish_is_tried_again),
+		cmocka_unit_test(test_dead_letters_that_are_refused_stop_the_task),
+		cmocka_unit_test(test_dead_letters_are_written_again),
+		cmocka_unit_test(test_dead_letters_are_not_written_again_for_ever),
 		cmocka_unit_test(test_full_memory_withholds_the_lane),
 		cmocka_unit_test(test_sink_with_little_room_gets_all_of_it),
 		cmocka_unit_test(test_invoker_that_does_not_end_a_cancelled_call_is_named),
