@@ -15,6 +15,11 @@
 
 #define STORE_MAGIC 0x53544f52u
 
+/* A part of the spill file that nothing lies in. */
+struct hole {
+	int64_t at, len;
+};
+
 struct rfl_store {
 	uint32_t magic;
 	size_t lane_count;
@@ -24,6 +29,8 @@ struct rfl_store {
 	const char *spill_dir;
 	size_t memory_bytes;
 	int64_t spill_bytes, spilled, file_end;
+	struct hole *holes; /* by place; no two touch, and none touches the end */
+	size_t hole_count, hole_room;
 	int fd;
 };
 
@@ -54,14 +61,64 @@ let_go(struct rfl_store *s, struct rfl_chunk *c)
 }
 
 static void
+remove_hole(struct rfl_store *s, size_t i)
+{
+	s->hole_count--;
+	memmove(s->holes + i, s->holes + i + 1, (s->hole_count - i) * sizeof *s->holes);
+}
+
+static void
+add_hole(struct rfl_store *s, int64_t at, int64_t len)
+{
+	size_t i = s->hole_count;
+	while (i > 0 && s->holes[i - 1].at > at)
+		i--;
+	rfl_grow(&s->holes, &s->hole_room, s->hole_count + 1, sizeof *s->holes);
+	memmove(s->holes + i + 1, s->holes + i, (s->hole_count - i) * sizeof *s->holes);
+	s->holes[i] = (struct hole){at, len};
+	s->hole_count++;
+	if (i + 1 < s->hole_count && at + len == s->holes[i + 1].at) {
+		s->holes[i].len += s->holes[i + 1].len;
+		remove_hole(s, i + 1);
+	}
+	if (i > 0 && s->holes[i - 1].at + s->holes[i - 1].len == at) {
+		s->holes[i - 1].len += s->holes[i].len;
+		remove_hole(s, i--);
+	}
+	if (s->holes[i].at + s->holes[i].len == s->file_end) {
+		s->file_end = s->holes[i].at;
+		remove_hole(s, i);
+	}
+}
+
+/* Where so much has room: with a file that only grew it would be as long as all that was ever spilled. */
+static int64_t
+take_room(struct rfl_store *s, int64_t len)
+{
+	int64_t at = s->file_end;
+	for (size_t i = 0; i < s->hole_count; i++) {
+		struct hole *h = &s->holes[i];
+		if (h->len < len)
+			continue;
+		at = h->at;
+		h->at += len;
+		h->len -= len;
+		if (h->len == 0)
+			remove_hole(s, i);
+		return at;
+	}
+	s->file_end += len;
+	return at;
+}
+
+static void
 free_chunk(struct rfl_store *s, struct rfl_chunk *c)
 {
 	let_go(s, c);
-	if (c->spilled_at >= 0)
+	if (c->spilled_at >= 0) {
 		s->spilled -= (int64_t)c->bytes;
-	/* An empty file begins anew. */
-	if (s->spilled == 0)
-		s->file_end = 0;
+		add_hole(s, c->spilled_at, (int64_t)c->bytes);
+	}
 	rfl_list_remove(&c->link);
 	free(c->open);
 	free(c->offsets);
@@ -81,6 +138,7 @@ rfl_store_destroy(struct rfl_store *s)
 	if (s->fd >= 0)
 		close(s->fd);
 	RFL_RETIRE(s);
+	free(s->holes);
 	free(s->lanes);
 	free(s);
 }
@@ -255,18 +313,21 @@ write_chunk(struct rfl_store *s, struct rfl_chunk *c, struct riffle_error *reter
 	struct riffle_bytes b = rfl_batch_pack(c->batch);
 	size_t done = 0;
 	rfl_assert(b.len == c->bytes);
+	int64_t at = take_room(s, (int64_t)b.len);
 	while (done < b.len) {
-		ssize_t n = pwrite(s->fd, (const char *)b.ptr + done, b.len - done,
-			s->file_end + (int64_t)done);
+		ssize_t n =
+			pwrite(s->fd, (const char *)b.ptr + done, b.len - done, at + (int64_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return rfl_err(reterr, RIFFLE_E_FATAL, "cannot write the spill file: %s",
+		if (n <= 0) {
+			rfl_err(reterr, RIFFLE_E_FATAL, "cannot write the spill file: %s",
 				strerror(errno));
+			add_hole(s, at, (int64_t)b.len);
+			return reterr->code;
+		}
 		done += (size_t)n;
 	}
-	c->spilled_at = s->file_end;
-	s->file_end += (int64_t)b.len;
+	c->spilled_at = at;
 	s->spilled += (int64_t)b.len;
 	let_go(s, c);
 	return RIFFLE_OK;
