@@ -31,6 +31,8 @@ struct rfl_call {
 
 /* Records of many chunks are pushed in batches of at most so many. */
 #define GATHER_MAX 256u
+/* And of no more chunks once these, read from the spill file, have so many bytes. */
+#define GATHER_BYTES ((size_t)4 * 1024 * 1024)
 /* So many in a row are pushed as they lie. */
 #define RUN_MIN 8u
 
@@ -214,11 +216,17 @@ gathered_piece(struct rfl_call *c, struct riffle_error *reterr)
 	const struct rfl_chunk *last = NULL;
 	struct riffle_batch *held[GATHER_MAX];
 	uint32_t held_count = 0;
+	size_t read_bytes = 0;
 	for (; c->item < all->count && n < GATHER_MAX; c->item++, c->taken = 0) {
 		struct rfl_window_item item = all->list[c->item];
 		if (rfl_item_count(item) - c->taken >= RUN_MIN && n > 0)
 			break;
 		if (rfl_item_chunk(item) != last) {
+			if (read_bytes >= GATHER_BYTES)
+				break;
+			read_bytes += rfl_item_chunk(item)->batch == NULL
+					      ? rfl_item_chunk(item)->bytes
+					      : 0;
 			rc = rfl_store_batch(c->store, rfl_item_chunk(item), &batch, reterr);
 			if (rc < 0)
 				break;
