@@ -21,7 +21,7 @@ void
 rfl_mailbox_fini(struct rfl_mailbox *m)
 {
 	RFL_CHECK(m, MAILBOX_MAGIC);
-	rfl_assert(m->head == NULL);
+	rfl_assert(m->head == NULL && m->taken == NULL);
 	RFL_RETIRE(m);
 	close(m->fd);
 }
@@ -64,12 +64,14 @@ rfl_mailbox_take(struct rfl_mailbox *m)
 int
 rfl_mailbox_deliver(struct rfl_mailbox *m)
 {
-	struct rfl_mail *mail = rfl_mailbox_take(m);
-	int any = mail != NULL;
-	while (mail != NULL) {
-		struct rfl_mail *next = mail->next;
+	struct rfl_mail *mail;
+	int any = 0;
+	if (m->taken == NULL)
+		m->taken = rfl_mailbox_take(m);
+	while ((mail = m->taken) != NULL) {
+		m->taken = mail->next;
 		mail->deliver(mail);
-		mail = next;
+		any = 1;
 	}
 	return any;
 }

@@ -17,6 +17,7 @@ struct rfl_mailbox {
 	uint32_t magic;
 	int fd; /* readable when something was posted to a sleeper */
 	struct rfl_mail *head;
+	struct rfl_mail *taken; /* by deliver, and not yet delivered: oldest first */
 	int sleeping;
 };
 
@@ -25,7 +26,10 @@ void rfl_mailbox_fini(struct rfl_mailbox *m);                        /* it is em
 void rfl_mailbox_post(struct rfl_mailbox *m, struct rfl_mail *mail); /* any thread */
 /* All that was posted, oldest first, linked by next; NULL when there is nothing. The taker only. */
 struct rfl_mail *rfl_mailbox_take(struct rfl_mailbox *m);
-/* Takes all and delivers each; 1 = there was something. The taker only. */
+/*
+ * Takes all and delivers each; 1 = there was something. The taker only. A thread that does not come back from one
+ * leaves the rest to the next that delivers.
+ */
 int rfl_mailbox_deliver(struct rfl_mailbox *m);
 /* 1 = nothing is there, and whatever is posted from now on makes fd readable. The taker only. */
 int rfl_mailbox_sleep(struct rfl_mailbox *m);

@@ -189,6 +189,34 @@ test_mailbox_loses_nothing_and_wakes_a_sleeper(void **state)
 	rfl_mailbox_fini(&box);
 }
 
+static struct rfl_mailbox *box_of_the_lost;
+
+/* As a thread that never comes back from here, and another that goes on in its place. */
+static void
+never_return(struct rfl_mail *mail)
+{
+	(void)mail;
+	assert_int_equal(rfl_mailbox_deliver(box_of_the_lost), 1);
+}
+
+static void
+test_mail_behind_one_that_does_not_return_is_delivered(void **state)
+{
+	(void)state;
+	struct rfl_mailbox box;
+	struct rfl_mail first = {.deliver = never_return};
+	assert_int_equal(rfl_mailbox_init(&box), 0);
+	box_of_the_lost = &box;
+	memset(last_number, 0, sizeof last_number);
+	received = 0;
+	rfl_mailbox_post(&box, &first);
+	struct poster p = {&box, 0};
+	post_all(&p);
+	rfl_mailbox_deliver(&box);
+	assert_int_equal(received, LETTERS);
+	rfl_mailbox_fini(&box);
+}
+
 /* The check values of the two algorithms' definitions. */
 static void
 test_checksums_match_their_definitions(void **state)
@@ -209,6 +237,7 @@ main(void)
 		cmocka_unit_test(test_backoff_parts_what_failed_together),
 		cmocka_unit_test(test_error_is_one_line),
 		cmocka_unit_test(test_mailbox_loses_nothing_and_wakes_a_sleeper),
+		cmocka_unit_test(test_mail_behind_one_that_does_not_return_is_delivered),
 		cmocka_unit_test(test_checksums_match_their_definitions),
 	};
 	return RUN("base", tests);
