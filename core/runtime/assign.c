@@ -92,6 +92,19 @@ take_away(struct rfl_processor *p, struct rfl_task *t, int is_lost)
 		"a partition went to another instance");
 }
 
+/* Of one partition there may be two: of a lane that is not given back yet, and of the one that came after it. */
+static int
+reads_lane(const struct rfl_processor *p, const struct rfl_task *t, const struct rfl_source *s,
+	uint32_t id)
+{
+	for (size_t i = 0; i < rfl_task_lane_count(t); i++) {
+		const struct rfl_task_lane *at = rfl_task_lane(t, i);
+		if (&p->sources[at->source_index] == s && at->id == id)
+			return 1;
+	}
+	return 0;
+}
+
 static void
 mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_event *ev)
 {
@@ -105,7 +118,7 @@ mark_revoked(struct rfl_processor *p, struct rfl_source *s, const struct riffle_
 		p->txn_is_spoiled |= has_task && is_txn_open(p);
 		l->state = RFL_LANE_RELEASING;
 		for (size_t k = 0; has_task && k < p->task_count; k++)
-			if (rfl_task_lane(p->tasks[k], 0)->partition == l->partition)
+			if (reads_lane(p, p->tasks[k], s, l->id))
 				take_away(p, p->tasks[k], ev->type == RIFFLE_EV_LOST);
 	}
 }
@@ -304,7 +317,7 @@ rfl_processor_release_lanes(struct rfl_processor *p)
 				continue;
 			for (size_t n = 0; n < p->task_count; n++) {
 				struct rfl_task *t = p->tasks[n];
-				if (rfl_task_lane(t, 0)->partition != l->partition)
+				if (!reads_lane(p, t, s, l->id))
 					continue;
 				busy = !rfl_task_is_idle(t);
 				if (busy)

@@ -5,17 +5,19 @@
 #include "runtime_plugins.h"
 
 #define LANES 2
+/* Numbers of lanes: the last is that of partition 1 again, assigned before lane 1 was given back. */
+#define LANE_IDS 3
 
 /* What the broker holds: records 0, 1, 2 ... of each partition up to end; what was written; positions. */
-static int64_t log_end[LANES], committed[LANES], reading[LANES];
+static int64_t log_end[LANE_IDS], committed[LANES], reading[LANE_IDS];
 static char written[1024];
 
 /* Of the source, of the sink, of the checkpoint stream's source. */
 static struct riffle_event events[3][16];
-static int event_count[3], opened, sources_open, sinks_open, txns_open, lane_started[LANES];
+static int event_count[3], opened, sources_open, sinks_open, txns_open, lane_started[LANE_IDS];
 static int is_staging;
 static char staged[1024];
-static struct riffle_lane lanes[LANES];
+static struct riffle_lane lanes[LANE_IDS];
 static char metadata[LANES][65]; /* as it was committed */
 static int object[3];
 
@@ -204,7 +206,7 @@ lane_poll(void *source, uint32_t lane, uint32_t max_records, size_t max_bytes,
 		const struct riffle_record r = {.value = {text, (size_t)len},
 			.offset = reading[lane],
 			.time_ms = record_times ? record_times[reading[lane]] : 0,
-			.partition = (int32_t)lane};
+			.partition = lane < LANES ? (int32_t)lane : LANES - 1};
 		reading[lane]++;
 		rfl_builder_add(b, &r, NULL, 0, NULL);
 	}

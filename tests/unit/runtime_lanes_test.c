@@ -169,6 +169,42 @@ test_tasks_set_aside_keep_to_the_memory_of_one(void **state)
 	finish(&b);
 }
 
+/* Its function does not let go of the first lane of partition 1, and the second is there already. */
+static void
+test_a_partition_that_comes_back_early_keeps_its_task(void **state)
+{
+	(void)state;
+	struct bed b;
+	const struct riffle_error err = {.code = RIFFLE_E_CANCELLED};
+	start(&b, RFL_AT_LEAST_ONCE);
+	hang = 2;
+	log_end[1] = 1;
+	settle(&b);
+	lane_event(RIFFLE_EV_LOST, 1);
+	settle(&b);
+	assert_true(lane_started[1]);
+	lanes[2] = (struct riffle_lane){
+		.size = sizeof lanes[2], .lane = 2, .committed = {.partition = 1}};
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_ASSIGNED,
+			 .lanes = &lanes[2],
+			 .lane_count = 1,
+			 .lane_size = sizeof lanes[0]});
+	settle(&b);
+	assert_true(lane_started[2]);
+	/* The tasks are in another order then. */
+	lane_event(RIFFLE_EV_LOST, 0);
+	settle(&b);
+	assert_true(lane_started[1] && lane_started[2] && !lane_started[0]);
+	hang = 0;
+	deaf->events->done(deaf->data, RIFFLE_E_CANCELLED, &err);
+	settle(&b);
+	assert_true(lane_started[2] && !lane_started[1]);
+	log_end[2] = 1;
+	settle(&b);
+	assert_int_equal(committed[1], 1);
+	finish(&b);
+}
+
 int
 main(void)
 {
@@ -179,6 +215,7 @@ main(void)
 		cmocka_unit_test(test_a_task_that_another_went_on_with_is_made_anew),
 		cmocka_unit_test(test_a_task_whose_lane_was_lost_is_made_anew),
 		cmocka_unit_test(test_tasks_set_aside_keep_to_the_memory_of_one),
+		cmocka_unit_test(test_a_partition_that_comes_back_early_keeps_its_task),
 	};
 	return RUN("runtime_lanes", tests);
 }

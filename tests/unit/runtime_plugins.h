@@ -66,6 +66,7 @@ struct call {
 };
 
 static int hang, calls_cancelled;
+static struct call *deaf; /* hang = 2: the last call that was cancelled, and has not ended for it */
 
 static int
 call_begin(void *self, const struct riffle_call_spec *spec, const struct riffle_call_events *ev,
@@ -123,6 +124,10 @@ call_cancel(void *call, int reason)
 	if (c->is_done)
 		return;
 	calls_cancelled++;
+	if (hang > 1) {
+		deaf = c;
+		return;
+	}
 	c->is_done = 1;
 	c->events->done(c->data, reason, &err);
 }
