@@ -73,6 +73,8 @@ struct riffle_simple_source {
 	 * closing wait behind it. Who cannot wait returns 0 at once and is asked again 20 ms later.
 	 * What *ret points to is the reader's, until the next call. *ret is empty before. E_DATA sets
 	 * the offset of the bad record if it is known; the call after it goes on behind that record.
+	 * Where it is not, one that comes first is told of when the next good record shows that it
+	 * does not lie before from.
 	 */
 	int (*next)(void *reader, int timeout_ms, struct riffle_simple_message *ret,
 		struct riffle_error *reterr);

@@ -154,8 +154,8 @@ struct kafka_start {
 	char *metadata; /* NULL = absent */
 	size_t metadata_len;
 };
-/* All partitions of all streams. */
-int kafka_starts_all(const struct kafka_starts *s, rd_kafka_topic_partition_list_t *list,
+/* All partitions of all streams, or none. */
+int kafka_starts_all(const struct kafka_starts *s, rd_kafka_topic_partition_list_t **ret_list,
 	struct riffle_error *reterr);
 /*
  * Fills one start for each element of list. E_UNAVAILABLE: ask again (the broker is away, or the

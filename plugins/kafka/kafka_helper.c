@@ -97,9 +97,14 @@ is_settler(const struct kafka_source *s, const rd_kafka_topic_partition_list_t *
 static int
 resolve(const struct kafka_starts *ask, struct kafka_resolved *r, struct riffle_error *reterr)
 {
-	int rc = r->list->cnt == 0 ? kafka_starts_all(ask, r->list, reterr) : RIFFLE_OK;
-	if (rc < 0)
-		return rc;
+	rd_kafka_topic_partition_list_t *all;
+	if (r->list->cnt == 0) {
+		int rc = kafka_starts_all(ask, &all, reterr);
+		if (rc < 0)
+			return rc;
+		rd_kafka_topic_partition_list_destroy(r->list);
+		r->list = all;
+	}
 	if (r->starts == NULL)
 		r->starts = kafka_alloc((size_t)(r->list->cnt + 1) * sizeof *r->starts);
 	return kafka_starts_resolve(ask, r->list, r->starts, &r->is_new, reterr);

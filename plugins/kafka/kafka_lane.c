@@ -346,7 +346,10 @@ kafka_lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret_stat
 	struct kafka_lane *l = kafka_source_lane(s, lane);
 	if (l == NULL)
 		return RIFFLE_E_INVAL;
+	pthread_mutex_lock(&s->lock);
 	int64_t end = l->high > l->start.log_end ? l->high : l->start.log_end;
+	int is_moving = l->asked > 0;
+	pthread_mutex_unlock(&s->lock);
 	if (rd_kafka_get_watermark_offsets(s->rk, s->topics[l->stream], l->partition, &low,
 		    &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
 		high > end)
@@ -354,6 +357,6 @@ kafka_lane_state(void *source, uint32_t lane, struct riffle_lane_state *ret_stat
 	ret_state->flags = l->flags;
 	ret_state->position = l->next;
 	ret_state->log_end = end;
-	ret_state->as_of_ns = is_asked(l) ? 0 : l->as_of_ns;
+	ret_state->as_of_ns = is_moving ? 0 : l->as_of_ns;
 	return RIFFLE_OK;
 }

@@ -8,12 +8,40 @@
 /* Brokers refuse more (offset.metadata.max.bytes); a few take more, which we do not need. */
 #define METADATA_MAX 4096u
 
-/* One source_commit that is on its way. */
+/* One source_commit that is on its way, or answered before one that was asked before it. */
 struct kafka_commit {
 	struct kafka_commit *next;
-	struct kafka_source *source; /* NULL = closed meanwhile */
+	struct kafka_source *source;
 	uint64_t tag;
+	int is_answered;
+	struct riffle_error error; /* code 0 = committed */
 };
+
+static struct kafka_commit *
+add_commit(struct kafka_source *s, uint64_t tag)
+{
+	struct kafka_commit *c = kafka_alloc(sizeof *c), **last = &s->commits;
+	*c = (struct kafka_commit){.source = s, .tag = tag};
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = c;
+	return c;
+}
+
+/* In the order in which they were asked. */
+static void
+answer_commits(struct kafka_source *s)
+{
+	struct kafka_commit *c;
+	while ((c = s->commits) != NULL && c->is_answered) {
+		s->commits = c->next;
+		struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_COMMITTED);
+		ev->tag = c->tag;
+		ev->status = c->error.code;
+		ev->error = c->error;
+		free(c);
+	}
+}
 
 static void
 on_rebalance(
@@ -447,20 +475,12 @@ on_committed(
 	(void)rk;
 	for (int i = 0; list != NULL && i < list->cnt && e == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 		e = list->elems[i].err;
-	if (s != NULL) {
-		struct kafka_commit **at = &s->commits;
-		while (*at != c)
-			at = &(*at)->next;
-		*at = c->next;
-		if (e == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-			tell_of_successor(s);
-		struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_COMMITTED);
-		ev->tag = c->tag;
-		if (e != RD_KAFKA_RESP_ERR_NO_ERROR)
-			ev->status = kafka_rk_err(
-				&ev->error, e, "cannot commit positions of group %s", s->group);
-	}
-	free(c);
+	if (e == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+		tell_of_successor(s);
+	if (e != RD_KAFKA_RESP_ERR_NO_ERROR)
+		kafka_rk_err(&c->error, e, "cannot commit positions of group %s", s->group);
+	c->is_answered = 1;
+	answer_commits(s);
 }
 
 int
@@ -479,22 +499,22 @@ kafka_source_commit(void *source, const struct riffle_position *positions, uint3
 		*reterr = fenced;
 		return rc;
 	}
+	struct kafka_commit *c = add_commit(s, tag);
 	if (rc < 0) {
-		struct riffle_event *ev = kafka_events_add(&s->events, RIFFLE_EV_COMMITTED);
-		ev->tag = tag;
-		ev->status = rc;
-		ev->error = fenced;
+		c->error = fenced;
+		c->is_answered = 1;
+		answer_commits(s);
 		kafka_signal_raise(&s->signal);
 		return RIFFLE_OK;
 	}
-	struct kafka_commit *c = kafka_alloc(sizeof *c);
-	*c = (struct kafka_commit){.next = s->commits, .source = s, .tag = tag};
-	s->commits = c;
 	rd_kafka_resp_err_t e = rd_kafka_commit_queue(s->rk, list, s->queue, on_committed, c);
 	rd_kafka_topic_partition_list_destroy(list);
 	if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return RIFFLE_OK;
-	s->commits = c->next;
+	struct kafka_commit **at = &s->commits;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = NULL;
 	free(c);
 	return kafka_rk_err(reterr, e, "cannot commit positions of group %s", s->group);
 }

@@ -17,18 +17,22 @@ stream_of(const struct kafka_starts *s, const char *topic)
 }
 
 int
-kafka_starts_all(const struct kafka_starts *s, rd_kafka_topic_partition_list_t *list,
+kafka_starts_all(const struct kafka_starts *s, rd_kafka_topic_partition_list_t **ret_list,
 	struct riffle_error *reterr)
 {
+	rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(16);
 	for (uint32_t i = 0; i < s->stream_count; i++) {
 		uint32_t count;
 		int rc =
 			kafka_partitions(s->rk, s->streams[i].topic, s->timeout_ms, &count, reterr);
-		if (rc < 0)
+		if (rc < 0) {
+			rd_kafka_topic_partition_list_destroy(all);
 			return rc;
+		}
 		for (uint32_t p = 0; p < count; p++)
-			rd_kafka_topic_partition_list_add(list, s->streams[i].topic, (int32_t)p);
+			rd_kafka_topic_partition_list_add(all, s->streams[i].topic, (int32_t)p);
 	}
+	*ret_list = all;
 	return RIFFLE_OK;
 }
 
@@ -122,10 +126,12 @@ static int
 ask_group(const struct kafka_starts *s, rd_kafka_topic_partition_list_t *list, int *ret_is_new,
 	struct riffle_error *reterr)
 {
-	rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(16);
-	int rc = kafka_starts_all(s, all, reterr);
-	if (rc == RIFFLE_OK)
-		rc = committed(s, all, reterr);
+	rd_kafka_topic_partition_list_t *all;
+	*ret_is_new = 0;
+	int rc = kafka_starts_all(s, &all, reterr);
+	if (rc < 0)
+		return rc;
+	rc = committed(s, all, reterr);
 	*ret_is_new = rc == RIFFLE_OK && !has_any(all);
 	if (*ret_is_new)
 		rc = settle(s, all, reterr);

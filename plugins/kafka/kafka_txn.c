@@ -116,11 +116,14 @@ call_begin(struct kafka_txn *t)
 
 /* What went wrong first is told; how the abort went decides what it came to. */
 static int
-abort_it(struct kafka_txn *t)
+abort_it(struct kafka_txn *t, struct riffle_error *err)
 {
-	struct riffle_error err;
-	return repeat(t, call_abort, "abort a transaction", &err) == DONE ? RIFFLE_TXN_ABORTED
-									  : RIFFLE_TXN_UNKNOWN;
+	struct riffle_error why = {0};
+	if (repeat(t, call_abort, "abort a transaction", &why) == DONE)
+		return RIFFLE_TXN_ABORTED;
+	if (err->code == RIFFLE_OK)
+		*err = why;
+	return RIFFLE_TXN_UNKNOWN;
 }
 
 static int
@@ -133,7 +136,7 @@ commit_it(struct kafka_txn *t, struct riffle_error *err)
 		o = repeat(t, call_commit, "commit a transaction", err);
 	if (o == DONE)
 		return RIFFLE_TXN_COMMITTED;
-	return o == ABORTABLE ? abort_it(t) : RIFFLE_TXN_UNKNOWN;
+	return o == ABORTABLE ? abort_it(t, err) : RIFFLE_TXN_UNKNOWN;
 }
 
 /* Under the lock, which is let go while the broker is asked. */
@@ -143,7 +146,7 @@ carry_out(struct kafka_txn *t)
 	enum order order = t->order;
 	struct riffle_error err = {0};
 	pthread_mutex_unlock(&t->lock);
-	int result = order == ORDER_COMMIT ? commit_it(t, &err) : abort_it(t);
+	int result = order == ORDER_COMMIT ? commit_it(t, &err) : abort_it(t, &err);
 	pthread_mutex_lock(&t->lock);
 	if (t->order != ORDER_QUIT)
 		t->order = ORDER_NONE;

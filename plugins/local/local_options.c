@@ -178,6 +178,17 @@ local_settings_of(const struct riffle_config *cfg, struct local_settings *ret)
 	};
 }
 
+/* The stream's own retention, else the provider's, which is not for compacted streams. */
+static int64_t
+retention(const struct riffle_config *provider, enum provider_option at_provider,
+	const struct riffle_config *stream, enum stream_option at_stream, int is_compacted)
+{
+	const struct riffle_value *own = stream ? riffle_config_at(stream, at_stream) : NULL;
+	if (own != NULL && own->is_set)
+		return own->u.i;
+	return is_compacted ? 0 : riffle_config_at(provider, at_provider)->u.i;
+}
+
 /* The stream's value, else the provider's. */
 static const struct riffle_value *
 either(const struct riffle_config *provider, enum provider_option at_provider,
@@ -194,12 +205,13 @@ local_row_of(const struct riffle_config *provider, const struct riffle_stream *s
 	const struct riffle_config *own = stream->config;
 	const struct riffle_value *size, *age;
 	*ret = (struct local_topic_row){.partitions = stream->partitions};
-	ret->retention_ms = either(provider, OPT_RETENTION, own, STREAM_RETENTION)->u.i;
-	ret->retention_bytes =
-		either(provider, OPT_RETENTION_SIZE, own, STREAM_RETENTION_SIZE)->u.i;
-	ret->tombstone_ms = own ? riffle_config_at(own, STREAM_TOMBSTONES)->u.i : TOMBSTONE_MS;
-	if (own != NULL && riffle_config_at(own, STREAM_CLEANUP)->u.i == 1)
+	int is_compacted = own != NULL && riffle_config_at(own, STREAM_CLEANUP)->u.i == 1;
+	if (is_compacted)
 		ret->flags |= LOCAL_COMPACTED;
+	ret->retention_ms = retention(provider, OPT_RETENTION, own, STREAM_RETENTION, is_compacted);
+	ret->retention_bytes =
+		retention(provider, OPT_RETENTION_SIZE, own, STREAM_RETENTION_SIZE, is_compacted);
+	ret->tombstone_ms = own ? riffle_config_at(own, STREAM_TOMBSTONES)->u.i : TOMBSTONE_MS;
 	size = either(provider, OPT_SEGMENT, own, STREAM_SEGMENT);
 	ret->segment_bytes = size->is_set ? size->u.i : SEGMENT_BYTES;
 	if (!size->is_set && ret->retention_bytes > 0 &&
@@ -208,7 +220,7 @@ local_row_of(const struct riffle_config *provider, const struct riffle_stream *s
 	if (ret->segment_bytes < SEGMENT_BYTES_MIN)
 		ret->segment_bytes = SEGMENT_BYTES_MIN;
 	age = either(provider, OPT_SEGMENT_AGE, own, STREAM_SEGMENT_AGE);
-	if (ret->flags & LOCAL_COMPACTED)
+	if (is_compacted)
 		ret->segment_ms = COMPACTED_SEGMENT_MS;
 	if (ret->retention_ms > 0)
 		ret->segment_ms = ret->retention_ms / 4 > SEGMENT_MS_MIN ? ret->retention_ms / 4

@@ -9,6 +9,13 @@
 #include <sys/socket.h>
 
 static void
+set_rtt(int ms)
+{
+	for (int32_t i = 1; i <= 3; i++)
+		rd_kafka_mock_broker_set_rtt(mock, i, ms);
+}
+
+static void
 records_are_written_and_read_in_order(void **state)
 {
 	struct bed b;
@@ -324,8 +331,7 @@ a_slow_broker_is_not_taken_for_idleness(void **state)
 	assert_int_equal(send_all(&b, numbers(0, 10, 0), NULL), 0);
 	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
 	start_all(&b);
-	for (int32_t i = 1; i <= 3; i++)
-		rd_kafka_mock_broker_set_rtt(mock, i, 2000);
+	set_rtt(2000);
 	read_numbers(&b, 0, 0, 10);
 	for (int i = 0; i < 400; i++) {
 		b.ev = (struct riffle_event){.size = sizeof b.ev};
@@ -336,8 +342,7 @@ a_slow_broker_is_not_taken_for_idleness(void **state)
 		poll(NULL, 0, 10);
 	}
 	assert_int_equal(at.log_end, 10);
-	for (int32_t i = 1; i <= 3; i++)
-		rd_kafka_mock_broker_set_rtt(mock, i, 0);
+	set_rtt(0);
 	close_bed(&b);
 }
 
@@ -780,6 +785,58 @@ what_stands_around_damaged_records_is_read_and_each_of_them_is_told(void **state
 	close_bed(&b);
 }
 
+/* One that is answered at once waits for those that are with the broker. */
+static void
+commits_complete_in_the_order_they_were_asked(void **state)
+{
+	struct bed b;
+	struct riffle_error err = {0};
+	const struct riffle_position at = {.offset = 0, .leader_epoch = -1};
+	(void)state;
+	open_bed(&b, 1);
+	b.is_alone = 1;
+	open_source(&b, b.group, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	set_rtt(1000);
+	must(ops->source_commit(b.source, &at, 1, 4, &err), &err);
+	must(ops->source_release(b.source, b.lanes, 1, &err), &err);
+	await_source(&b, RIFFLE_EV_RELEASED);
+	must(ops->source_commit(b.source, &at, 1, 5, &err), &err);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 4);
+	assert_int_equal(b.ev.status, RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_COMMITTED);
+	assert_int_equal(b.ev.tag, 5);
+	assert_int_equal(b.ev.status, RIFFLE_E_FENCED);
+	set_rtt(0);
+	close_bed(&b);
+}
+
+/* The first was known already when it was asked for the second in vain. */
+static void
+all_partitions_are_those_of_all_topics(void **state)
+{
+	struct bed b, other;
+	struct riffle_error err = {0};
+	(void)state;
+	open_bed(&b, 2);
+	open_bed(&other, 3);
+	const struct riffle_source_stream in[] = {
+		{.size = sizeof in[0], .stream = &b.stream, .start = RIFFLE_START_EARLIEST},
+		{.size = sizeof in[0], .stream = &other.stream, .start = RIFFLE_START_EARLIEST}};
+	const struct riffle_source_spec spec = {
+		.size = sizeof spec, .stream_size = sizeof in[0], .stream_count = 2, .streams = in};
+	rd_kafka_mock_topic_set_error(mock, other.topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	must(ops->source_open(b.self, &spec, &b.source, &err), &err);
+	await_source(&b, RIFFLE_EV_ERROR);
+	assert_non_null(strstr(b.ev.error.text, other.topic));
+	rd_kafka_mock_topic_set_error(mock, other.topic, RD_KAFKA_RESP_ERR_NO_ERROR);
+	await_source(&b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(b.ev.lane_count, 5);
+	close_bed(&b);
+	close_bed(&other);
+}
+
 #define OF_BOTH                                                                                    \
 	cmocka_unit_test(records_are_written_and_read_in_order),                                   \
 		cmocka_unit_test(a_full_producer_takes_a_part),                                    \
@@ -802,6 +859,8 @@ main(void)
 			a_record_whose_headers_cannot_be_read_is_not_handed_over_without_them),
 		cmocka_unit_test(
 			what_stands_around_damaged_records_is_read_and_each_of_them_is_told),
+		cmocka_unit_test(commits_complete_in_the_order_they_were_asked),
+		cmocka_unit_test(all_partitions_are_those_of_all_topics),
 		cmocka_unit_test(errors_that_pass_do_not_lose_or_reorder),
 		cmocka_unit_test(a_leader_that_moves_does_not_lose_or_reorder),
 		cmocka_unit_test(a_slow_broker_is_not_taken_for_idleness),

@@ -311,6 +311,36 @@ test_compaction_keeps_the_newest_of_each_key(void **state)
 	ops->destroy(b.self);
 }
 
+static void
+retention_is(struct bed *b, const char *name, int64_t ms, int64_t bytes_held)
+{
+	struct riffle_stream_info info = {.size = sizeof info};
+	struct riffle_error err = {0};
+	const struct riffle_stream s = kept_stream(name, 1);
+	provision(b->self, &s);
+	must(ops->describe(b->self, &s, &info, &err), &err);
+	assert_int_equal(info.retention_ms, ms);
+	assert_int_equal(info.retention_bytes, bytes_held);
+}
+
+/* The newest record of a key is kept for as long as there is no newer one, however old it is. */
+static void
+test_the_providers_retention_is_not_that_of_compacted_streams(void **state)
+{
+	(void)state;
+	set_provider("retention", 60000);
+	set_provider("retention-size", 256 * KIB);
+	struct bed b = {.self = open_self()};
+	retention_is(&b, "a", 60000, 256 * KIB);
+	set_stream("cleanup", 1);
+	retention_is(&b, "b", -1, -1);
+	set_stream("retention", 30000);
+	retention_is(&b, "c", 30000, -1);
+	set_stream("retention-size", 128 * KIB);
+	retention_is(&b, "d", 30000, 128 * KIB);
+	ops->destroy(b.self);
+}
+
 static int
 is_damaged_named(struct bed *b, int64_t offset)
 {
@@ -533,6 +563,7 @@ main(int argc, char **argv)
 		CASE(test_retention_by_time_reaches_a_quiet_stream),
 		CASE(test_behind_retention_is_told_or_passed),
 		CASE(test_compaction_keeps_the_newest_of_each_key),
+		CASE(test_the_providers_retention_is_not_that_of_compacted_streams),
 		CASE(test_a_flipped_bit_on_the_disk_is_found),
 		CASE(test_other_formats_are_refused),
 		CASE(test_what_is_no_log_is_left_alone),

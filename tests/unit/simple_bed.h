@@ -15,6 +15,7 @@ static pthread_mutex_t hand = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	int64_t end;              /* records 0, 2, 4 ... below it exist */
 	int64_t bad_at;           /* -1 = none */
+	int is_bad_nowhere;       /* and its offset is not known */
 	int fail_next, fail_open; /* a code, until it is taken away */
 	int goes_back;            /* gives an old offset once */
 	int blocks;               /* next does not come back while it is set */
@@ -123,6 +124,8 @@ next_record(void *reader, int timeout_ms, struct riffle_simple_message *m, struc
 		return 0;
 	make(r, m);
 	if (is_bad) {
+		if (get(&world.is_bad_nowhere))
+			m->offset = RIFFLE_OFFSET_NONE;
 		r->at += 2;
 		return riffle_simple_fail(err, RIFFLE_E_DATA, "bad on purpose");
 	}

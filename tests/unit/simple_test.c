@@ -421,6 +421,49 @@ test_a_bad_record_is_passed_by_a_rewind(void **state)
 	end_bed(&b);
 }
 
+/* The reader begins a little early, and the bad record lies there: nothing that is wanted is passed for it. */
+static void
+test_a_bad_record_before_the_start_is_no_matter(void **state)
+{
+	struct bed b;
+	(void)state;
+	world.end = 20;
+	world.bad_at = 10;
+	world.is_bad_nowhere = 1;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_OFFSET, 12);
+	read_up_to(&b, 12, 20);
+	end_bed(&b);
+}
+
+static void
+test_a_bad_record_without_an_offset_is_told_and_passed(void **state)
+{
+	struct bed b;
+	struct riffle_lane_state at = {.size = sizeof at};
+	const uint32_t lane = 0;
+	(void)state;
+	world.end = 20;
+	world.bad_at = 10;
+	world.is_bad_nowhere = 1;
+	make_bed(&b, "t");
+	open_source(&b, "g", RIFFLE_START_OFFSET, 10);
+	/* There is a gap behind it, in which each offset could have been its. */
+	for (int64_t i = 10; i < 12; i++) {
+		struct pull p = {&b, 0, 7, 1000, NULL, {0}, 0};
+		const struct riffle_position behind = {.offset = i + 1};
+		assert_true(eventually(pulled, &p));
+		assert_int_equal(p.rc, RIFFLE_E_DATA);
+		assert_string_equal(p.err.text, "bad on purpose");
+		assert_int_equal(ops->lane_state(b.source, 0, &at), RIFFLE_OK);
+		assert_int_equal(at.position, i);
+		assert_int_equal(
+			ops->source_rewind(b.source, &lane, &behind, 1, &p.err), RIFFLE_OK);
+	}
+	read_up_to(&b, 12, 20);
+	end_bed(&b);
+}
+
 static int
 is_blocked(void *ctx)
 {
@@ -586,6 +629,8 @@ main(void)
 		CASE(test_a_failure_that_passes_loses_nothing),
 		CASE(test_what_does_not_pass_ends_the_source),
 		CASE(test_a_bad_record_is_passed_by_a_rewind),
+		CASE(test_a_bad_record_before_the_start_is_no_matter),
+		CASE(test_a_bad_record_without_an_offset_is_told_and_passed),
 		CASE(test_close_does_not_wait_for_a_blocked_reader),
 		CASE(test_rewind_while_the_reader_is_blocked),
 		CASE(test_what_is_not_offered_is_refused),

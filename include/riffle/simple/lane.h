@@ -35,6 +35,9 @@ struct rfs_lane {
 	/* the thread's alone */
 	void *reader;
 	int is_fresh; /* the reader, which may give what lies before */
+	/* It met a bad record and did not say where: before what is wanted, or not. */
+	int is_in_doubt;
+	struct riffle_error doubt;
 	uint32_t reader_generation;
 	int64_t read_to;
 	int64_t backoff_ms;
@@ -200,12 +203,13 @@ rfs_reader_open(struct rfs_source *s, struct rfs_lane *l, uint32_t generation, i
 	int rc;
 	l->reader = rfs_reader_new(s->base.owner, l->spec.stream, l->read_to, &rc, reterr);
 	l->is_fresh = 1;
+	l->is_in_doubt = 0;
 	return rc;
 }
 
 /*
  * 1 and a copy of the next record, or none of one that is dropped; 0, or a failure. Without the lock:
- * this is what may wait.
+ * this is what may wait. Whether a bad record that has no offset is wanted shows the one behind it.
  */
 static inline int
 rfs_reader_next(struct rfs_source *s, struct rfs_lane *l, int timeout_ms,
@@ -219,9 +223,19 @@ rfs_reader_next(struct rfs_source *s, struct rfs_lane *l, int timeout_ms,
 	int is_before = m->offset >= 0 && m->offset < l->read_to && l->is_fresh;
 	if (is_before && (rc > 0 || rc == RIFFLE_E_DATA))
 		return 1;
+	if (rc == RIFFLE_E_DATA && m->offset < 0 && l->is_fresh) {
+		l->is_in_doubt = 1;
+		l->doubt = *reterr;
+		return 1;
+	}
 	if (rc <= 0)
 		return rc;
-	l->is_fresh = 0;
+	if (l->is_in_doubt && m->offset > l->read_to) {
+		*reterr = l->doubt;
+		m->offset = RIFFLE_OFFSET_NONE;
+		return RIFFLE_E_DATA;
+	}
+	l->is_fresh = l->is_in_doubt = 0;
 	if (m->offset < l->read_to || m->offset == INT64_MAX)
 		return riffle_simple_fail(reterr, RIFFLE_E_FATAL,
 			"the plugin gave offset %" PRId64 " of %s where %" PRId64
