@@ -28,13 +28,38 @@ check_partitions(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_
 	}
 }
 
+/* Only riff's message has room for headers in the record's value. */
+static int
+keeps_headers(const struct rfl_stream_conf *stream)
+{
+	return (stream->provider->capabilities & RIFFLE_CAN_HEADERS) ||
+	       stream->encoding == RFL_ENCODING_RIFF_MESSAGE;
+}
+
 static void
 check_side(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_stream_conf *side)
 {
-	if (side != NULL && !(side->provider->capabilities & RIFFLE_CAN_SINK))
+	if (side == NULL)
+		return;
+	if (!(side->provider->capabilities & RIFFLE_CAN_SINK))
 		rfl_entry_error(&r->doc, e, "C122", NULL,
 			"stream '%s' cannot be written: its provider '%s' only reads", side->name,
 			side->provider->name);
+	else if (!keeps_headers(side))
+		rfl_entry_error(&r->doc, e, "C122", "encoding = riff-message has them in its value",
+			"stream '%s' cannot say why a record is there: its provider '%s' keeps no "
+			"headers",
+			side->name, side->provider->name);
+}
+
+static void
+check_pane_headers(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
+{
+	for (size_t i = 0; p->pane_headers && i < p->output_count; i++)
+		if (!keeps_headers(p->outputs[i].stream))
+			rfl_entry_error(&r->doc, rfl_section_entry(s, "pane-headers"), "C122", NULL,
+				"stream '%s' cannot have them: its provider '%s' keeps no headers",
+				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
 }
 
 static void
@@ -53,6 +78,7 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
 	check_side(r, rfl_section_entry(s, "late"), p->late_stream);
 	check_side(r, rfl_section_entry(s, "on-error"), p->on_error.dead_letter);
+	check_pane_headers(r, s, p);
 	if (f == NULL)
 		return;
 	if (p->input_count > 1 && !(f->capabilities & RIFFLE_CAN_MANY_INPUTS))

@@ -21,6 +21,8 @@
  */
 #define BUSY_BYTES (32 * 1024)
 #define HOLD_NS INT64_C(1000000)
+/* How long a window waits for programs that are all at open ones before that is told. */
+#define HELD_UP_NS INT64_C(5000000000)
 /* Windows that are remembered because a program died on them. */
 #define SUSPECTS 64
 
@@ -39,6 +41,8 @@ struct command_pool {
 	int is_stopping;
 	uint64_t suspects[SUSPECTS];
 	uint32_t next_suspect;
+	int64_t held_up_at_ns; /* since when windows wait for open ones; 0 = none does */
+	int is_held_up_told;
 	struct slot slots[];
 };
 
@@ -563,6 +567,42 @@ say_idle(struct command *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+static int
+is_at_open_window(const struct slot *s)
+{
+	return is_fit(s) && s->turns != NULL && !s->turns->is_ended && !s->turns->has_status;
+}
+
+/*
+ * A window that is open may be so for as long as its stream likes, and those behind it wait, also when they
+ * are over: that is told, once.
+ */
+static int64_t
+tell_held_up(struct command *c, int waiting)
+{
+	struct command_pool *p = c->pool;
+	char text[256];
+	for (uint32_t i = 0; i < p->count; i++)
+		waiting = waiting && is_at_open_window(&p->slots[i]);
+	if (!waiting || p->is_held_up_told) {
+		p->held_up_at_ns = 0;
+		return INT64_MAX;
+	}
+	if (p->held_up_at_ns == 0)
+		p->held_up_at_ns = command_now_ns(c);
+	if (command_now_ns(c) < p->held_up_at_ns + HELD_UP_NS)
+		return p->held_up_at_ns + HELD_UP_NS;
+	p->is_held_up_told = 1;
+	snprintf(text, sizeof text,
+		"windows wait: each of processes = %u is at one that is still open, and takes no "
+		"other before its end; it needs as many processes as windows may be open at once, "
+		"or "
+		"delivery = at-close",
+		p->count);
+	c->host->log(c->host, RIFFLE_LOG_WARNING, text);
+	return INT64_MAX;
+}
+
 /* When a program may start that somebody waits for; the first one always is. */
 static int64_t
 assign_all(struct command *c)
@@ -588,7 +628,7 @@ assign_all(struct command *c)
 	for (uint32_t i = 0; i < p->count; i++)
 		if (p->slots[i].child == NULL && (waiting || i == 0))
 			next_ns = sooner(next_ns, p->slots[i].start_at_ns);
-	return next_ns;
+	return sooner(next_ns, tell_held_up(c, waiting));
 }
 
 /* A window that is stopped takes its program with it: there is no other way to have its attention. */

@@ -362,6 +362,24 @@ def children_die_with_a_daemon_that_is_killed():
                    open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] in "ZX")
 
 
+def windows_that_wait_for_an_open_one_are_told_of():
+    """The open window of one partition has the only program; those of the other are over, and wait."""
+    function = {"command": "python3 %s" % os.path.join(EXAMPLES, "sums.py"), "mode": "coprocess"}
+    text = two(function).replace(stream("left", **TEXT), stream("left", partitions=2, **TEXT))
+    with Instance(text.replace(stream("right", **TEXT), stream("right", partitions=2, **TEXT))) as i:
+        i.start()
+        i.cli("publish", "left", "-p", "1", "--partition", "0")
+        i.wait_for("the window is open", lambda: i.task("p", 0)["windowsOpen"] == 1)
+        for _ in range(8):
+            i.cli("publish", "left", "-p", "10", "--partition", "1")
+        i.wait_for("it is told", lambda: "windows wait: each of processes = 1 is at one that is still open" in i.logged())
+        for _ in range(3):
+            i.cli("publish", "right", "-p", "1", "--partition", "0")
+        assert sorted(r["payload"] for r in i.read("sums", 3)) == ["4", "40", "40"]
+        assert i.logged().count("windows wait:") == 1, i.logged()
+        assert i.stop() == 0
+
+
 def the_status_says_why_a_program_is_not_ready():
     with Instance(one({"command": program("import sys; sys.exit(4)"), "format": "frames", "restart": "10ms"})) as i:
         i.start(ready=False)
@@ -395,5 +413,6 @@ main([
     a_program_that_closes_its_output,
     a_program_that_leaves_a_grandchild_with_its_pipes,
     children_die_with_a_daemon_that_is_killed,
+    windows_that_wait_for_an_open_one_are_told_of,
     the_status_says_why_a_program_is_not_ready,
 ])

@@ -67,9 +67,12 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 
 #define ALL                                                                                        \
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
-		RIFFLE_CAN_TRANSACTIONS)
+		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS)
 
-/* Providers: "fake" can do all, "plain" has no transactions, "deaf" only writes, "mute" only reads. Invokers: "fake", "brook" can stream. */
+/*
+ * Providers: "fake" can do all, "plain" has no transactions, "bare" no headers, "deaf" only writes, "mute" only reads.
+ * Invokers: "fake", "brook" can stream.
+ */
 static int
 find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
 	struct rfl_conf_plugin *ret, struct riffle_error *reterr)
@@ -91,6 +94,8 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 	}
 	if (is_provider && strcmp(name, "plain") == 0)
 		ret->capabilities = ALL & ~RIFFLE_CAN_TRANSACTIONS;
+	else if (is_provider && strcmp(name, "bare") == 0)
+		ret->capabilities = ALL & ~RIFFLE_CAN_HEADERS;
 	else if (is_provider && strcmp(name, "deaf") == 0)
 		ret->capabilities = RIFFLE_CAN_SINK;
 	else if (is_provider && strcmp(name, "mute") == 0)
