@@ -281,7 +281,8 @@ class Chaos:
         except AssertionError:
             print("# not done: %s" % left)
             for i in self.made:
-                print("\n# ".join([i.dir] + i.logged().splitlines()[-12:]))
+                told = [line for group in groups for line in i.run("why", group).stdout.splitlines()]
+                print("\n# ".join(["# " + i.dir] + told + i.logged().splitlines()[-12:]))
             raise
 
 

@@ -29,9 +29,10 @@ def averages_of_windows_by_time_exactly_once(place):
     text = place.stream("in") + place.stream("out", "text/plain") + node("averager.js") + processor(
         guarantee="exactly-once", **WINDOWS_BY_TIME)
     with place.instance(text) as i:
-        i.start()
         for at, number in (("01", "10"), ("02", "100"), ("12", "2")):
             i.cli("publish", "in", "-p", number, "--time", "2026-01-01T00:00:%sZ" % at)
+        # Now: who is idle between two records ends their window.
+        i.start()
         assert payloads(i.read("out", 2)) == ["55.0", "2.0"]
         i.wait_until_committed("p")
         assert i.stop() == 0, i.logged()[-2000:]
