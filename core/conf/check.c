@@ -1,4 +1,5 @@
 /* Rules that span sections: what a processor asks for and what its plugins declare; cycles. */
+#include "base/error.h"
 #include "conf/resolve.h"
 
 #include <inttypes.h>
@@ -36,6 +37,29 @@ keeps_headers(const struct rfl_stream_conf *stream)
 	       stream->encoding == RFL_ENCODING_RIFF_MESSAGE;
 }
 
+int
+rfl_conf_judge_inputs(
+	const struct rfl_processor_conf *p, uint64_t capabilities, struct riffle_error *reterr)
+{
+	if (p->input_count <= 1 || (capabilities & RIFFLE_CAN_MANY_INPUTS))
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_CONFIG,
+		"function '%s', as it is set, cannot tell several inputs apart: invoker '%s' takes "
+		"one",
+		p->function->name, p->function->invoker);
+}
+
+int
+rfl_conf_judge_outputs(
+	const struct rfl_processor_conf *p, uint64_t capabilities, struct riffle_error *reterr)
+{
+	if (p->output_count <= 1 || (capabilities & RIFFLE_CAN_MANY_OUTPUTS))
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_CONFIG,
+		"function '%s', as it is set, cannot name an output: invoker '%s' has one",
+		p->function->name, p->function->invoker);
+}
+
 static void
 check_side(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_stream_conf *side)
 {
@@ -63,9 +87,21 @@ check_pane_headers(struct rfl_resolve *r, struct rfl_section *s, const struct rf
 }
 
 static void
+check_start(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_input_conf *in)
+{
+	const struct rfl_provider_conf *p = in->stream->provider;
+	if (in->start == RIFFLE_START_TIME && !(p->capabilities & RIFFLE_CAN_SEEK_TIME))
+		rfl_entry_error(&r->doc, e, "C122", "earliest, latest, or an offset",
+			"input '%s' cannot start at a time: its provider '%s' (type '%s') finds no "
+			"record by its time",
+			in->alias, p->name, p->type);
+}
+
+static void
 check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
 {
 	const struct rfl_function_conf *f = p->function;
+	struct riffle_error err;
 	for (size_t i = 0; i < p->input_count; i++)
 		if (!(p->inputs[i].stream->provider->capabilities & RIFFLE_CAN_SOURCE))
 			rfl_entry_error(&r->doc, rfl_section_entry(s, "input"), "C122", NULL,
@@ -76,19 +112,19 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 			rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
 				"stream '%s' cannot be written: its provider '%s' only reads",
 				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
+	for (size_t i = 0; i < p->input_count; i++)
+		check_start(r, rfl_section_entry(s, "input"), &p->inputs[i]);
 	check_side(r, rfl_section_entry(s, "late"), p->late_stream);
 	check_side(r, rfl_section_entry(s, "on-error"), p->on_error.dead_letter);
 	check_pane_headers(r, s, p);
 	if (f == NULL)
 		return;
-	if (p->input_count > 1 && !(f->capabilities & RIFFLE_CAN_MANY_INPUTS))
-		rfl_entry_error(&r->doc, rfl_section_entry(s, "input"), "C122", NULL,
-			"function '%s' cannot tell several inputs apart: invoker '%s' takes one",
-			f->name, f->invoker);
-	if (p->output_count > 1 && !(f->capabilities & RIFFLE_CAN_MANY_OUTPUTS))
-		rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
-			"function '%s' cannot name an output: invoker '%s' has one", f->name,
-			f->invoker);
+	if (rfl_conf_judge_inputs(p, f->capabilities, &err) < 0)
+		rfl_entry_error(
+			&r->doc, rfl_section_entry(s, "input"), "C122", NULL, "%s", err.text);
+	if (rfl_conf_judge_outputs(p, f->capabilities, &err) < 0)
+		rfl_entry_error(
+			&r->doc, rfl_section_entry(s, "output"), "C122", NULL, "%s", err.text);
 }
 
 static void

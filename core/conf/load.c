@@ -355,11 +355,9 @@ resolve_provider(struct rfl_resolve *r, struct rfl_section *s)
 					RIFFLE_KIND_PROVIDER, type.u.s, &plugin) < 0)
 		return;
 	struct rfl_provider_conf *p = rfl_arena_alloc(r->arena, sizeof *p);
-	*p = (struct rfl_provider_conf){.name = s->name,
-		.type = rfl_arena_strdup(r->arena, type.u.s),
-		.place = s->place,
-		.capabilities = plugin.capabilities};
-	rfl_resolve_options(r, s, &plugin, RIFFLE_SECTION_PROVIDER, &p->config);
+	*p = (struct rfl_provider_conf){
+		.name = s->name, .type = rfl_arena_strdup(r->arena, type.u.s), .place = s->place};
+	p->capabilities = rfl_resolve_options(r, s, &plugin, RIFFLE_SECTION_PROVIDER, &p->config);
 	r->conf->providers[r->conf->provider_count++] = p;
 }
 
@@ -445,6 +443,8 @@ resolve_stream(struct rfl_resolve *r, struct rfl_section *s)
 	};
 	if (rfl_resolve_plugin(r, s, e, RIFFLE_KIND_PROVIDER, provider->type, &plugin) < 0)
 		return;
+	stream->config.stream = &stream->stream;
+	stream->config.provider = &provider->config;
 	rfl_resolve_options(r, s, &plugin, RIFFLE_SECTION_STREAM, &stream->config);
 	r->conf->streams[r->conf->stream_count++] = stream;
 }
@@ -462,9 +462,8 @@ resolve_function(struct rfl_resolve *r, struct rfl_section *s)
 	*f = (struct rfl_function_conf){.name = s->name,
 		.invoker = rfl_arena_strdup(r->arena, invoker.u.s),
 		.place = s->place,
-		.capabilities = plugin.capabilities,
 		.timeout_ms = timeout_ms};
-	rfl_resolve_options(r, s, &plugin, RIFFLE_SECTION_FUNCTION, &f->config);
+	f->capabilities = rfl_resolve_options(r, s, &plugin, RIFFLE_SECTION_FUNCTION, &f->config);
 	r->conf->functions[r->conf->function_count++] = f;
 }
 

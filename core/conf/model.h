@@ -235,6 +235,14 @@ struct rfl_conf {
 };
 
 /*
+ * Whether a function that can do that (RIFFLE_CAN_*) may have the inputs, or the outputs, of a processor.
+ */
+int rfl_conf_judge_inputs(
+	const struct rfl_processor_conf *p, uint64_t capabilities, struct riffle_error *reterr);
+int rfl_conf_judge_outputs(
+	const struct rfl_processor_conf *p, uint64_t capabilities, struct riffle_error *reterr);
+
+/*
  * Where a processor writes: its outputs in their order, then its late and its dead-letter stream where it
  * has them. list has room for output_count + 2. Returns how many.
  */

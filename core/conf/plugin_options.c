@@ -86,6 +86,7 @@ find_unknown(struct rfl_resolve *r, struct rfl_section *s, const struct riffle_o
 struct reporter {
 	struct rfl_resolve *r;
 	struct rfl_section *s;
+	uint64_t capabilities;
 };
 
 static void
@@ -99,12 +100,23 @@ report(const struct riffle_report *rep, uint32_t severity, const struct riffle_c
 		rfl_entry_warning(&p->r->doc, e, "C112", NULL, "%s", text);
 	else if (e != NULL)
 		rfl_entry_error(&p->r->doc, e, "C112", NULL, "%s", text);
+	else if (severity == RIFFLE_REPORT_WARNING)
+		rfl_section_warning(&p->r->doc, p->s, "C112", NULL, "%s%s%s", option ? option : "",
+			option ? ": " : "", text);
 	else
 		rfl_section_error(&p->r->doc, p->s, "C112", NULL, "%s%s%s", option ? option : "",
 			option ? ": " : "", text);
 }
 
-void
+static void
+report_can(const struct riffle_report *rep, const struct riffle_config *cfg, uint64_t capabilities)
+{
+	struct reporter *p = rep->ctx;
+	(void)cfg;
+	p->capabilities &= capabilities;
+}
+
+uint64_t
 rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 	const struct rfl_conf_plugin *plugin, uint32_t section, struct riffle_config *config)
 {
@@ -139,11 +151,15 @@ rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 		.dir = r->conf->runtime.state_dir,
 		.values = values,
 		.pairs = pairs,
+		.stream = config->stream,
+		.provider = config->provider,
 	};
-	struct reporter ctx = {r, s};
-	const struct riffle_report rep = {.size = sizeof rep, .ctx = &ctx, .add = report};
+	struct reporter ctx = {r, s, plugin->capabilities};
+	const struct riffle_report rep = {
+		.size = sizeof rep, .ctx = &ctx, .add = report, .can = report_can};
 	if (r->calls_nothing && section == RIFFLE_SECTION_FUNCTION)
-		return;
+		return ctx.capabilities;
 	if (plugin->check != NULL && is_typed)
 		plugin->check(config, &rep);
+	return ctx.capabilities;
 }

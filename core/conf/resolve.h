@@ -30,11 +30,12 @@ int rfl_is_broken(const struct rfl_section *s, const char *key); /* 0 where the 
 
 /*
  * plugin_options.c: finds the plugin named at e, types its options in section s, runs its check. Every
- * key of s that neither the core nor the plugin knows is an error. Returns 0 or -1 after findings.
+ * key of s that neither the core nor the plugin knows is an error. rfl_resolve_plugin returns 0 or -1 after
+ * findings, rfl_resolve_options what the plugin can do as it is set. stream and provider of *config are the caller's.
  */
 int rfl_resolve_plugin(struct rfl_resolve *r, struct rfl_section *s, struct rfl_entry *e,
 	uint32_t kind, const char *type, struct rfl_conf_plugin *ret_plugin);
-void rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
+uint64_t rfl_resolve_options(struct rfl_resolve *r, struct rfl_section *s,
 	const struct rfl_conf_plugin *plugin, uint32_t section, struct riffle_config *config);
 
 /* window.c: the grammars of window and on-error */

@@ -255,8 +255,8 @@ static void
 refuse_function(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_function_conf *f)
 {
 	rfl_entry_error(&r->doc, e, "C122", NULL,
-		"function '%s' cannot answer before its input has ended: invoker '%s' is "
-		"called at-close",
+		"function '%s', as it is set, cannot answer before its input has ended: invoker "
+		"'%s' is called at-close",
 		f->name, f->invoker);
 }
 

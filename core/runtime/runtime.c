@@ -78,20 +78,13 @@ provider_of(struct rfl_runtime *rt, const struct rfl_stream_conf *stream,
 	return rc;
 }
 
-/* The most a plugin can offer was checked with the configuration; this is what the function, as it is set, does. */
+/* Checked with the configuration as far as the plugin said it there; this is what the instance says. */
 static int
 check_function(const struct rfl_processor_conf *p, const struct rfl_instance *function,
 	struct riffle_error *reterr)
 {
-	uint64_t can = function->capabilities;
-	if (p->input_count > 1 && !(can & RIFFLE_CAN_MANY_INPUTS))
-		return rfl_err(reterr, RIFFLE_E_CONFIG,
-			"function '%s', as it is set, cannot tell several inputs apart",
-			p->function->name);
-	if (p->output_count > 1 && !(can & RIFFLE_CAN_MANY_OUTPUTS))
-		return rfl_err(reterr, RIFFLE_E_CONFIG,
-			"function '%s', as it is set, cannot name an output", p->function->name);
-	return RIFFLE_OK;
+	int rc = rfl_conf_judge_inputs(p, function->capabilities, reterr);
+	return rc < 0 ? rc : rfl_conf_judge_outputs(p, function->capabilities, reterr);
 }
 
 static int

@@ -64,6 +64,8 @@ struct riffle_value {
 	} u;
 };
 
+struct riffle_stream;
+
 /* One section, checked. Lives from before create until after destroy of what it configures. */
 struct riffle_config {
 	uint32_t size;
@@ -78,6 +80,9 @@ struct riffle_config {
 	const struct riffle_value *values;
 	const char *const
 		*pairs; /* key, value, key, value ... of RIFFLE_OPT_PASS, prefix removed */
+	/* Of a stream: what it is, so that check sees its topic and partitions, and its provider's section. */
+	const struct riffle_stream *stream; /* NULL in other sections */
+	const struct riffle_config *provider;
 };
 
 static inline const struct riffle_value *
@@ -87,7 +92,10 @@ riffle_config_at(const struct riffle_config *c, uint32_t i)
 							   (size_t)i * c->value_size);
 }
 
-/* Where a plugin's check puts its findings: any number, each on the line of the option it names. */
+/*
+ * Where a plugin's check puts its findings: any number, each on the line of the option it names, which may be one of
+ * the host's ("topic", "partitions").
+ */
 #define RIFFLE_REPORT_ERROR 1u
 #define RIFFLE_REPORT_WARNING 2u
 
@@ -97,7 +105,22 @@ struct riffle_report {
 	/* option NULL = the section as a whole */
 	void (*add)(const struct riffle_report *report, uint32_t severity,
 		const struct riffle_config *cfg, const char *option, const char *text);
+	/*
+	 * What the section can do as it is set, where that is less than the descriptor says: RIFFLE_CAN_*
+	 * as capabilities() will say. A configuration that needs more is refused before anything starts.
+	 */
+	void (*can)(const struct riffle_report *report, const struct riffle_config *cfg,
+		uint64_t capabilities);
 };
+
+/* For a check that may run in a host which does not ask. */
+static inline void
+riffle_report_can(
+	const struct riffle_report *report, const struct riffle_config *cfg, uint64_t capabilities)
+{
+	if (report->size >= sizeof *report && report->can != NULL)
+		report->can(report, cfg, capabilities);
+}
 
 #ifdef __cplusplus
 }

@@ -235,7 +235,9 @@ check_words(const struct riffle_config *cfg, const struct riffle_report *report,
 				"with shell = yes the whole script stands in one pair of quotes");
 		return;
 	}
-	if (command_find(c, c->words[0], path, sizeof path, &err) < 0)
+	/* Below a directory that is not there nothing is. */
+	if (command_find_dir(c, &err) == RIFFLE_OK &&
+		command_find(c, c->words[0], path, sizeof path, &err) < 0)
 		complain(report, cfg, "command", err.text);
 	check_operators(cfg, report, c->words);
 	int has_template = command_has_template(c->words, &fault);
@@ -295,12 +297,29 @@ open_safety(struct command *c, const struct riffle_config *cfg, struct riffle_er
 	return command_safety_open(&c->safety, &o, reterr);
 }
 
+/* A program for each record knows its input from RIFFLE_INPUT; lines name neither side. */
+static uint64_t
+can_as_set(const struct command *c)
+{
+	uint64_t can = 0;
+	if (c->mode != COMMAND_PER_WINDOW)
+		can |= RIFFLE_CAN_STREAM;
+	if (c->format != COMMAND_LINES || c->mode == COMMAND_PER_RECORD)
+		can |= RIFFLE_CAN_MANY_INPUTS;
+	if (c->format != COMMAND_LINES)
+		can |= RIFFLE_CAN_MANY_OUTPUTS;
+	return can;
+}
+
 static int
 check(const struct riffle_config *cfg, const struct riffle_report *report)
 {
 	struct command c = {.magic = COMMAND_MAGIC};
 	struct riffle_error err;
 	read_config(&c, cfg);
+	riffle_report_can(report, cfg, can_as_set(&c));
+	if (command_find_dir(&c, &err) < 0)
+		complain(report, cfg, "dir", err.text);
 	check_words(cfg, report, &c);
 	check_pair(cfg, report, &c);
 	for (const char *const *e = c.env; e != NULL && *e != NULL; e++)
@@ -354,20 +373,12 @@ destroy(void *self)
 	free(c);
 }
 
-/* A program for each record knows its input from RIFFLE_INPUT; lines name neither side. */
 static uint64_t
 capabilities(void *self)
 {
 	const struct command *c = self;
 	COMMAND_CHECK(c, COMMAND_MAGIC);
-	uint64_t can = 0;
-	if (c->mode != COMMAND_PER_WINDOW)
-		can |= RIFFLE_CAN_STREAM;
-	if (c->format != COMMAND_LINES || c->mode == COMMAND_PER_RECORD)
-		can |= RIFFLE_CAN_MANY_INPUTS;
-	if (c->format != COMMAND_LINES)
-		can |= RIFFLE_CAN_MANY_OUTPUTS;
-	return can;
+	return can_as_set(c);
 }
 
 static int
@@ -376,6 +387,8 @@ ready(void *self, struct riffle_error *reterr)
 	struct command *c = self;
 	char path[4096];
 	COMMAND_CHECK(c, COMMAND_MAGIC);
+	if (command_find_dir(c, reterr) < 0)
+		return reterr->code;
 	if (!c->shell && command_find(c, c->words[0], path, sizeof path, reterr) < 0)
 		return reterr->code;
 	pthread_mutex_lock(&c->lock);

@@ -351,6 +351,8 @@ int64_t command_rest_until_ns(const struct command *c);
 void command_say_left_behind(struct command *c); /* that it did not end by then; said once */
 /* From wait_status to an error; untouched for status 0. */
 void command_judge_exit(const struct command_child *ch, struct riffle_error *err);
+/* Is there the directory that `dir` names, if any? */
+int command_find_dir(const struct command *c, struct riffle_error *reterr);
 /* Is there such a program, and where? As execvp would look for it. */
 int command_find(const struct command *c, const char *program, char *ret_path, size_t size,
 	struct riffle_error *reterr);

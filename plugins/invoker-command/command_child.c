@@ -35,6 +35,22 @@ is_program(const char *path, int *ret_errno)
 	return S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+int
+command_find_dir(const struct command *c, struct riffle_error *reterr)
+{
+	struct stat st;
+	int why = 0;
+	if (c->dir == NULL)
+		return RIFFLE_OK;
+	if (stat(c->dir, &st) < 0)
+		why = errno;
+	else if (!S_ISDIR(st.st_mode))
+		why = ENOTDIR;
+	return why == 0 ? RIFFLE_OK
+			: command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+				  "directory '%s': %s", c->dir, strerror(why));
+}
+
 /* A path that is not absolute counts from where the program will run. */
 static int
 find_path(const struct command *c, const char *program, char *ret_path, size_t size,

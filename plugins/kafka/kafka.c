@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option { OPT_SERVERS, OPT_TIMEOUT, OPT_PREFETCH, OPT_BUFFER, OPT_RDKAFKA };
+enum option { OPT_SERVERS = KAFKA_OPT_SERVERS, OPT_TIMEOUT, OPT_PREFETCH, OPT_BUFFER, OPT_RDKAFKA };
 
 static const struct riffle_option options[] = {
 	[OPT_SERVERS] = {.name = "bootstrap-servers",
@@ -64,6 +64,8 @@ check(const struct riffle_config *cfg, const struct riffle_report *report)
 {
 	if (cfg->section == RIFFLE_SECTION_PROVIDER)
 		kafka_conf_check(cfg, report);
+	else if (cfg->section == RIFFLE_SECTION_STREAM)
+		kafka_stream_check(cfg, report);
 	return RIFFLE_OK;
 }
 

@@ -106,6 +106,8 @@ void kafka_conf_check(const struct riffle_config *cfg, const struct riffle_repor
 int kafka_client_create(enum kafka_side side, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
 	struct riffle_error *reterr);
 
+#define KAFKA_OPT_SERVERS 0 /* bootstrap-servers, among the options of a [provider] section */
+
 /* kafka_stream.c: the options of a [stream] section */
 enum kafka_stream_option {
 	KAFKA_OPT_COMPRESSION,
@@ -118,6 +120,7 @@ enum kafka_stream_option {
 extern const struct riffle_option kafka_stream_options[KAFKA_STREAM_OPTIONS];
 const char *kafka_stream_compression(const struct riffle_stream *s); /* NULL = not stated */
 int64_t kafka_stream_linger_ms(const struct riffle_stream *s);
+void kafka_stream_check(const struct riffle_config *cfg, const struct riffle_report *report);
 
 /* kafka_admin.c */
 /* The largest request of records that a topic takes, as far as it was described; else INT64_MAX. */

@@ -314,11 +314,48 @@ report_client(const struct riffle_config *cfg, const struct riffle_report *repor
 	report->add(report, severity, cfg, NULL, text);
 }
 
+/* What librdkafka would take for a host that nobody finds, or for port 0. NULL = nothing. */
+static const char *
+server_fault(const char *server)
+{
+	const char *host = strstr(server, "://");
+	host = host ? host + 3 : server;
+	const char *colon = strrchr(host, ':');
+	/* An address of IPv6 with a port is in brackets. */
+	int is_bare_v6 = colon != NULL && strchr(host, ':') != colon && colon[-1] != ']';
+	if (strpbrk(server, " \t") != NULL)
+		return "has a space in it; several servers are separated by commas";
+	if (host[0] == '\0' || colon == host || strncmp(host, "[]", 2) == 0)
+		return "has no host";
+	if (colon == NULL || is_bare_v6)
+		return NULL;
+	size_t digits = strspn(colon + 1, "0123456789");
+	long port = digits > 0 && digits < 6 ? strtol(colon + 1, NULL, 10) : 0;
+	return colon[1 + digits] == '\0' && port >= 1 && port <= 65535
+		       ? NULL
+		       : "has no port from 1 to 65535 behind its colon";
+}
+
+static void
+check_servers(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	const char *const *list = riffle_config_at(cfg, KAFKA_OPT_SERVERS)->u.list;
+	char text[400];
+	for (; list != NULL && *list != NULL; list++) {
+		const char *why = server_fault(*list);
+		if (why == NULL)
+			continue;
+		snprintf(text, sizeof text, "server '%s' %s", *list, why);
+		report->add(report, RIFFLE_REPORT_ERROR, cfg, "bootstrap-servers", text);
+	}
+}
+
 /* Without a transaction some are no matter, and it is not known here whether there will be one. */
 void
 kafka_conf_check(const struct riffle_config *cfg, const struct riffle_report *report)
 {
 	struct riffle_error err;
+	check_servers(cfg, report);
 	if (cfg->pair_count == 0 || !check_each(cfg, report))
 		return;
 	if (try_client(cfg, KAFKA_CONSUMER, NULL, &err) < 0)

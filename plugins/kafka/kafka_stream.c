@@ -1,6 +1,9 @@
 /* What a [stream] section on a Kafka provider may say beside what every stream may. */
 #include "kafka.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const char *const compressions[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
 
 const struct riffle_option kafka_stream_options[KAFKA_STREAM_OPTIONS] = {
@@ -46,4 +49,31 @@ int64_t
 kafka_stream_linger_ms(const struct riffle_stream *s)
 {
 	return s->config ? riffle_config_at(s->config, KAFKA_OPT_LINGER)->u.i : 5;
+}
+
+#define TOPIC_MAX 249
+
+/* As brokers judge a topic's name; NULL = they take it. */
+static const char *
+topic_fault(const char *topic)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	if (topic[0] == '\0' || strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)
+		return "is none of Kafka's: '.', '..' and nothing are taken";
+	if (topic[strspn(topic, allowed)] != '\0')
+		return "is none of Kafka's: a-z, A-Z, 0-9, '.', '_' and '-' are allowed";
+	return strlen(topic) > TOPIC_MAX ? "is none of Kafka's: at most 249 characters are allowed"
+					 : NULL;
+}
+
+void
+kafka_stream_check(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	char text[600];
+	const char *why = cfg->stream ? topic_fault(cfg->stream->topic) : NULL;
+	if (why == NULL)
+		return;
+	snprintf(text, sizeof text, "topic '%.300s' %s", cfg->stream->topic, why);
+	report->add(report, RIFFLE_REPORT_ERROR, cfg, "topic", text);
 }

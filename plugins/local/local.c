@@ -94,6 +94,7 @@ remove_stream(void *self, const struct riffle_stream *stream, struct riffle_erro
 
 static const struct riffle_provider_ops ops = {
 	.size = sizeof ops,
+	.check = local_check,
 	.create = create,
 	.destroy = destroy,
 	.capabilities = capabilities,

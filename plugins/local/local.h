@@ -440,6 +440,12 @@ void local_settings_of(const struct riffle_config *cfg, struct local_settings *r
 void local_row_of(const struct riffle_config *provider, const struct riffle_stream *stream,
 	struct local_topic_row *ret);
 int local_goes_on(const struct riffle_stream *stream); /* behind-retention = earliest */
+int local_check(const struct riffle_config *cfg, const struct riffle_report *report);
+#define LOCAL_TOPIC_NAME_MAX 255
+int local_topic_judge(const char *name, struct riffle_error *reterr);
+/* Whether so many more have room beside those that are held. */
+int local_partitions_judge(const char *topic, uint32_t wanted, uint64_t held, uint32_t most,
+	struct riffle_error *reterr);
 
 int64_t local_wall_ms(void);
 void local_source_signal(struct local_source *s);

@@ -234,3 +234,41 @@ local_goes_on(const struct riffle_stream *stream)
 {
 	return stream->config != NULL && riffle_config_at(stream->config, STREAM_BEHIND)->u.i == 1;
 }
+
+int
+local_topic_judge(const char *name, struct riffle_error *reterr)
+{
+	if (name[0] == '\0')
+		return local_err(reterr, RIFFLE_E_CONFIG, "a topic has a name");
+	if (strlen(name) > LOCAL_TOPIC_NAME_MAX)
+		return local_err(reterr, RIFFLE_E_CONFIG, "a topic's name has at most %d bytes",
+			LOCAL_TOPIC_NAME_MAX);
+	return RIFFLE_OK;
+}
+
+int
+local_partitions_judge(const char *topic, uint32_t wanted, uint64_t held, uint32_t most,
+	struct riffle_error *reterr)
+{
+	if (held + wanted <= most)
+		return RIFFLE_OK;
+	return local_err(reterr, RIFFLE_E_CONFIG,
+		"topic \"%s\" with %u partitions is more than max-partitions allows: %u, of which "
+		"%llu are in use",
+		topic, wanted, most, (unsigned long long)held);
+}
+
+int
+local_check(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	const struct riffle_stream *s = cfg->stream;
+	struct riffle_error err;
+	if (s == NULL || cfg->provider == NULL)
+		return RIFFLE_OK;
+	unsigned most = (unsigned)riffle_config_at(cfg->provider, OPT_MAX_PARTITIONS)->u.i;
+	if (local_topic_judge(s->topic, &err) < 0)
+		report->add(report, RIFFLE_REPORT_ERROR, cfg, "topic", err.text);
+	else if (local_partitions_judge(s->topic, s->partitions, 0, most, &err) < 0)
+		report->add(report, RIFFLE_REPORT_ERROR, cfg, "partitions", err.text);
+	return RIFFLE_OK;
+}

@@ -185,14 +185,10 @@ make(struct local_env *env, MDB_txn *txn, struct change *c, int *refused)
 	if (row.partitions == 0)
 		row.partitions = 1;
 	int rc = count_partitions(env, txn, &held);
-	if (rc == 0 && held + row.partitions > env->settings.max_partitions) {
+	if (rc == 0 && local_partitions_judge(c->name, row.partitions, held,
+			       env->settings.max_partitions, &c->base.op.error) < 0) {
 		*refused = 1;
-		return local_err(&c->base.op.error, RIFFLE_E_CONFIG,
-			"topic \"%s\" with %u partitions is more than max-partitions allows: %u, "
-			"of "
-			"which %llu are in use",
-			c->name, row.partitions, env->settings.max_partitions,
-			(unsigned long long)held);
+		return c->base.op.error.code;
 	}
 	if (rc == 0)
 		rc = take_number(env, txn, &row.number);
@@ -247,8 +243,8 @@ local_topic_provision(struct local_env *env, const char *name, const struct loca
 	struct change c = {.base.op.apply = apply_provision, .name = name, .row = *wanted};
 	struct local_topic_row held;
 	struct riffle_error ignored;
-	if (strlen(name) > 255)
-		return local_err(reterr, RIFFLE_E_CONFIG, "a topic's name has at most 255 bytes");
+	if (local_topic_judge(name, reterr) < 0)
+		return reterr->code;
 	/* A look costs less than a turn of the writer, which may be waiting for another process. */
 	if (read_row(env, name, &held, &ignored) == RIFFLE_OK) {
 		struct local_topic_row same = *wanted;

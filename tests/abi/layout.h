@@ -95,7 +95,7 @@ AT(riffle_value, is_set, 0);
 AT(riffle_value, line, 4);
 AT(riffle_value, u, 8);
 
-SIZE(riffle_config, 56);
+SIZE(riffle_config, 72);
 AT(riffle_config, size, 0);
 AT(riffle_config, section, 4);
 AT(riffle_config, value_size, 8);
@@ -106,12 +106,15 @@ AT(riffle_config, name, 24);
 AT(riffle_config, dir, 32);
 AT(riffle_config, values, 40);
 AT(riffle_config, pairs, 48);
+AT(riffle_config, stream, 56);
+AT(riffle_config, provider, 64);
 
-SIZE(riffle_report, 24);
+SIZE(riffle_report, 32);
 AT(riffle_report, size, 0);
 AT(riffle_report, reserved0, 4);
 AT(riffle_report, ctx, 8);
 AT(riffle_report, add, 16);
+AT(riffle_report, can, 24);
 
 SIZE(riffle_plugin, 72);
 AT(riffle_plugin, size, 0);

@@ -326,6 +326,33 @@ def a_clean_check_asks_who_answers():
         assert done.returncode == 78 and done.stdout == "", done.stdout
 
 
+def what_no_start_could_do_is_found_before():
+    text = ("[runtime]\nadmin = none\n" + LOCAL + stream("in") + stream("out") + stream("wide", partitions=99999) +
+            stream("long", topic="t" * 256) +
+            section("provider franz", {"type": "kafka", "bootstrap-servers": "broker:0"}) +
+            stream("far", provider="franz", topic="a/b") +
+            section("function f", {"invoker": "command", "command": "cat", "format": "lines"}) +
+            section("function g", {"invoker": "command", "command": "./cat", "dir": "/no/such/place"}) +
+            section("processor p", {"function": "f", "input": "in", "output": "out, wide"}) +
+            section("processor q", {"function": "g", "input": "in", "output": "out"}))
+    with Instance(text) as i:
+        lines = text.splitlines()
+        expected = [(lines.index(line) + 1, words) for line, words in (
+            ("partitions = 99999", 'topic "default_wide" with 99999 partitions is more than max-partitions allows: '
+                                   "1024, of which 0 are in use [C112]"),
+            ("topic = " + "t" * 256, "a topic's name has at most 255 bytes [C112]"),
+            ("bootstrap-servers = broker:0", "server 'broker:0' has no port from 1 to 65535 behind its colon [C112]"),
+            ("topic = a/b", "topic 'a/b' is none of Kafka's: a-z, A-Z, 0-9, '.', '_' and '-' are allowed [C112]"),
+            ("dir = /no/such/place", "directory '/no/such/place': No such file or directory [C112]"),
+            ("output = out, wide", "function 'f', as it is set, cannot name an output: invoker 'command' has one "
+                                   "[C122]"))]
+        for verb in (["check"], ["run"]):
+            done = i.run(*verb)
+            assert done.returncode == 78, done
+            found = re.findall(r"riffle.ini:(\d+):\d+: error: (.*)", done.stderr)
+            assert [(int(n), words) for n, words in found] == expected, done.stderr
+
+
 def each_that_does_not_answer_is_named():
     text = LOCAL + stream("v", provision="verify")
     for how in ("answer", "away", "hang", "crash"):
@@ -606,7 +633,7 @@ def sections_shown_in_the_guides_are_sound():
 
 
 if __name__ == "__main__":
-    main([help_lists_the_verbs_and_their_words, what_is_unknown_names_the_nearest, an_abbreviated_option_still_counts,
+    main([what_no_start_could_do_is_found_before, help_lists_the_verbs_and_their_words, what_is_unknown_names_the_nearest, an_abbreviated_option_still_counts,
           pages_are_roff_without_warnings, the_page_of_the_command_has_every_verb_and_option,
           the_page_of_the_file_has_every_key, the_page_of_a_plugin_comes_from_its_tables,
           built_pages_are_what_the_program_prints, sample_sections_are_accepted_once_filled, a_plugin_is_shown,

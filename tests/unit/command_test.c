@@ -518,6 +518,51 @@ test_check_finds_mistakes(void **state)
 	assert_string_equal(findings,
 		"command: '|' is an argument here, for no shell is started: shell = yes starts "
 		"one, with the whole script in one pair of quotes;");
+	findings[0] = '\0';
+	b.words[1] = NULL;
+	option(b.values, "dir")->u.s = "/no/such/place";
+	ops->check(&b.config, &report);
+	assert_string_equal(
+		findings, "dir: directory '/no/such/place': No such file or directory;");
+	findings[0] = '\0';
+	option(b.values, "dir")->u.s = "/dev/null";
+	ops->check(&b.config, &report);
+	assert_string_equal(findings, "dir: directory '/dev/null': Not a directory;");
+	option(b.values, "dir")->u.s = NULL;
+}
+
+static uint64_t said;
+
+static void
+take_capabilities(
+	const struct riffle_report *report, const struct riffle_config *cfg, uint64_t capabilities)
+{
+	(void)report, (void)cfg;
+	said = capabilities;
+}
+
+static void
+test_check_says_what_the_instance_will(void **state)
+{
+	(void)state;
+	const struct riffle_report report = {
+		.size = sizeof report, .add = take_finding, .can = take_capabilities};
+	for (int64_t format = 0; format < 3; format++)
+		for (int64_t mode = 0; mode < 3; mode++) {
+			struct bed b;
+			script(&b, "cat");
+			*option(b.values, "format") =
+				(struct riffle_value){.is_set = 1, .u.i = format};
+			*option(b.values, "mode") = (struct riffle_value){.is_set = 1, .u.i = mode};
+			said = UINT64_MAX;
+			findings[0] = '\0';
+			ops->check(&b.config, &report);
+			if (findings[0] != '\0')
+				continue;
+			start(&b);
+			assert_int_equal(said, ops->capabilities(b.self));
+			ops->destroy(b.self);
+		}
 }
 
 int
@@ -542,6 +587,7 @@ main(void)
 		cmocka_unit_test(test_many_at_once_do_not_mix),
 		cmocka_unit_test(test_nothing_is_left_behind),
 		cmocka_unit_test(test_check_finds_mistakes),
+		cmocka_unit_test(test_check_says_what_the_instance_will),
 	};
 	ops = load_plugin("plugins/invoker-command/.libs/invoker-command.so")->ops;
 	return RUN("command", tests);

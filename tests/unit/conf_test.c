@@ -67,11 +67,19 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 
 #define ALL                                                                                        \
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
-		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS)
+		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_SEEK_TIME)
+
+/* Less than its descriptor says. */
+static int
+check_narrow(const struct riffle_config *cfg, const struct riffle_report *report)
+{
+	riffle_report_can(report, cfg, RIFFLE_CAN_STREAM);
+	return RIFFLE_OK;
+}
 
 /*
- * Providers: "fake" can do all, "plain" has no transactions, "bare" no headers, "deaf" only writes, "mute" only reads.
- * Invokers: "fake", "brook" can stream.
+ * Providers: "fake" can do all, "plain" has no transactions and no times, "bare" no headers, "deaf" only writes, "mute" only
+ * reads. Invokers: "fake", "brook" can stream, "narrow" can name its sides, but not as it is set.
  */
 static int
 find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places *places,
@@ -93,7 +101,7 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 		return 0;
 	}
 	if (is_provider && strcmp(name, "plain") == 0)
-		ret->capabilities = ALL & ~RIFFLE_CAN_TRANSACTIONS;
+		ret->capabilities = ALL & ~(RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_SEEK_TIME);
 	else if (is_provider && strcmp(name, "bare") == 0)
 		ret->capabilities = ALL & ~RIFFLE_CAN_HEADERS;
 	else if (is_provider && strcmp(name, "deaf") == 0)
@@ -102,7 +110,10 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 		ret->capabilities = ALL & ~RIFFLE_CAN_SINK;
 	else if (!is_provider && strcmp(name, "brook") == 0)
 		ret->capabilities = RIFFLE_CAN_STREAM;
-	else {
+	else if (!is_provider && strcmp(name, "narrow") == 0) {
+		ret->capabilities = RIFFLE_CAN_MANY_INPUTS | RIFFLE_CAN_MANY_OUTPUTS;
+		ret->check = check_narrow;
+	} else {
 		snprintf(reterr->text, sizeof reterr->text, "no %s \"%s\" in /plugins",
 			is_provider ? "provider" : "invoker", name);
 		return reterr->code = RIFFLE_E_NOTFOUND;

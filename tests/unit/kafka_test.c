@@ -837,6 +837,60 @@ all_partitions_are_those_of_all_topics(void **state)
 	close_bed(&other);
 }
 
+static void
+servers_that_cannot_be_are_found(void **state)
+{
+	static const struct {
+		const char *server, *fault;
+	} all[] = {{"broker", NULL}, {"broker:9092", NULL}, {"SASL_SSL://broker:1", NULL},
+		{"::1", NULL}, {"[::1]:65535", NULL}, {":9092", "has no host"},
+		{"SSL://", "has no host"}, {"broker:0", "has no port"},
+		{"broker:99999", "has no port"}, {"broker:", "has no port"},
+		{"broker:9092x", "has no port"}, {"a:1 b:2", "has a space in it"}};
+	(void)state;
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		struct finding f = {.count = 0};
+		const struct riffle_report report = {.size = sizeof report, .ctx = &f, .add = find};
+		const char *list[] = {all[i].server, NULL};
+		values[0].u.list = list;
+		ops->check(&config, &report);
+		values[0].u.list = servers;
+		assert_int_equal(f.count, all[i].fault != NULL);
+		if (all[i].fault == NULL)
+			continue;
+		assert_string_equal(f.option, "bootstrap-servers");
+		assert_non_null(strstr(f.text, all[i].server));
+		assert_non_null(strstr(f.text, all[i].fault));
+	}
+}
+
+static void
+topics_that_brokers_refuse_are_found(void **state)
+{
+	char longest[251];
+	memset(longest, 'x', 249);
+	longest[249] = '\0';
+	const char *const fine[] = {"in", "A.b_c-0", longest};
+	const char *const wrong[] = {"", ".", "..", "a b", "a/b", "\xc3\xa4", longest};
+	struct riffle_stream s = {.size = sizeof s};
+	const struct riffle_config of_stream = {.size = sizeof of_stream,
+		.section = RIFFLE_SECTION_STREAM,
+		.stream = &s,
+		.provider = &config};
+	(void)state;
+	for (size_t i = 0; i < 10; i++) {
+		struct finding f = {.count = 0};
+		const struct riffle_report report = {.size = sizeof report, .ctx = &f, .add = find};
+		if (i == 3)
+			strcat(longest, "y");
+		s.topic = i < 3 ? fine[i] : wrong[i - 3];
+		ops->check(&of_stream, &report);
+		assert_int_equal(f.count, i >= 3);
+		if (i >= 3)
+			assert_string_equal(f.option, "topic");
+	}
+}
+
 #define OF_BOTH                                                                                    \
 	cmocka_unit_test(records_are_written_and_read_in_order),                                   \
 		cmocka_unit_test(a_full_producer_takes_a_part),                                    \
@@ -861,6 +915,8 @@ main(void)
 			what_stands_around_damaged_records_is_read_and_each_of_them_is_told),
 		cmocka_unit_test(commits_complete_in_the_order_they_were_asked),
 		cmocka_unit_test(all_partitions_are_those_of_all_topics),
+		cmocka_unit_test(servers_that_cannot_be_are_found),
+		cmocka_unit_test(topics_that_brokers_refuse_are_found),
 		cmocka_unit_test(errors_that_pass_do_not_lose_or_reorder),
 		cmocka_unit_test(a_leader_that_moves_does_not_lose_or_reorder),
 		cmocka_unit_test(a_slow_broker_is_not_taken_for_idleness),
