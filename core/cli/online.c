@@ -1,17 +1,27 @@
 /* riffle check --online: one child for each provider and each function. */
 #include "cli/online.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "cli/child.h"
 #include "runtime/instance.h"
 
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* A function may be on its way up; it is asked again until it is ready. */
 #define ASK_AGAIN_MS 50
 /* Behind the time-out, for a child to say what it heard last. */
 #define GRACE_MS 3000
+
+/* Where a child is, for when it is silent: it writes, in memory that both see. */
+enum step { AT_START, AT_STREAM, AT_FUNCTION };
+
+struct progress {
+	enum step step;
+	size_t stream; /* of the configuration */
+};
 
 struct question {
 	const struct rfl_common *common;
@@ -21,6 +31,7 @@ struct question {
 	struct rfl_clock clock;
 	struct rfl_instance *instance;
 	json_t *answers;
+	struct progress *at;
 };
 
 enum ok { NOT_OK, OK, NOTHING_TO_ASK };
@@ -89,6 +100,7 @@ ask_provider(const struct question *q)
 			add(q, s->name, NOT_OK, "was not asked for, the time was up");
 			continue;
 		}
+		*q->at = (struct progress){AT_STREAM, i};
 		if (ops->describe(q->instance->self, &s->stream, &info, &err) == RIFFLE_OK)
 			judge(q, s, &info);
 		else
@@ -108,6 +120,7 @@ ask_function(const struct question *q)
 		add(q, NULL, NOTHING_TO_ASK, "its plugin cannot be asked whether it is ready");
 		return;
 	}
+	q->at->step = AT_FUNCTION;
 	while (ops->ready(q->instance->self, &err) != RIFFLE_OK) {
 		if (rfl_clock_mono_ns(&q->clock) >= end_ns ||
 			!(err.code == RIFFLE_E_UNAVAILABLE || (err.flags & RIFFLE_ERR_RETRIABLE))) {
@@ -156,6 +169,27 @@ ask(void *ctx, struct rfl_buf *text)
 	return 0;
 }
 
+/* Why the plugin waits it says only when its own limit has passed, which may be longer than ours. */
+static json_t *
+silence(const struct question *q)
+{
+	const double seconds = (double)q->timeout_ms / 1000;
+	const char *stream = NULL;
+	char *says;
+	if (q->at->step == AT_STREAM) {
+		stream = q->common->conf->streams[q->at->stream]->name;
+		says = rfl_sprintf("was asked for, and no answer came within %g s; with a longer "
+				   "--wait-timeout its plugin may say why",
+			seconds);
+	} else {
+		says = rfl_sprintf("no answer within %g s to %s", seconds,
+			q->at->step == AT_FUNCTION ? "whether it is ready" : "its creation");
+	}
+	json_t *one = answer(q, stream, NOT_OK, says);
+	free(says);
+	return one;
+}
+
 static void
 collect(const struct question *q, const struct rfl_child *child, json_t *all)
 {
@@ -167,9 +201,11 @@ collect(const struct question *q, const struct rfl_child *child, json_t *all)
 		json_decref(answers);
 		return;
 	}
-	char *says = child->end == RFL_CHILD_SILENT
-			     ? rfl_sprintf("no answer within %g s", (double)q->timeout_ms / 1000)
-			     : rfl_sprintf("its plugin was asked: %s", rfl_buf_str(&child->text));
+	if (child->end == RFL_CHILD_SILENT) {
+		json_array_append_new(all, silence(q));
+		return;
+	}
+	char *says = rfl_sprintf("its plugin was asked: %s", rfl_buf_str(&child->text));
 	json_array_append_new(all, answer(q, NULL, NOT_OK, says));
 	free(says);
 }
@@ -182,8 +218,13 @@ rfl_online_ask(const struct rfl_common *c, int64_t timeout_ms)
 	struct question *questions = rfl_zalloc((count + 1) * sizeof *questions);
 	struct rfl_child *children = rfl_zalloc((count + 1) * sizeof *children);
 	json_t *all = json_array();
+	size_t room = (count + 1) * sizeof(struct progress);
+	struct progress *at =
+		mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	rfl_assert(at != MAP_FAILED);
 	for (size_t i = 0; i < count; i++) {
-		questions[i] = (struct question){.common = c, .timeout_ms = timeout_ms};
+		questions[i] =
+			(struct question){.common = c, .timeout_ms = timeout_ms, .at = &at[i]};
 		if (i < conf->provider_count)
 			questions[i].provider = conf->providers[i];
 		else
@@ -195,6 +236,7 @@ rfl_online_ask(const struct rfl_common *c, int64_t timeout_ms)
 		collect(&questions[i], &children[i], all);
 		rfl_child_fini(&children[i]);
 	}
+	munmap(at, room);
 	free(children);
 	free(questions);
 	return all;

@@ -362,7 +362,8 @@ def each_that_does_not_answer_is_named():
         "provider local: FAILS: stream v is not there, and provision = verify",
         "provider answer: FAILS: stream answer has 2 partitions, the configuration says 1",
         "provider away: FAILS: stream away cannot reach the broker: nobody is there",
-        "provider hang: FAILS: no answer within 1 s",
+        "provider hang: FAILS: stream hang was asked for, and no answer came within 1 s; with a longer --wait-timeout "
+        "its plugin may say why",
         "provider crash: FAILS: its plugin was asked: killed by signal 6 (Aborted)"], out
     rows = json.loads(online(text, "--wait-timeout", "1s", "-o", "json", status=1))["online"]
     assert [row["ok"] for row in rows] == [False] * 5, rows
