@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * The wait after one more failure, from least to most, both above 0, in the caller's unit. *limit doubles with each
+ * The wait after one more failure, from least to most, in the caller's unit; what is below 1 counts as 1. *limit doubles with each
  * failure until it is most; it is 0 before the first, and the caller's to put back to 0 when a try
  * went well. The wait lies in the upper half below the limit: where in it is decided by entropy, so
  * that what failed together is not tried again together. Entropy is the reading of a clock in
@@ -20,6 +20,10 @@ extern "C" {
 static inline int64_t
 riffle_backoff_next(int64_t *limit, int64_t least, int64_t most, int64_t entropy)
 {
+	if (most < 1)
+		most = 1;
+	if (least < 1)
+		least = 1;
 	if (least > most)
 		least = most;
 	int64_t last = *limit < least ? least : *limit;

@@ -76,6 +76,13 @@ test_backoff_doubles_within_its_bounds(void **state)
 	for (int i = 0; i < 100; i++)
 		assert_in_range(riffle_backoff_next(&limit, 1, INT64_MAX, i), 1, INT64_MAX);
 	assert_int_equal(limit, INT64_MAX);
+	/* From nothing it would never grow. */
+	limit = 0;
+	for (int i = 0; i < 20; i++)
+		assert_in_range(riffle_backoff_next(&limit, 0, 1000, i), 1, 1000);
+	assert_int_equal(limit, 1000);
+	limit = 0;
+	assert_int_equal(riffle_backoff_next(&limit, 0, 0, 1), 1);
 }
 
 /* A thousand that fail within a microsecond are spread over the whole of the interval. */
