@@ -165,7 +165,12 @@ rfl_provision_ask(struct rfl_instance *instance, const struct rfl_stream_conf *s
 	j->owner = owner;
 	j->done = done;
 	j->result.stream = stream;
-	j->result.info.size = sizeof j->result.info;
+	/* What a provider does not fill in is not known. */
+	j->result.info = (struct riffle_stream_info){.size = sizeof j->result.info,
+		.retention_ms = -1,
+		.retention_bytes = -1,
+		.records = -1,
+		.record_bytes = -1};
 	rfl_list_init(&j->link);
 	pthread_mutex_lock(&p->lock);
 	rfl_list_append(&p->jobs, &j->link);

@@ -60,15 +60,19 @@ struct riffle_stream {
 
 #define RIFFLE_STREAM_EXISTS (1u << 0)
 #define RIFFLE_STREAM_COMPACTED (1u << 1)
+#define RIFFLE_STREAM_UNDESCRIBED                                                                  \
+	(1u << 2) /* its settings may not be seen: COMPACTED is not known */
 
 struct riffle_stream_info {
 	uint32_t size;
 	uint32_t flags; /* RIFFLE_STREAM_* */
 	uint32_t partitions;
 	uint32_t reserved0;
+	/* After how long, or beyond how much, records go, whatever compaction keeps. */
 	int64_t retention_ms;    /* -1 = for ever, or not known */
 	int64_t retention_bytes; /* -1 = without limit, or not known */
 	int64_t records;         /* held now, over all partitions; -1 = not known */
+	int64_t record_bytes;    /* the largest record that it takes; -1 = not known */
 };
 
 /* Frozen: carries no size. Offsets are ordered, not contiguous. */

@@ -144,7 +144,9 @@ static const void *
 extension(void *self, const char *id)
 {
 	(void)self;
-	return strcmp(id, RIFFLE_EXT_TRANSACTIONS) == 0 ? &kafka_transactions : NULL;
+	if (strcmp(id, RIFFLE_EXT_TRANSACTIONS) == 0)
+		return &kafka_transactions;
+	return strcmp(id, RIFFLE_EXT_POSITIONS) == 0 ? &kafka_positions : NULL;
 }
 
 static const struct riffle_provider_ops ops = {

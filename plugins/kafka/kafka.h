@@ -122,7 +122,14 @@ const char *kafka_stream_compression(const struct riffle_stream *s); /* NULL = n
 int64_t kafka_stream_linger_ms(const struct riffle_stream *s);
 void kafka_stream_check(const struct riffle_config *cfg, const struct riffle_report *report);
 
-/* kafka_admin.c */
+/* kafka_admin.c: what is asked of the cluster beside records, by one thread at a time */
+int kafka_admin_open(struct kafka *k, struct riffle_error *reterr); /* once for all requests */
+rd_kafka_AdminOptions_t *kafka_admin_options(const struct kafka *k, rd_kafka_admin_op_t op);
+/* The result event of a request, or why there is none: "cannot make topic "x"". */
+int kafka_admin_await(rd_kafka_queue_t *q, const struct kafka *k, const char *what,
+	const char *name, rd_kafka_event_t **ret_event, struct riffle_error *reterr);
+/* The failure of a request, with the reason that its connection gave, or at least with the address. */
+int kafka_admin_explain(struct kafka *k, int rc, struct riffle_error *err);
 /* The largest request of records that a topic takes, as far as it was described; else INT64_MAX. */
 int64_t kafka_limit_bytes(struct kafka *k, const char *topic);
 void kafka_limits_free(struct kafka *k);
@@ -136,6 +143,9 @@ int kafka_partitions(rd_kafka_t *rk, const char *topic, int timeout_ms, uint32_t
 /* For each of list: the offset to which which (RD_KAFKA_OFFSET_BEGINNING, _END or a time) leads. */
 int kafka_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which,
 	int timeout_ms, struct riffle_error *reterr);
+
+/* kafka_positions.c: riffle.positions/1 */
+extern const struct riffle_positions kafka_positions;
 
 /* kafka_start.c: where the partitions of an assignment are read from, asked by a helper thread */
 struct kafka_stream_start {

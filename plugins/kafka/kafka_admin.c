@@ -18,9 +18,8 @@ on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
 	snprintf(k->admin_trouble.text, sizeof k->admin_trouble.text, "%s", words);
 }
 
-/* The failure of a request, with the reason that its connection gave, or at least with the address. */
-static int
-explain(struct kafka *k, int rc, struct riffle_error *err)
+int
+kafka_admin_explain(struct kafka *k, int rc, struct riffle_error *err)
 {
 	if (rc != RIFFLE_E_UNAVAILABLE)
 		return rc;
@@ -37,8 +36,8 @@ explain(struct kafka *k, int rc, struct riffle_error *err)
 	return rc;
 }
 
-static int
-admin_of(struct kafka *k, struct riffle_error *reterr)
+int
+kafka_admin_open(struct kafka *k, struct riffle_error *reterr)
 {
 	rd_kafka_conf_t *conf;
 	if (k->admin != NULL)
@@ -96,9 +95,8 @@ kafka_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t whi
 	return RIFFLE_OK;
 }
 
-/* Runs one admin request and hands out its result event, or why there is none. */
-static int
-await(rd_kafka_queue_t *q, const struct kafka *k, const char *what, const char *topic,
+int
+kafka_admin_await(rd_kafka_queue_t *q, const struct kafka *k, const char *what, const char *name,
 	rd_kafka_event_t **ret_event, struct riffle_error *reterr)
 {
 	rd_kafka_event_t *ev = rd_kafka_queue_poll(q, k->request_timeout_ms + 1000);
@@ -109,11 +107,11 @@ await(rd_kafka_queue_t *q, const struct kafka *k, const char *what, const char *
 	}
 	if (ev != NULL)
 		rd_kafka_event_destroy(ev);
-	return kafka_rk_err(reterr, e, "cannot %s topic \"%s\"", what, topic);
+	return kafka_rk_err(reterr, e, "cannot %s \"%s\"", what, name);
 }
 
-static rd_kafka_AdminOptions_t *
-options_for(const struct kafka *k, rd_kafka_admin_op_t op)
+rd_kafka_AdminOptions_t *
+kafka_admin_options(const struct kafka *k, rd_kafka_admin_op_t op)
 {
 	char words[128];
 	rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(k->admin, op);
@@ -171,9 +169,9 @@ create(struct kafka *k, const struct riffle_stream *s, struct riffle_error *rete
 			reterr, RIFFLE_E_CONFIG, "cannot make topic \"%s\": %s", s->topic, words);
 	set_config(s, topic);
 	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = options_for(k, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_CreateTopics(k->admin, &topic, 1, o, q);
-	int rc = await(q, k, "make", s->topic, &ev, reterr);
+	int rc = kafka_admin_await(q, k, "make topic", s->topic, &ev, reterr);
 	if (rc == RIFFLE_OK) {
 		size_t n;
 		const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
@@ -209,7 +207,7 @@ kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_er
 	struct kafka *k = self;
 	uint32_t count = 0;
 	KAFKA_CHECK(k, KAFKA_MAGIC);
-	int rc = admin_of(k, reterr);
+	int rc = kafka_admin_open(k, reterr);
 	if (rc == RIFFLE_OK)
 		rc = kafka_partitions(
 			k->admin, stream->topic, k->request_timeout_ms, &count, reterr);
@@ -222,7 +220,7 @@ kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_er
 		rc = kafka_err(reterr, RIFFLE_E_CONFIG,
 			"topic \"%s\" has %u partitions, not %u as the stream says", stream->topic,
 			count, stream->partitions);
-	return explain(k, rc, reterr);
+	return kafka_admin_explain(k, rc, reterr);
 }
 
 struct kafka_limit {
@@ -273,6 +271,7 @@ take_configs(struct kafka *k, const char *topic, const rd_kafka_event_t *ev,
 	struct riffle_stream_info *info)
 {
 	size_t n, count;
+	const char *policy = NULL;
 	const rd_kafka_ConfigResource_t **r = rd_kafka_DescribeConfigs_result_resources(
 		rd_kafka_event_DescribeConfigs_result((rd_kafka_event_t *)(uintptr_t)ev), &n);
 	if (n != 1 || rd_kafka_ConfigResource_error(r[0]) != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -288,10 +287,20 @@ take_configs(struct kafka *k, const char *topic, const rd_kafka_event_t *ev,
 		else if (strcmp(name, "retention.bytes") == 0)
 			info->retention_bytes = strtoll(value, NULL, 10);
 		else if (strcmp(name, "max.message.bytes") == 0)
-			set_limit(k, topic, strtoll(value, NULL, 10));
-		else if (strcmp(name, "cleanup.policy") == 0 && strstr(value, "compact"))
-			info->flags |= RIFFLE_STREAM_COMPACTED;
+			info->record_bytes = strtoll(value, NULL, 10);
+		else if (strcmp(name, "cleanup.policy") == 0)
+			policy = value;
 	}
+	if (info->record_bytes >= 0)
+		set_limit(k, topic, info->record_bytes);
+	if (policy != NULL && strstr(policy, "compact") != NULL)
+		info->flags |= RIFFLE_STREAM_COMPACTED;
+	info->flags &= ~RIFFLE_STREAM_UNDESCRIBED;
+	/* What is written there counts only where something is deleted. */
+	if (policy == NULL || strstr(policy, "delete") != NULL)
+		return;
+	info->retention_ms = -1;
+	info->retention_bytes = -1;
 }
 
 /* Who may read a topic need not be allowed to see its settings; they are then not known. */
@@ -302,9 +311,9 @@ describe_configs(struct kafka *k, const char *topic, struct riffle_stream_info *
 	struct riffle_error err;
 	rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
 	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = options_for(k, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
 	rd_kafka_DescribeConfigs(k->admin, &r, 1, o, q);
-	int rc = await(q, k, "describe", topic, &ev, &err);
+	int rc = kafka_admin_await(q, k, "describe topic", topic, &ev, &err);
 	if (rc == RIFFLE_OK) {
 		take_configs(k, topic, ev, info);
 		rd_kafka_event_destroy(ev);
@@ -336,17 +345,20 @@ kafka_describe(void *self, const struct riffle_stream *stream, struct riffle_str
 {
 	struct kafka *k = self;
 	KAFKA_CHECK(k, KAFKA_MAGIC);
-	*ret_info = (struct riffle_stream_info){
-		.size = ret_info->size, .retention_ms = -1, .retention_bytes = -1, .records = -1};
-	int rc = admin_of(k, reterr);
+	*ret_info = (struct riffle_stream_info){.size = ret_info->size,
+		.retention_ms = -1,
+		.retention_bytes = -1,
+		.records = -1,
+		.record_bytes = -1};
+	int rc = kafka_admin_open(k, reterr);
 	if (rc == RIFFLE_OK)
 		rc = kafka_partitions(k->admin, stream->topic, k->request_timeout_ms,
 			&ret_info->partitions, reterr);
 	if (rc == RIFFLE_E_NOTFOUND)
 		return RIFFLE_OK;
 	if (rc < 0)
-		return explain(k, rc, reterr);
-	ret_info->flags = RIFFLE_STREAM_EXISTS;
+		return kafka_admin_explain(k, rc, reterr);
+	ret_info->flags = RIFFLE_STREAM_EXISTS | RIFFLE_STREAM_UNDESCRIBED;
 	describe_configs(k, stream->topic, ret_info);
 	int64_t end = sum_of_offsets(k, stream->topic, ret_info->partitions, RD_KAFKA_OFFSET_END);
 	int64_t begin =
@@ -362,14 +374,14 @@ kafka_remove(void *self, const struct riffle_stream *stream, struct riffle_error
 	struct kafka *k = self;
 	rd_kafka_event_t *ev;
 	KAFKA_CHECK(k, KAFKA_MAGIC);
-	int rc = admin_of(k, reterr);
+	int rc = kafka_admin_open(k, reterr);
 	if (rc < 0)
 		return rc;
 	rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(stream->topic);
 	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = options_for(k, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DELETETOPICS);
 	rd_kafka_DeleteTopics(k->admin, &topic, 1, o, q);
-	rc = await(q, k, "remove", stream->topic, &ev, reterr);
+	rc = kafka_admin_await(q, k, "remove topic", stream->topic, &ev, reterr);
 	if (rc == RIFFLE_OK) {
 		size_t n;
 		const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(

@@ -146,7 +146,7 @@ AT(riffle_stream, topic, 16);
 AT(riffle_stream, content_type, 24);
 AT(riffle_stream, config, 32);
 
-SIZE(riffle_stream_info, 40);
+SIZE(riffle_stream_info, 48);
 AT(riffle_stream_info, size, 0);
 AT(riffle_stream_info, flags, 4);
 AT(riffle_stream_info, partitions, 8);
@@ -154,6 +154,7 @@ AT(riffle_stream_info, reserved0, 12);
 AT(riffle_stream_info, retention_ms, 16);
 AT(riffle_stream_info, retention_bytes, 24);
 AT(riffle_stream_info, records, 32);
+AT(riffle_stream_info, record_bytes, 40);
 
 SIZE(riffle_position, 40);
 AT(riffle_position, stream, 0);

@@ -256,6 +256,44 @@ def a_restart_goes_on_where_it_was():
         assert got == sorted(c + p for c in "abcdef" for p in "01"), got
 
 
+def positions_of_groups_are_shown_and_moved():
+    space = broker.name()
+    with instance(broker, space, streams(partitions=2) + copy(),
+                  provider_keys={"rdkafka.session.timeout.ms": "6000"}) as i:
+        i.start()
+        for n in range(4):
+            i.cli("publish", "in", "-p", "x", "--partition", str(n % 2), "--time", "2020-01-0%dT00:00:00Z" % (n + 1))
+        i.wait_for("all is copied", lambda: len(broker.consume(space + "_out")) == 4)
+        i.wait_until_committed("copy")
+        status = json.loads(i.cli("stream", "status", "in", "-o", "json"))
+        assert [(p["start"], p["end"], p["records"]) for p in status["partitions"]] == [(0, 2, None)] * 2, status
+        group, = status["groups"]
+        assert group["group"] == space + ".copy" and group["active"] and "client" in group["member"], group
+        assert [p["lag"] for p in group["positions"]] == [0, 0], group
+        for dry in ([], ["--dry-run"]):
+            busy = i.run("stream", "seek", "in", "--group", space + ".copy", "--to", "earliest", *dry)
+            assert busy.returncode == 1 and 'group "%s.copy" is in use by client' % space in busy.stderr, busy
+        i.stop()
+        # Its place in the group is kept for a while.
+        i.wait_for("the group is empty", lambda: not json.loads(
+            i.cli("stream", "status", "in", "-o", "json"))["groups"][0]["active"])
+
+        def lags(*to):
+            i.cli("stream", "seek", "in", "--group", space + ".copy", "--to", *to)
+            now = json.loads(i.cli("stream", "status", "in", "-o", "json", "--group", space + ".copy"))
+            assert not now["groups"][0]["active"], now
+            return [p["lag"] for p in now["groups"][0]["positions"]]
+        assert lags("earliest") == [2, 2]
+        assert lags("2020-01-03T00:00:00Z") == [1, 1]
+        assert lags("latest") == [0, 0]
+        assert lags("1", "--partition", "1") == [0, 1]
+        wrong = i.run("stream", "seek", "in", "--group", space + ".copy", "--to", "9")
+        assert wrong.returncode == 1 and "has offsets 0 to 2, not 9" in wrong.stderr, wrong
+        i.start()
+        i.wait_for("what was moved back is read again", lambda: len(broker.consume(space + "_out")) == 5)
+        i.stop()
+
+
 def a_new_group_keeps_its_start_over_a_crash():
     space = broker.name()
     with instance(broker, space, streams(partitions=3) + copy(input="in", window="count 100")) as i:
@@ -506,7 +544,7 @@ def cases():
     return [the_broker_itself_works, the_provider_alone_holds_what_its_border_says, the_example_of_the_seed_runs, what_kcat_writes_comes_out_unchanged,
             events_come_and_go_in_each_form, the_python_sdk_of_cloudevents_agrees, the_java_sdk_of_cloudevents_agrees,
             kcat_reads_what_we_write, kafkas_own_console_tools_agree,
-            keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was,
+            keys_go_where_kafkas_own_client_puts_them, a_restart_goes_on_where_it_was, positions_of_groups_are_shown_and_moved,
             a_new_group_keeps_its_start_over_a_crash, kill_9_loses_nothing, exactly_once_survives_kill_9_without_doubles,
             a_transaction_that_cannot_be_committed_leaves_nothing,
             a_static_member_reads_on_at_once_after_kill_9, a_processor_whose_input_was_changed_goes_on, existing_topics_are_adopted_and_others_refused,
