@@ -45,6 +45,9 @@ struct rfl_positions {
 	uint32_t count;
 };
 
+/* The largest value of a checkpoint stream, where the stream takes so much: brokers take a megabyte by default. */
+#define RFL_CHECKPOINT_MAX 900000
+
 struct rfl_processor {
 	uint32_t magic;
 	enum rfl_phase phase;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 /* Less than the megabyte that a broker takes by default, and a client with what it adds. */
-#define CHECKPOINT_BYTES ((size_t)900 * 1000)
 
 static struct rfl_window_spec
 window_spec(const struct rfl_processor_conf *c)
@@ -79,7 +78,7 @@ set_task_spec(struct rfl_processor *p)
 		.spill_bytes = p->setup.conf->runtime.spill_bytes,
 		.state_dir = p->setup.conf->runtime.state_dir,
 		.position_chars = RFL_POSITION_TEXT_MAX,
-		.checkpoint_bytes = CHECKPOINT_BYTES,
+		.checkpoint_bytes = RFL_CHECKPOINT_MAX,
 	};
 }
 

@@ -51,16 +51,41 @@ judge_input(
 			name);
 }
 
-/* Elsewhere a set would be gone while its position still points to it. */
-static void
-judge_checkpoint(const struct rfl_provisioned *r, struct riffle_error *reterr)
+/* What a record has beside its value: its key, and what a broker counts around it. */
+#define AROUND_BYTES 2048
+
+static size_t
+checkpoint_room(int64_t record_bytes)
 {
-	if (r->info.flags & RIFFLE_STREAM_COMPACTED || !(r->info.flags & RIFFLE_STREAM_EXISTS))
+	if (record_bytes < 0 || record_bytes >= RFL_CHECKPOINT_MAX + AROUND_BYTES)
+		return RFL_CHECKPOINT_MAX;
+	return record_bytes > AROUND_BYTES ? (size_t)record_bytes - AROUND_BYTES : 0;
+}
+
+/* Where it is not kept, a set would be gone while its position still points to it. */
+static void
+judge_checkpoint(
+	struct rfl_processor *p, const struct rfl_provisioned *r, struct riffle_error *reterr)
+{
+	const char *name = r->stream->name;
+	p->task_spec.checkpoint_bytes = checkpoint_room(r->info.record_bytes);
+	if (!(r->info.flags & RIFFLE_STREAM_EXISTS))
 		return;
-	rfl_err(reterr, RIFFLE_E_CONFIG,
-		"stream %s is not compacted, as far as its provider says, and a checkpoint stream "
-		"is: its section has to say so before it is made",
-		r->stream->name);
+	if (r->info.flags & RIFFLE_STREAM_UNDESCRIBED)
+		rfl_log(RIFFLE_LOG_WARNING, "S010", p->what,
+			"the settings of stream %s may not be seen: a checkpoint stream has to be "
+			"compacted, and to keep for ever what compaction leaves",
+			name);
+	else if (!(r->info.flags & RIFFLE_STREAM_COMPACTED))
+		rfl_err(reterr, RIFFLE_E_CONFIG,
+			"stream %s is not compacted, as far as its provider says, and a checkpoint "
+			"stream is: its section has to say so before it is made",
+			name);
+	else if (r->info.retention_ms >= 0 || r->info.retention_bytes >= 0)
+		rfl_err(reterr, RIFFLE_E_CONFIG,
+			"stream %s has a retention beside its compaction: a position may point to "
+			"a checkpoint that is gone by then",
+			name);
 }
 
 /* Streams that only share a sink with ours are waited for; what is wrong with them is not ours. */
@@ -79,7 +104,7 @@ stream_done(void *owner, const struct rfl_provisioned *r)
 	if (r->error.code == 0 && is_input(p, r->stream))
 		judge_input(p, r, &p->stream_error);
 	if (r->error.code == 0 && r->stream == p->setup.processor->checkpoint)
-		judge_checkpoint(r, &p->stream_error);
+		judge_checkpoint(p, r, &p->stream_error);
 }
 
 static int

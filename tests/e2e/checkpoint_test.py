@@ -152,5 +152,11 @@ def a_stream_that_is_not_compacted_is_refused():
         i.wait_for("it is refused", lambda: "stream ckpt is not compacted" in i.logged())
 
 
+def a_stream_that_loses_what_rests_is_refused():
+    with Instance(config().replace("cleanup = compact", "cleanup = compact\nretention = 1h")) as i:
+        i.start(ready=False)
+        i.wait_for("it is refused", lambda: "stream ckpt has a retention beside its compaction" in i.logged())
+
+
 main([each_record_is_in_its_session_once, what_is_not_there_stops_its_task, who_no_longer_names_the_stream_is_told,
-      a_stream_that_is_not_compacted_is_refused])
+      a_stream_that_is_not_compacted_is_refused, a_stream_that_loses_what_rests_is_refused])

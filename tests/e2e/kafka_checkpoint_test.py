@@ -111,7 +111,14 @@ def a_topic_that_is_not_compacted_is_refused():
         i.wait_for("it is refused", lambda: "stream ckpt is not compacted" in i.logged())
 
 
+def a_topic_that_loses_what_rests_is_refused():
+    with instance(broker, broker.name(), config("compact,delete")) as i:
+        i.start(ready=False)
+        i.wait_for("it is refused", lambda: "stream ckpt has a retention beside its compaction" in i.logged())
+
+
 with Broker() as broker:
     only = os.environ.get("RIFFLE_ONLY", "").split()
-    cases = [each_record_is_in_its_session_once, a_topic_that_is_not_compacted_is_refused]
+    cases = [each_record_is_in_its_session_once, a_topic_that_is_not_compacted_is_refused,
+             a_topic_that_loses_what_rests_is_refused]
     main([case for case in cases if not only or case.__name__ in only])

@@ -245,6 +245,25 @@ test_a_checkpoint_stream_in_trouble_is_read_on(void **state)
 	finish(&b);
 }
 
+/* Nobody waits for its end any more: a stop does not either. */
+static void
+test_a_stop_does_not_wait_for_the_end_of_the_checkpoint_stream(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct rfl_buf its = value_of(5, NULL);
+	start_from_checkpoint(&b);
+	add_checkpoint(its_key, bytes_of(&its));
+	settle(&b);
+	assert_int_equal(sources_open, 2);
+	rfl_processor_drain(b.p);
+	settle(&b);
+	assert_true(rfl_processor_is_closed(b.p));
+	assert_int_equal(sources_open, 0);
+	rfl_buf_fini(&its);
+	finish(&b);
+}
+
 /* Two sessions whose records lie among each other; the first is over with the last record but one. */
 static const int64_t two_sessions[] = {
 	1000, 1500, 1001, 1501, 1002, 1502, 1003, 1503, 2400, 2401, 3900};
@@ -313,6 +332,7 @@ main(void)
 		cmocka_unit_test(test_a_lane_that_goes_does_not_wait_for_its_checkpoint),
 		cmocka_unit_test(test_a_broken_checkpoint_stream_is_opened_again),
 		cmocka_unit_test(test_a_checkpoint_stream_in_trouble_is_read_on),
+		cmocka_unit_test(test_a_stop_does_not_wait_for_the_end_of_the_checkpoint_stream),
 		cmocka_unit_test(test_a_transaction_ends_when_its_checkpoint_is_in_it),
 		cmocka_unit_test(test_a_checkpoint_of_a_revoked_task_is_not_committed),
 	};
