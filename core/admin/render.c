@@ -1,9 +1,13 @@
 /* From the status to JSON texts. */
 #include "admin/render.h"
 
+#include "base/mem.h"
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,10 +18,20 @@ number(int64_t n)
 	return n == INT64_MIN ? json_null() : json_integer(n);
 }
 
+/* What a function, or a record, has said may be no UTF-8, of which JSON has nothing: takes over s. */
+static json_t *
+text_of(char *s)
+{
+	rfl_utf8_clean(s);
+	json_t *j = json_string(s);
+	free(s);
+	return j;
+}
+
 static json_t *
 text_or_null(const char *s)
 {
-	return s ? json_string(s) : json_null();
+	return s ? text_of(rfl_strdup(s)) : json_null();
 }
 
 static json_t *
@@ -136,14 +150,14 @@ rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready
 {
 	json_t *reasons = json_array();
 	if (why_not != NULL)
-		json_array_append_new(reasons, json_string(why_not));
+		json_array_append_new(reasons, text_or_null(why_not));
 	for (size_t i = 0; s != NULL && i < s->processor_count; i++) {
 		const struct rfl_processor_status *p = &s->processors[i];
 		if (p->state == RFL_RUNNING)
 			continue;
-		json_array_append_new(reasons,
-			json_sprintf("processor %s: %s%s%s", p->name, rfl_state_name(p->state),
-				p->why ? ": " : "", p->why ? p->why : ""));
+		json_array_append_new(reasons, text_of(rfl_sprintf("processor %s: %s%s%s", p->name,
+						       rfl_state_name(p->state), p->why ? ": " : "",
+						       p->why ? p->why : "")));
 	}
 	*ret_ready = json_array_size(reasons) == 0;
 	return take_text(json_pack("{s:b,s:o}", "ready", *ret_ready, "reasons", reasons));
@@ -152,5 +166,5 @@ rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready
 char *
 rfl_render_error(const char *text)
 {
-	return take_text(json_pack("{s:s}", "error", text));
+	return take_text(json_pack("{s:o}", "error", text_or_null(text)));
 }

@@ -1,6 +1,8 @@
 /* UTF-8, one character at a time. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* The second byte's bounds are what keeps out overlong forms, surrogates and all past U+10FFFF. */
 size_t
 rfl_utf8_len(const unsigned char *p, const unsigned char *end)
@@ -36,4 +38,16 @@ rfl_utf8_put(uint32_t c, char *to)
 		to[i] = (char)(0x80 | (c & 0x3f));
 	to[0] = (char)(first[n] | c);
 	return n;
+}
+
+void
+rfl_utf8_clean(char *s)
+{
+	const char *end = s + strlen(s);
+	while (s < end) {
+		size_t n = rfl_utf8_len((unsigned char *)s, (const unsigned char *)end);
+		if (n == 0)
+			*s = '?';
+		s += n > 0 ? n : 1;
+	}
 }

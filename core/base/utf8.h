@@ -12,4 +12,7 @@ size_t rfl_utf8_len(const unsigned char *p, const unsigned char *end);
 /* Writes the character, at most RFL_UTF8_MAX bytes, and returns how many. Not for surrogates. */
 size_t rfl_utf8_put(uint32_t character, char *to);
 
+/* Each byte that belongs to no character becomes '?': of a text that was cut the last one may be cut too. */
+void rfl_utf8_clean(char *s);
+
 #endif

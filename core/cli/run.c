@@ -94,7 +94,7 @@ read_word(const char *path, char *word, size_t room)
 static int
 find_instance(struct daemon *d, struct riffle_error *reterr)
 {
-	char word[64];
+	char word[64] = "";
 	const struct rfl_runtime_conf *c = &d->common.conf->runtime;
 	if (c->instance != NULL) {
 		d->instance = rfl_strdup(c->instance);

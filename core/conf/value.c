@@ -23,6 +23,10 @@ static const char why_duration[] = "a duration needs a unit, as in 250ms, 10s, 1
 static const char why_size[] =
 	"a size needs a unit, as in 512B, 10kB (10 000) or 10KiB (10 240), 64MiB, 1GB";
 static const char why_large[] = "it is too large";
+static const char why_long[] = "it is longer than 100 years";
+
+/* In nanoseconds, and with a time added to it, it is a number still. */
+#define DURATION_MAX_US (INT64_C(36525) * 86400 * 1000000)
 
 static const struct unit *
 find_unit(const struct unit *list, size_t count, const char *s, size_t len)
@@ -79,6 +83,10 @@ rfl_value_duration(const char *s, int64_t *ret_ms, const char **ret_why)
 			return -1;
 		}
 	} while (*s != '\0');
+	if (sum > DURATION_MAX_US) {
+		*ret_why = why_long;
+		return -1;
+	}
 	if (sum % 1000 != 0) {
 		*ret_why = "a duration is a whole number of milliseconds";
 		return -1;

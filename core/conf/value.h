@@ -10,7 +10,7 @@
 
 #include "conf/arena.h"
 
-/* 250ms, 1m30s, 7d; a bare 0. In milliseconds. */
+/* 250ms, 1m30s, 7d; a bare 0; at most 100 years, 36525d. In milliseconds, which as nanoseconds are an int64_t still. */
 int rfl_value_duration(const char *s, int64_t *ret_ms, const char **ret_why);
 /* 512B, 64KiB, 1GB. In bytes. */
 int rfl_value_size(const char *s, int64_t *ret_bytes, const char **ret_why);
