@@ -1,9 +1,13 @@
 /* From the status to JSON texts. */
 #include "admin/render.h"
 
+#include "base/mem.h"
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,10 +18,14 @@ number(int64_t n)
 	return n == INT64_MIN ? json_null() : json_integer(n);
 }
 
+/* Reasons have bytes from outside in them; of what is no text JSON would make nothing at all. */
 static json_t *
 text_or_null(const char *s)
 {
-	return s ? json_string(s) : json_null();
+	char *mended = rfl_utf8_mended(s);
+	json_t *j = mended ? json_string(mended) : json_null();
+	free(mended);
+	return j;
 }
 
 static json_t *
@@ -136,14 +144,15 @@ rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready
 {
 	json_t *reasons = json_array();
 	if (why_not != NULL)
-		json_array_append_new(reasons, json_string(why_not));
+		json_array_append_new(reasons, text_or_null(why_not));
 	for (size_t i = 0; s != NULL && i < s->processor_count; i++) {
 		const struct rfl_processor_status *p = &s->processors[i];
 		if (p->state == RFL_RUNNING)
 			continue;
-		json_array_append_new(reasons,
-			json_sprintf("processor %s: %s%s%s", p->name, rfl_state_name(p->state),
-				p->why ? ": " : "", p->why ? p->why : ""));
+		char *reason = rfl_sprintf("processor %s: %s%s%s", p->name,
+			rfl_state_name(p->state), p->why ? ": " : "", p->why ? p->why : "");
+		json_array_append_new(reasons, text_or_null(reason));
+		free(reason);
 	}
 	*ret_ready = json_array_size(reasons) == 0;
 	return take_text(json_pack("{s:b,s:o}", "ready", *ret_ready, "reasons", reasons));
@@ -152,5 +161,5 @@ rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready
 char *
 rfl_render_error(const char *text)
 {
-	return take_text(json_pack("{s:s}", "error", text));
+	return take_text(json_pack("{s:o}", "error", text_or_null(text)));
 }

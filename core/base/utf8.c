@@ -1,6 +1,10 @@
 /* UTF-8, one character at a time. */
 #include "base/utf8.h"
 
+#include "base/mem.h"
+
+#include <string.h>
+
 /* The second byte's bounds are what keeps out overlong forms, surrogates and all past U+10FFFF. */
 size_t
 rfl_utf8_len(const unsigned char *p, const unsigned char *end)
@@ -36,4 +40,25 @@ rfl_utf8_put(uint32_t c, char *to)
 		to[i] = (char)(0x80 | (c & 0x3f));
 	to[0] = (char)(first[n] | c);
 	return n;
+}
+
+void
+rfl_utf8_mend(char *text)
+{
+	unsigned char *p = (unsigned char *)text, *end = p + strlen(text);
+	while (p < end) {
+		size_t n = rfl_utf8_len(p, end);
+		if (n == 0)
+			*p = '?';
+		p += n > 0 ? n : 1;
+	}
+}
+
+char *
+rfl_utf8_mended(const char *text)
+{
+	char *copy = rfl_strdup(text);
+	if (copy != NULL)
+		rfl_utf8_mend(copy);
+	return copy;
 }
