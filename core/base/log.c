@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <riffle/host.h>
 #include <stdarg.h>
@@ -81,6 +82,7 @@ rfl_log(int level, const char *code, const char *what, const char *fmt, ...)
 	va_start(ap, fmt);
 	char *text = rfl_vsprintf(fmt, ap);
 	va_end(ap);
+	rfl_utf8_mend(text);
 
 	struct timespec now;
 	struct tm tm;
