@@ -42,6 +42,16 @@ rfl_utf8_put(uint32_t c, char *to)
 	return n;
 }
 
+int
+rfl_utf8_is_text(const void *data, size_t len)
+{
+	const unsigned char *p = data;
+	size_t n = 1;
+	for (size_t at = 0; at < len && n > 0; at += n)
+		n = rfl_utf8_len(p + at, p + len);
+	return n > 0;
+}
+
 void
 rfl_utf8_mend(char *text)
 {
