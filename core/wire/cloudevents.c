@@ -192,6 +192,8 @@ take_data(struct rfl_parts *p, struct riffle_bytes json, const json_t *root)
 	const json_t *type = json_object_get(root, "datacontenttype");
 	const json_t *data = json_object_get(root, "data");
 	const json_t *encoded = json_object_get(root, "data_base64");
+	if (json_is_string(type) && strlen(json_string_value(type)) != json_string_length(type))
+		return -1;
 	if (json_is_string(type))
 		p->content_type = copy(p, json_string_value(type), json_string_length(type));
 	if (encoded != NULL && !json_is_null(encoded))

@@ -146,6 +146,10 @@ test_events_of_json_are_taken_apart(void **state)
 		"application/json|{\"n\":18446744073709551615}|ce_x=1");
 	assert_string_equal(OPEN(EVENT "\"d\\u0061ta\":[1.10]}", "content-type", media),
 		"application/json|[1.10]");
+	assert_string_equal(
+		OPEN(EVENT "\"datacontenttype\":\"a/b\\u0000\",\"data\":1}", "content-type", media),
+		"Application/CloudEvents+json; charset=UTF-8|" EVENT
+		"\"datacontenttype\":\"a/b\\u0000\",\"data\":1}");
 	/* What is no event is a record all the same. */
 	assert_string_equal(OPEN("{\"specversion\":\"1.0\"}", "content-type", media),
 		"Application/CloudEvents+json; charset=UTF-8|{\"specversion\":\"1.0\"}");
@@ -310,6 +314,29 @@ test_what_json_cannot_say_goes_beside_it(void **state)
 	through_json((struct riffle_bytes){"\"a\0b\"", 5}, "application/json", nul, 1);
 }
 
+static void
+test_a_nul_in_a_content_type_is_none_of_its_end(void **state)
+{
+	(void)state;
+	static char with_nul[70000] = "a/b";
+	const struct rfl_stream_conf stream = stream_as(RFL_ENCODING_CLOUDEVENTS);
+	const struct riffle_header types[] = {
+		HEADER("content-type", "a/b"), {{"content-type", 12}, {with_nul, sizeof with_nul}}};
+	const struct riffle_record r = {.value = bytes("v")};
+	struct rfl_builder *b = rfl_builder_create();
+	for (size_t i = 0; i < 3; i++)
+		rfl_builder_add(b, &r, &types[i % 2], 1, NULL);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	struct riffle_batch *opened = rfl_envelope_open(&stream, batch);
+	const char *const *got = opened->content_types;
+	assert_string_equal(got[riffle_batch_at(opened, 0)->content_type], "a/b");
+	assert_string_not_equal(got[riffle_batch_at(opened, 1)->content_type], "a/b");
+	assert_string_equal(got[riffle_batch_at(opened, 2)->content_type], "a/b");
+	rfl_batch_unref(opened);
+	rfl_batch_unref(batch);
+	rfl_builder_destroy(b);
+}
+
 int
 main(void)
 {
@@ -319,6 +346,7 @@ main(void)
 		cmocka_unit_test(test_riffs_message_is_recognized),
 		cmocka_unit_test(test_envelopes_are_put_on),
 		cmocka_unit_test(test_what_json_cannot_say_goes_beside_it),
+		cmocka_unit_test(test_a_nul_in_a_content_type_is_none_of_its_end),
 	};
 	return RUN("envelope", tests);
 }
