@@ -18,20 +18,14 @@ number(int64_t n)
 	return n == INT64_MIN ? json_null() : json_integer(n);
 }
 
-/* What a function, or a record, has said may be no UTF-8, of which JSON has nothing: takes over s. */
-static json_t *
-text_of(char *s)
-{
-	rfl_utf8_clean(s);
-	json_t *j = json_string(s);
-	free(s);
-	return j;
-}
-
+/* Reasons have bytes from outside in them; of what is no text JSON would make nothing at all. */
 static json_t *
 text_or_null(const char *s)
 {
-	return s ? text_of(rfl_strdup(s)) : json_null();
+	char *mended = rfl_utf8_mended(s);
+	json_t *j = mended ? json_string(mended) : json_null();
+	free(mended);
+	return j;
 }
 
 static json_t *
@@ -155,9 +149,10 @@ rfl_render_ready(const struct rfl_status *s, const char *why_not, int *ret_ready
 		const struct rfl_processor_status *p = &s->processors[i];
 		if (p->state == RFL_RUNNING)
 			continue;
-		json_array_append_new(reasons, text_of(rfl_sprintf("processor %s: %s%s%s", p->name,
-						       rfl_state_name(p->state), p->why ? ": " : "",
-						       p->why ? p->why : "")));
+		char *reason = rfl_sprintf("processor %s: %s%s%s", p->name,
+			rfl_state_name(p->state), p->why ? ": " : "", p->why ? p->why : "");
+		json_array_append_new(reasons, text_or_null(reason));
+		free(reason);
 	}
 	*ret_ready = json_array_size(reasons) == 0;
 	return take_text(json_pack("{s:b,s:o}", "ready", *ret_ready, "reasons", reasons));

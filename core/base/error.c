@@ -12,10 +12,17 @@
 static void
 one_line(char *s)
 {
-	rfl_utf8_clean(s);
 	for (; *s != '\0'; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			*s = '?';
+}
+
+/* Cut to its room a text may end within a character. */
+static void
+clean(char *text)
+{
+	one_line(text);
+	rfl_utf8_mend(text);
 }
 
 void
@@ -29,7 +36,7 @@ rfl_err_fill(struct riffle_error *err, int code, uint32_t flags, const char *fmt
 	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof err->text, fmt, ap);
 	va_end(ap);
-	one_line(err->text);
+	clean(err->text);
 }
 
 int
@@ -41,7 +48,7 @@ rfl_err_prefix(struct riffle_error *err, const char *fmt, ...)
 	va_end(ap);
 	char *whole = rfl_sprintf("%s: %s", front, err->text);
 	snprintf(err->text, sizeof err->text, "%s", whole);
-	one_line(err->text);
+	clean(err->text);
 	free(front);
 	free(whole);
 	return err->code;

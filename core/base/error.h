@@ -9,8 +9,8 @@
 
 /*
  * Both fill err, which may be NULL, and have the value code; a macro shows the compiler that this is
- * negative, so it sees what is set on success only. Control characters in the text become '?', and
- * what is not UTF-8. The second says RIFFLE_ERR_RETRIABLE.
+ * negative, so it sees what is set on success only. Control characters in the text, and what is no UTF-8, become '?'. The
+ * second says RIFFLE_ERR_RETRIABLE.
  */
 #define rfl_err(err, code, ...) (rfl_err_fill((err), (code), 0, __VA_ARGS__), rfl_err_code(code))
 #define rfl_err_retriable(err, code, ...)                                                          \

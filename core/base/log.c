@@ -82,7 +82,7 @@ rfl_log(int level, const char *code, const char *what, const char *fmt, ...)
 	va_start(ap, fmt);
 	char *text = rfl_vsprintf(fmt, ap);
 	va_end(ap);
-	rfl_utf8_clean(text);
+	rfl_utf8_mend(text);
 
 	struct timespec now;
 	struct tm tm;

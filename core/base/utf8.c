@@ -1,6 +1,8 @@
 /* UTF-8, one character at a time. */
 #include "base/utf8.h"
 
+#include "base/mem.h"
+
 #include <string.h>
 
 /* The second byte's bounds are what keeps out overlong forms, surrogates and all past U+10FFFF. */
@@ -40,14 +42,33 @@ rfl_utf8_put(uint32_t c, char *to)
 	return n;
 }
 
-void
-rfl_utf8_clean(char *s)
+int
+rfl_utf8_is_text(const void *data, size_t len)
 {
-	const char *end = s + strlen(s);
-	while (s < end) {
-		size_t n = rfl_utf8_len((unsigned char *)s, (const unsigned char *)end);
+	const unsigned char *p = data;
+	size_t n = 1;
+	for (size_t at = 0; at < len && n > 0; at += n)
+		n = rfl_utf8_len(p + at, p + len);
+	return n > 0;
+}
+
+void
+rfl_utf8_mend(char *text)
+{
+	unsigned char *p = (unsigned char *)text, *end = p + strlen(text);
+	while (p < end) {
+		size_t n = rfl_utf8_len(p, end);
 		if (n == 0)
-			*s = '?';
-		s += n > 0 ? n : 1;
+			*p = '?';
+		p += n > 0 ? n : 1;
 	}
+}
+
+char *
+rfl_utf8_mended(const char *text)
+{
+	char *copy = rfl_strdup(text);
+	if (copy != NULL)
+		rfl_utf8_mend(copy);
+	return copy;
 }

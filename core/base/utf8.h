@@ -11,8 +11,10 @@
 size_t rfl_utf8_len(const unsigned char *p, const unsigned char *end);
 /* Writes the character, at most RFL_UTF8_MAX bytes, and returns how many. Not for surrogates. */
 size_t rfl_utf8_put(uint32_t character, char *to);
-
-/* Each byte that belongs to no character becomes '?': of a text that was cut the last one may be cut too. */
-void rfl_utf8_clean(char *s);
+int rfl_utf8_is_text(const void *data, size_t len);
+/* Each byte that is no part of a character becomes '?'. */
+void rfl_utf8_mend(char *text);
+/* A mended copy, for JSON, which takes nothing else; the caller frees. NULL gives NULL. */
+char *rfl_utf8_mended(const char *text);
 
 #endif

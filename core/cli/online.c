@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/child.h"
 #include "runtime/instance.h"
 
@@ -41,8 +42,11 @@ answer(const struct question *q, const char *stream, enum ok ok, const char *say
 {
 	char *section = rfl_sprintf("%s %s", q->provider ? "provider" : "function",
 		q->provider ? q->provider->name : q->function->name);
+	/* An answer that JSON cannot take would count as none, and so as no failure. */
+	char *mended = rfl_utf8_mended(says);
 	json_t *one = json_pack("{s:s,s:s?,s:o,s:s}", "section", section, "stream", stream, "ok",
-		ok == NOTHING_TO_ASK ? json_null() : json_boolean(ok == OK), "says", says);
+		ok == NOTHING_TO_ASK ? json_null() : json_boolean(ok == OK), "says", mended);
+	free(mended);
 	free(section);
 	return one;
 }

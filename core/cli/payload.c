@@ -3,19 +3,12 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "base/mem.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
-
-int
-rfl_is_utf8(const void *data, size_t len)
-{
-	json_t *j = json_stringn(data ? data : "", len);
-	json_decref(j);
-	return j != NULL;
-}
 
 static json_t *
 base64(struct riffle_bytes b)
@@ -37,14 +30,21 @@ text_or_base64(struct riffle_bytes b)
 	return j ? j : json_pack("{s:o}", "base64", base64(b));
 }
 
+json_t *
+rfl_type_json(const char *type)
+{
+	char *mended = rfl_utf8_mended(type);
+	json_t *j = json_string(mended);
+	free(mended);
+	return j;
+}
+
 /* A name that repeats becomes an array, in order. */
 static void
 add_header(json_t *headers, const struct riffle_header *h)
 {
-	char name[256];
-	size_t n = h->name.len < sizeof name - 1 ? h->name.len : sizeof name - 1;
-	memcpy(name, h->name.ptr, n);
-	name[n] = '\0';
+	char *name = rfl_strndup(h->name.ptr, h->name.len);
+	rfl_utf8_mend(name);
 	json_t *old = json_object_get(headers, name), *value = text_or_base64(h->value);
 	if (old == NULL) {
 		json_object_set_new(headers, name, value);
@@ -53,6 +53,7 @@ add_header(json_t *headers, const struct riffle_header *h)
 	} else {
 		json_object_set_new(headers, name, json_pack("[O,o]", old, value));
 	}
+	free(name);
 }
 
 static json_t *
@@ -90,7 +91,7 @@ rfl_payload_line(const struct riffle_batch *b, const struct riffle_record *r,
 	json_object_set_new(line, "payload", payload);
 	if (encoded)
 		json_object_set_new(line, "payloadEncoding", json_string("base64"));
-	json_object_set_new(line, "contentType", json_string(type));
+	json_object_set_new(line, "contentType", rfl_type_json(type));
 	json_object_set_new(line, "headers", headers_of(b, r));
 	char *text = json_dumps(line, JSON_COMPACT);
 	rfl_buf_puts(out, text);

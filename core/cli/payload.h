@@ -4,11 +4,13 @@
 
 #include "base/buf.h"
 
+#include <jansson.h>
 #include <riffle/record.h>
 
 enum rfl_encoding { RFL_ENCODING_AUTO, RFL_ENCODING_RAW, RFL_ENCODING_BASE64 };
 
-int rfl_is_utf8(const void *data, size_t len);
+/* The caller's; bytes that are no text show as '?'. */
+json_t *rfl_type_json(const char *content_type);
 /*
  * {"payload":...,"contentType":...,"headers":{...}}, riff's form, without a newline. E_DATA: raw is
  * asked and the payload is not UTF-8.

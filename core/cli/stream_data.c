@@ -52,7 +52,7 @@ record_json(const struct riffle_batch *b, const struct riffle_record *r, const c
 	json_object_set_new(
 		j, "time", r->time_ms == RIFFLE_TIME_NONE ? json_null() : json_integer(r->time_ms));
 	json_object_set_new(j, "contentType",
-		json_string(r->content_type ? b->content_types[r->content_type] : stream_type));
+		rfl_type_json(r->content_type ? b->content_types[r->content_type] : stream_type));
 	return j;
 }
 
@@ -244,11 +244,10 @@ take_bytes(struct line *l, const json_t *j, const char *what, struct riffle_byte
 		*ret = (struct riffle_bytes){json_string_value(j), json_string_length(j)};
 		return RIFFLE_OK;
 	}
-	struct rfl_buf *buf = &l->bufs[l->buf_count];
+	struct rfl_buf *buf = &l->bufs[l->buf_count++];
 	if (!json_is_string(encoded) || json_object_size(j) != 1 ||
 		rfl_base64_decode(json_string_value(encoded), json_string_length(encoded), buf) < 0)
 		return bad(l, what);
-	l->buf_count++;
 	*ret = (struct riffle_bytes){rfl_buf_str(buf), buf->len};
 	return RIFFLE_OK;
 }

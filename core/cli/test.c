@@ -398,16 +398,19 @@ json_of(const struct trial *t)
 {
 	const struct rfl_rehearsal *r = &t->result;
 	json_t *streams = json_array();
+	char *failure = rfl_utf8_mended(r->failure);
 	for (size_t i = 0; i < t->side_count; i++)
 		json_array_append_new(streams, json_of_side(&t->sides[i]));
-	return json_pack("{s:s,s:s,s:b,s:b,s:s?,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "name",
-		t->test->name, "processor", t->test->processor->name, "ok", t->is_ok, "compared",
-		t->test->has_expect, "failure", r->failure, "windows", (json_int_t)r->windows,
-		"windowsOpen", (json_int_t)r->windows_open, "late", (json_int_t)r->late,
-		"lateInPart", (json_int_t)r->late_in_part, "refused", (json_int_t)r->refused,
-		"skipped", (json_int_t)r->skipped, "deadLetters", (json_int_t)r->dead_letters,
-		"retries", (json_int_t)r->retries, "milliseconds", (json_int_t)r->took_ms,
-		"streams", streams);
+	json_t *j = json_pack("{s:s,s:s,s:b,s:b,s:s?,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}",
+		"name", t->test->name, "processor", t->test->processor->name, "ok", t->is_ok,
+		"compared", t->test->has_expect, "failure", failure, "windows",
+		(json_int_t)r->windows, "windowsOpen", (json_int_t)r->windows_open, "late",
+		(json_int_t)r->late, "lateInPart", (json_int_t)r->late_in_part, "refused",
+		(json_int_t)r->refused, "skipped", (json_int_t)r->skipped, "deadLetters",
+		(json_int_t)r->dead_letters, "retries", (json_int_t)r->retries, "milliseconds",
+		(json_int_t)r->took_ms, "streams", streams);
+	free(failure);
+	return j;
 }
 
 static int

@@ -2,6 +2,7 @@
 #include "conf/diag.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -128,12 +129,16 @@ rfl_diags_json(const struct rfl_diags *d, struct rfl_buf *out)
 	json_t *list = json_array();
 	for (size_t i = 0; i < d->count; i++) {
 		const struct rfl_diag *one = &d->items[i];
+		char *file = rfl_utf8_mended(one->place.file), *says = rfl_utf8_mended(one->text);
+		char *hint = rfl_utf8_mended(one->hint);
 		json_array_append_new(list,
 			json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s?}", "severity",
 				one->severity == RFL_ERROR ? "error" : "warning", "code", one->code,
-				"file", one->place.file, "line", (json_int_t)one->place.line,
-				"column", (json_int_t)one->place.column, "message", one->text,
-				"hint", one->hint));
+				"file", file, "line", (json_int_t)one->place.line, "column",
+				(json_int_t)one->place.column, "message", says, "hint", hint));
+		free(file);
+		free(says);
+		free(hint);
 	}
 	json_t *all = json_pack("{s:I,s:I,s:o}", "errors", (json_int_t)d->errors, "warnings",
 		(json_int_t)d->warnings, "diagnostics", list);

@@ -110,6 +110,18 @@ keep(struct rfl_builder *b, struct riffle_bytes from)
 	return (struct riffle_bytes){p, from.len};
 }
 
+/* A type comes from outside and may have NULs: its text would be another one, so they show as '?'. */
+static const char *
+copy_type(struct rfl_builder *b, struct riffle_bytes type)
+{
+	char *copy = reserve(b, type.len + 1), *nul;
+	memcpy(copy, type.ptr, type.len);
+	copy[type.len] = '\0';
+	while ((nul = memchr(copy, '\0', type.len)) != NULL)
+		*nul = '?';
+	return copy;
+}
+
 /* Few types occur in one batch, so a walk is the fastest look-up. Index 0 is "not stated". */
 static uint32_t
 keep_type(struct rfl_builder *b, struct riffle_bytes type)
@@ -121,13 +133,10 @@ keep_type(struct rfl_builder *b, struct riffle_bytes type)
 	if (type.ptr == NULL)
 		return 0;
 	for (uint32_t i = 1; i < b->type_count; i++)
-		if (strncmp(b->types[i], type.ptr, type.len) == 0 && b->types[i][type.len] == '\0')
+		if (strlen(b->types[i]) == type.len && memcmp(b->types[i], type.ptr, type.len) == 0)
 			return i;
-	char *copy = reserve(b, type.len + 1);
-	memcpy(copy, type.ptr, type.len);
-	copy[type.len] = '\0';
 	rfl_grow(&b->types, &b->type_room, b->type_count + 1, sizeof *b->types);
-	b->types[b->type_count] = copy;
+	b->types[b->type_count] = copy_type(b, type);
 	return b->type_count++;
 }
 

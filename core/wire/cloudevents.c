@@ -3,6 +3,7 @@
 
 #include "base/base64.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "wire/content_type.h"
 
 #include <jansson.h>
@@ -63,6 +64,9 @@ rfl_event_is_structured(struct riffle_bytes media)
 	return media.len == n || *after == ';' || *after == ' ';
 }
 
+/* An integer may be larger than jansson's: its value is not looked at. */
+#define READ_FLAGS ((size_t)JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL)
+
 /*
  * The bytes of a member's value in an object that is known to be sound JSON: the parser gives values, not
  * where they stood, and numbers must survive as they were written.
@@ -111,6 +115,20 @@ skip_value(struct scan *s)
 	} while (depth > 0);
 }
 
+/* Names are compared as they are meant: "d\\u0061ta" is the data. */
+static int
+is_name(struct riffle_bytes key, const char *name)
+{
+	if (memchr(key.ptr, '\\', key.len) == NULL)
+		return rfl_bytes_are(key, name);
+	/* With its quotes it is JSON of its own. */
+	json_t *j = json_loadb(
+		(const char *)key.ptr - 1, key.len + 2, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	int same = j != NULL && strcmp(json_string_value(j), name) == 0;
+	json_decref(j);
+	return same;
+}
+
 static struct riffle_bytes
 raw_member(struct riffle_bytes json, const char *name)
 {
@@ -130,7 +148,7 @@ raw_member(struct riffle_bytes json, const char *name)
 		struct riffle_bytes value = {s.at, 0};
 		skip_value(&s);
 		value.len = (size_t)(s.at - (const char *)value.ptr);
-		if (rfl_bytes_are(key, name))
+		if (is_name(key, name))
 			return value;
 		skip_blanks(&s);
 		s.at += s.at < s.end && *s.at == ',';
@@ -174,6 +192,8 @@ take_data(struct rfl_parts *p, struct riffle_bytes json, const json_t *root)
 	const json_t *type = json_object_get(root, "datacontenttype");
 	const json_t *data = json_object_get(root, "data");
 	const json_t *encoded = json_object_get(root, "data_base64");
+	if (json_is_string(type) && strlen(json_string_value(type)) != json_string_length(type))
+		return -1;
 	if (json_is_string(type))
 		p->content_type = copy(p, json_string_value(type), json_string_length(type));
 	if (encoded != NULL && !json_is_null(encoded))
@@ -189,16 +209,18 @@ take_data(struct rfl_parts *p, struct riffle_bytes json, const json_t *root)
 	return 0;
 }
 
-static char *
-as_text(const json_t *j)
+/* Texts as they are meant, all else as it is written. */
+static struct riffle_bytes
+attribute(struct rfl_parts *p, struct riffle_bytes json, const char *name, const json_t *value)
 {
-	if (json_is_string(j))
-		return rfl_strdup(json_string_value(j));
-	return json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (json_is_string(value))
+		return copy(p, json_string_value(value), json_string_length(value));
+	struct riffle_bytes raw = raw_member(json, name);
+	return copy(p, raw.ptr, raw.len);
 }
 
 static void
-take_attributes(struct rfl_parts *p, json_t *root)
+take_attributes(struct rfl_parts *p, struct riffle_bytes json, json_t *root)
 {
 	const char *name;
 	json_t *value;
@@ -207,9 +229,9 @@ take_attributes(struct rfl_parts *p, json_t *root)
 		if (json_is_null(value) || strcmp(name, "data") == 0 ||
 			strcmp(name, "data_base64") == 0 || strcmp(name, "datacontenttype") == 0)
 			continue;
-		char *header = rfl_sprintf("ce_%s", name), *text = as_text(value);
-		rfl_parts_header(p, rfl_parts_made(p, header, strlen(header)),
-			rfl_parts_made(p, text, strlen(text)));
+		char *header = rfl_sprintf("ce_%s", name);
+		struct riffle_bytes header_name = rfl_parts_made(p, header, strlen(header));
+		rfl_parts_header(p, header_name, attribute(p, json, name, value));
 	}
 }
 
@@ -224,13 +246,13 @@ rfl_event_parse(struct riffle_bytes json, struct rfl_parts *ret_parts)
 {
 	if (json.ptr == NULL)
 		return -1;
-	json_t *root = json_loadb(json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = json_loadb(json.ptr, json.len, READ_FLAGS, NULL);
 	int rc = -1;
 	if (json_is_object(root) && is_filled(root, "specversion") && is_filled(root, "id") &&
 		is_filled(root, "source") && is_filled(root, "type"))
 		rc = take_data(ret_parts, json, root);
 	if (rc == 0)
-		take_attributes(ret_parts, root);
+		take_attributes(ret_parts, json, root);
 	json_decref(root);
 	return rc;
 }
@@ -246,24 +268,25 @@ print_string(struct riffle_bytes b, struct rfl_buf *out)
 }
 
 static void
-print_member(const char *name, struct riffle_bytes value, struct rfl_buf *out)
+print_member(struct riffle_bytes name, struct riffle_bytes value, struct rfl_buf *out)
 {
-	rfl_buf_printf(out, "%s\"%s\":", out->len > 1 ? "," : "", name);
+	if (out->len > 1)
+		rfl_buf_putc(out, ',');
+	print_string(name, out);
+	rfl_buf_putc(out, ':');
 	print_string(value, out);
+}
+
+static struct riffle_bytes
+literal(const char *s)
+{
+	return (struct riffle_bytes){s, strlen(s)};
 }
 
 static int
 is_sound_json(struct riffle_bytes b)
 {
-	json_t *j = json_loadb(b.ptr, b.len, JSON_DECODE_ANY, NULL);
-	json_decref(j);
-	return j != NULL;
-}
-
-static int
-is_text(struct riffle_bytes b)
-{
-	json_t *j = json_stringn(b.ptr, b.len);
+	json_t *j = json_loadb(b.ptr, b.len, JSON_DECODE_ANY | READ_FLAGS, NULL);
 	json_decref(j);
 	return j != NULL;
 }
@@ -278,13 +301,45 @@ print_data(const struct rfl_parts *p, struct rfl_buf *out)
 	if (json && is_sound_json(p->value)) {
 		rfl_buf_puts(out, ",\"data\":");
 		rfl_buf_add(out, p->value.ptr, p->value.len);
-	} else if (text && !json && is_text(p->value)) {
-		print_member("data", p->value, out);
+	} else if (text && !json && rfl_utf8_is_text(p->value.ptr, p->value.len)) {
+		print_member(literal("data"), p->value, out);
 	} else {
 		rfl_buf_puts(out, ",\"data_base64\":\"");
 		rfl_base64_encode(p->value.ptr, p->value.len, out);
 		rfl_buf_putc(out, '"');
 	}
+}
+
+static int
+is_same_name(struct riffle_bytes a, struct riffle_bytes b)
+{
+	return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
+}
+
+static int
+can_be_said(const struct riffle_header *h)
+{
+	return rfl_event_is_attribute(h->name) && h->value.ptr != NULL &&
+	       !rfl_bytes_are(h->name, "ce_data") && !rfl_bytes_are(h->name, "ce_data_base64") &&
+	       !rfl_bytes_are(h->name, "ce_datacontenttype") &&
+	       memchr(h->name.ptr, '\0', h->name.len) == NULL &&
+	       rfl_utf8_is_text(h->name.ptr, h->name.len) &&
+	       rfl_utf8_is_text(h->value.ptr, h->value.len) &&
+	       (h->value.len > 0 || !rfl_event_is_context(h->name));
+}
+
+int
+rfl_event_has_room(const struct rfl_parts *parts, size_t i)
+{
+	const struct riffle_header *h = &parts->headers[i];
+	if (!can_be_said(h))
+		return 0;
+	size_t end = rfl_event_is_context(h->name) ? i : parts->header_count;
+	for (size_t k = 0; k < end; k++)
+		if (k != i && is_same_name(parts->headers[k].name, h->name) &&
+			can_be_said(&parts->headers[k]))
+			return 0;
+	return 1;
 }
 
 void
@@ -293,14 +348,13 @@ rfl_event_print(const struct rfl_parts *parts, struct rfl_buf *out)
 	rfl_buf_putc(out, '{');
 	for (size_t i = 0; i < parts->header_count; i++) {
 		const struct riffle_header *h = &parts->headers[i];
-		if (!rfl_event_is_attribute(h->name) || h->value.ptr == NULL)
-			continue;
-		char *name = rfl_strndup((const char *)h->name.ptr + 3, h->name.len - 3);
-		print_member(name, h->value, out);
-		free(name);
+		if (rfl_event_has_room(parts, i))
+			print_member((struct riffle_bytes){(const char *)h->name.ptr + 3,
+					     h->name.len - 3},
+				h->value, out);
 	}
 	if (parts->content_type.ptr != NULL)
-		print_member("datacontenttype", parts->content_type, out);
+		print_member(literal("datacontenttype"), parts->content_type, out);
 	if (parts->value.ptr != NULL)
 		print_data(parts, out);
 	rfl_buf_putc(out, '}');

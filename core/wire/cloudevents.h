@@ -62,8 +62,13 @@ int rfl_event_is_structured(struct riffle_bytes media);
  */
 int rfl_event_parse(struct riffle_bytes json, struct rfl_parts *ret_parts);
 /*
- * Writes one: ce_ headers become attributes, other headers are left out. JSON that is sound is embedded as
- * it is; text stays text; anything else is data_base64.
+ * Is header i one that an event of JSON has as an attribute? Not one whose name or value is no text, has no
+ * value, would stand for the data, or is there twice; of those that an event must have the first counts.
+ */
+int rfl_event_has_room(const struct rfl_parts *parts, size_t i);
+/*
+ * Writes one: headers that it has room for become attributes, others are left out. JSON that is sound is
+ * embedded as it is; text stays text; anything else is data_base64.
  */
 void rfl_event_print(const struct rfl_parts *parts, struct rfl_buf *out);
 

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/cloudevents.h"
@@ -45,24 +46,39 @@ is_only_a_carrier(const struct riffle_header *list, size_t count)
 				       rfl_bytes_are(type->value, RFL_EVENT_TYPE_RIFF));
 }
 
+static void
+keep_header(struct rfl_parts *p, const struct rfl_stream_conf *stream,
+	const struct riffle_header *header, int is_carried)
+{
+	struct riffle_bytes name = header->name;
+	if (rfl_bytes_are(name, content_type) || rfl_bytes_are(name, riff_content_type) ||
+		(is_carried && rfl_event_is_context(name)))
+		return;
+	if (stream->compat_riff && rfl_event_is_attribute(name) && !rfl_event_is_context(name)) {
+		name.ptr = (const char *)name.ptr + 3;
+		name.len -= 3;
+	}
+	rfl_parts_header(p, name, header->value);
+}
+
 /* Keeps of the headers what is the record's own. */
 static void
 keep_headers(struct rfl_parts *p, const struct rfl_stream_conf *stream,
 	const struct riffle_header *list, size_t count)
 {
 	int carrier = is_only_a_carrier(list, count);
-	for (size_t i = 0; i < count; i++) {
-		struct riffle_bytes name = list[i].name;
-		if (rfl_bytes_are(name, content_type) || rfl_bytes_are(name, riff_content_type) ||
-			(carrier && rfl_event_is_context(name)))
-			continue;
-		if (stream->compat_riff && rfl_event_is_attribute(name) &&
-			!rfl_event_is_context(name)) {
-			name.ptr = (const char *)name.ptr + 3;
-			name.len -= 3;
-		}
-		rfl_parts_header(p, name, list[i].value);
-	}
+	for (size_t i = 0; i < count; i++)
+		keep_header(p, stream, &list[i], carrier);
+}
+
+static int
+has_name(const struct rfl_parts *event, struct riffle_bytes name)
+{
+	for (size_t i = 0; i < event->header_count; i++)
+		if (event->headers[i].name.len == name.len &&
+			memcmp(event->headers[i].name.ptr, name.ptr, name.len) == 0)
+			return 1;
+	return 0;
 }
 
 /*
@@ -99,9 +115,8 @@ open_structured(struct rfl_parts *p, const struct rfl_stream_conf *stream,
 		/* What the value says counts more than attributes repeated in headers. */
 		keep_headers(p, stream, event.headers, event.header_count);
 		for (uint32_t i = 0; i < r->header_count; i++)
-			if (!rfl_event_is_attribute(headers[i].name) &&
-				!rfl_bytes_are(headers[i].name, content_type))
-				rfl_parts_header(p, headers[i].name, headers[i].value);
+			if (!has_name(&event, headers[i].name))
+				keep_header(p, stream, &headers[i], 1);
 		/* The views of p live in the event's memory. */
 		for (size_t i = 0; i < event.made_count; i++)
 			rfl_parts_made(p, event.made[i], 0);
@@ -213,23 +228,29 @@ struct sealing {
 	uint64_t n;
 };
 
+/* One that is empty, or no text, is none. */
+static int
+brings(const struct riffle_batch *b, const struct riffle_record *r, const char *name)
+{
+	const struct riffle_header *h = find(headers_of(b, r), r->header_count, name);
+	return h != NULL && h->value.len > 0 && rfl_utf8_is_text(h->value.ptr, h->value.len);
+}
+
 /* What an event must have and this record does not bring along. */
 static void
 add_attributes(struct sealing *s, const struct riffle_batch *b, const struct riffle_record *r)
 {
-	const struct riffle_header *list = headers_of(b, r);
-	size_t count = r->header_count;
-	if (find(list, count, "ce_specversion") == NULL)
+	if (!brings(b, r, "ce_specversion"))
 		rfl_parts_header(&s->parts, text("ce_specversion"), text("1.0"));
-	if (find(list, count, "ce_id") == NULL) {
+	if (!brings(b, r, "ce_id")) {
 		rfl_buf_clear(&s->buf);
 		s->origin->id(s->origin->ctx, b, r, s->n, &s->buf);
 		rfl_parts_header(&s->parts, text("ce_id"),
 			rfl_builder_keep(s->to, rfl_buf_str(&s->buf), s->buf.len));
 	}
-	if (find(list, count, "ce_source") == NULL)
+	if (!brings(b, r, "ce_source"))
 		rfl_parts_header(&s->parts, text("ce_source"), s->source);
-	if (find(list, count, "ce_type") == NULL)
+	if (!brings(b, r, "ce_type"))
 		rfl_parts_header(&s->parts, text("ce_type"), text(RFL_EVENT_TYPE));
 }
 
@@ -265,19 +286,23 @@ seal_binary(struct sealing *s, const struct rfl_stream_conf *stream, struct riff
 		rfl_parts_header(&s->parts, text(riff_content_type), type);
 }
 
-/* The event moves into the value; headers that are no attributes stay beside it. */
+/* The event moves into the value; headers that are none of its attributes stay beside it. */
 static void
 seal_structured(struct sealing *s)
 {
-	size_t kept = 0;
+	struct rfl_parts beside = RFL_PARTS_INIT;
 	rfl_buf_clear(&s->buf);
 	rfl_event_print(&s->parts, &s->buf);
 	s->parts.value = rfl_builder_keep(s->to, rfl_buf_str(&s->buf), s->buf.len);
 	for (size_t i = 0; i < s->parts.header_count; i++)
-		if (!rfl_event_is_attribute(s->parts.headers[i].name))
-			s->parts.headers[kept++] = s->parts.headers[i];
-	s->parts.header_count = kept;
-	rfl_parts_header(&s->parts, text(content_type), text(RFL_EVENT_MEDIA_JSON));
+		if (!rfl_event_has_room(&s->parts, i))
+			rfl_parts_header(
+				&beside, s->parts.headers[i].name, s->parts.headers[i].value);
+	rfl_parts_header(&beside, text(content_type), text(RFL_EVENT_MEDIA_JSON));
+	free(s->parts.headers);
+	s->parts.headers = beside.headers;
+	s->parts.header_count = beside.header_count;
+	s->parts.header_room = beside.header_room;
 }
 
 static void

@@ -160,13 +160,13 @@ test_base64(void **state)
 static char *
 line(const void *value, size_t len, enum rfl_encoding encoding, int *ret_rc)
 {
-	static const struct riffle_header headers[] = {
-		{{"a", 1}, {"1", 1}}, {{"b", 1}, {NULL, 0}}, {{"a", 1}, {"\xff", 1}}};
+	static const struct riffle_header headers[] = {{{"a", 1}, {"1", 1}}, {{"b", 1}, {NULL, 0}},
+		{{"a", 1}, {"\xff", 1}}, {{"x\xff", 2}, {"2", 1}}};
 	const struct riffle_record r = {.value = {value, len}, .partition = 3, .offset = 9};
 	struct rfl_builder *b = rfl_builder_create();
 	struct rfl_buf text = RFL_BUF_INIT;
 	struct riffle_error err = {0};
-	rfl_builder_add(b, &r, headers, len == 3 ? 3 : 0, NULL);
+	rfl_builder_add(b, &r, headers, len == 3 ? 4 : 0, NULL);
 	struct riffle_batch *batch = rfl_builder_finish(b);
 	*ret_rc = rfl_payload_line(
 		batch, riffle_batch_at(batch, 0), "text/plain", encoding, &text, &err);
@@ -205,7 +205,8 @@ test_a_record_as_a_line(void **state)
 			"auto shows it"},
 		{"abc", 3, RFL_ENCODING_AUTO, 0,
 			"{\"payload\":\"abc\",\"contentType\":\"text/"
-			"plain\",\"headers\":{\"a\":[\"1\",{\"base64\":\"/w==\"}],\"b\":null}}"},
+			"plain\",\"headers\":{\"a\":[\"1\",{\"base64\":\"/"
+			"w==\"}],\"b\":null,\"x?\":\"2\"}}"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		int rc;

@@ -426,6 +426,22 @@ test_what_is_wrong_on_the_command_line_is_named(void **state)
 }
 
 static void
+test_a_finding_that_is_no_text_stays_one(void **state)
+{
+	(void)state;
+	struct rfl_diags diags = RFL_DIAGS_INIT;
+	struct rfl_buf text = RFL_BUF_INIT;
+	const struct rfl_place place = {.file = "caf\xe9.ini", .line = 1, .column = 1};
+	rfl_diag_add(&diags, RFL_ERROR, "C102", place, 1, NULL, "as in \xff", "'\xe9' is no value");
+	rfl_diags_json(&diags, &text);
+	assert_non_null(strstr(rfl_buf_str(&text), "\"caf?.ini\""));
+	assert_non_null(strstr(rfl_buf_str(&text), "\"'?' is no value\""));
+	assert_non_null(strstr(rfl_buf_str(&text), "\"as in ?\""));
+	rfl_buf_fini(&text);
+	rfl_diags_fini(&diags);
+}
+
+static void
 test_includes_and_drop_ins_in_their_order(void **state)
 {
 	(void)state;
@@ -568,6 +584,7 @@ main(void)
 		cmocka_unit_test(test_tests_have_their_lines),
 		cmocka_unit_test(test_bad_files_say_exactly_this),
 		cmocka_unit_test(test_what_is_wrong_on_the_command_line_is_named),
+		cmocka_unit_test(test_a_finding_that_is_no_text_stays_one),
 		cmocka_unit_test(test_includes_and_drop_ins_in_their_order),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_windows_that_may_be_let_go),

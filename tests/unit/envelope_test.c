@@ -140,6 +140,16 @@ test_events_of_json_are_taken_apart(void **state)
 	assert_string_equal(
 		OPEN(EVENT "\"subject\":\"q\"}", "content-type", media, "ce_subject", "z"),
 		"-|-|ce_subject=q");
+	/* Numbers that no integer of ours holds, in the data and beside it; names with escapes. */
+	assert_string_equal(
+		OPEN(EVENT "\"data\":{\"n\":18446744073709551615},\"x\":1}", "content-type", media),
+		"application/json|{\"n\":18446744073709551615}|ce_x=1");
+	assert_string_equal(OPEN(EVENT "\"d\\u0061ta\":[1.10]}", "content-type", media),
+		"application/json|[1.10]");
+	assert_string_equal(
+		OPEN(EVENT "\"datacontenttype\":\"a/b\\u0000\",\"data\":1}", "content-type", media),
+		"Application/CloudEvents+json; charset=UTF-8|" EVENT
+		"\"datacontenttype\":\"a/b\\u0000\",\"data\":1}");
 	/* What is no event is a record all the same. */
 	assert_string_equal(OPEN("{\"specversion\":\"1.0\"}", "content-type", media),
 		"Application/CloudEvents+json; charset=UTF-8|{\"specversion\":\"1.0\"}");
@@ -250,6 +260,83 @@ test_envelopes_are_put_on(void **state)
 	assert_string_equal(SEAL(RFL_ENCODING_NONE, "1", "h", "v"), "-|1|h=v");
 }
 
+/* Sealed in JSON and opened again: the headers, as show has them. */
+static const char *
+through_json(struct riffle_bytes value, const char *type, const struct riffle_header *headers,
+	uint32_t count)
+{
+	struct rfl_stream_conf stream = stream_as(RFL_ENCODING_STRUCTURED);
+	char id[] = "id";
+	const struct rfl_origin origin = {"default.p", numbered, id, 0};
+	const struct riffle_record record = {.value = value, .offset = 7};
+	struct rfl_builder *b = rfl_builder_create();
+	stream.stream.content_type = type;
+	rfl_builder_add(b, &record, headers, count, NULL);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	struct riffle_batch *sealed = rfl_envelope_seal_for(&stream, batch, &origin);
+	struct riffle_batch *back = rfl_envelope_open(&stream, sealed);
+	const struct riffle_record *r = riffle_batch_at(back, 0);
+	assert_int_equal(r->value.len, value.len);
+	assert_memory_equal(r->value.ptr, value.ptr, value.len);
+	assert_string_equal(back->content_types[r->content_type], type);
+	const char *text = strchr(show(back) + strlen(type) + 1, '|');
+	rfl_batch_unref(back);
+	rfl_batch_unref(sealed);
+	rfl_batch_unref(batch);
+	rfl_builder_destroy(b);
+	return text ? text : "";
+}
+#define HEADER(name, value)                                                                        \
+	{                                                                                          \
+		{name, strlen(name)},                                                              \
+		{                                                                                  \
+			value, strlen(value)                                                       \
+		}                                                                                  \
+	}
+
+static void
+test_what_json_cannot_say_goes_beside_it(void **state)
+{
+	(void)state;
+	const struct riffle_bytes value = bytes("{}");
+	const struct riffle_header taken[] = {HEADER("ce_data", "d"),
+		HEADER("ce_data_base64", "AQI="), HEADER("ce_x", "1"), HEADER("ce_x", "2")};
+	assert_string_equal(through_json(value, "application/json", taken, 4),
+		"|ce_data=d|ce_data_base64=AQI=|ce_x=1|ce_x=2");
+	const struct riffle_header odd[] = {HEADER("ce_a\"b", "1"), HEADER("ce_y", "\xff"),
+		{{"ce_n", 4}, {NULL, 0}}, HEADER("ce_\xff", "1"), HEADER("ce_id", ""),
+		HEADER("ce_source", "\xff")};
+	assert_string_equal(through_json(value, "application/json", odd, 6),
+		"|ce_a\"b=1|ce_y=\xff|ce_n=-|ce_\xff=1");
+	/* A NUL is a character too. */
+	const struct riffle_header nul[] = {{{"ce_z", 4}, {"a\0b", 3}}};
+	through_json((struct riffle_bytes){"a\0b", 3}, "text/plain", nul, 1);
+	through_json((struct riffle_bytes){"\"a\0b\"", 5}, "application/json", nul, 1);
+}
+
+static void
+test_a_nul_in_a_content_type_is_none_of_its_end(void **state)
+{
+	(void)state;
+	static char with_nul[70000] = "a/b";
+	const struct rfl_stream_conf stream = stream_as(RFL_ENCODING_CLOUDEVENTS);
+	const struct riffle_header types[] = {
+		HEADER("content-type", "a/b"), {{"content-type", 12}, {with_nul, sizeof with_nul}}};
+	const struct riffle_record r = {.value = bytes("v")};
+	struct rfl_builder *b = rfl_builder_create();
+	for (size_t i = 0; i < 3; i++)
+		rfl_builder_add(b, &r, &types[i % 2], 1, NULL);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	struct riffle_batch *opened = rfl_envelope_open(&stream, batch);
+	const char *const *got = opened->content_types;
+	assert_string_equal(got[riffle_batch_at(opened, 0)->content_type], "a/b");
+	assert_string_not_equal(got[riffle_batch_at(opened, 1)->content_type], "a/b");
+	assert_string_equal(got[riffle_batch_at(opened, 2)->content_type], "a/b");
+	rfl_batch_unref(opened);
+	rfl_batch_unref(batch);
+	rfl_builder_destroy(b);
+}
+
 int
 main(void)
 {
@@ -258,6 +345,8 @@ main(void)
 		cmocka_unit_test(test_events_of_json_are_taken_apart),
 		cmocka_unit_test(test_riffs_message_is_recognized),
 		cmocka_unit_test(test_envelopes_are_put_on),
+		cmocka_unit_test(test_what_json_cannot_say_goes_beside_it),
+		cmocka_unit_test(test_a_nul_in_a_content_type_is_none_of_its_end),
 	};
 	return RUN("envelope", tests);
 }
