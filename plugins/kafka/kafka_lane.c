@@ -222,7 +222,10 @@ add_record(
 		.key = bytes(m->key, m->key_len),
 		.value = bytes(m->payload, m->len),
 		.offset = m->offset,
-		.time_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? RIFFLE_TIME_NONE : time_ms,
+		/* -1 is Kafka's own word for none, whatever the type. */
+		.time_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || time_ms == -1
+				   ? RIFFLE_TIME_NONE
+				   : time_ms,
 		.partition = lane->partition,
 		.stream = lane->stream,
 	};

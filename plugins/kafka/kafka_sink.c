@@ -34,15 +34,37 @@ answered(struct kafka_send *s)
 }
 
 static void
+refuse_for(struct answer *a, const struct riffle_error *err)
+{
+	a->sent = (struct riffle_sent){
+		.status = err->code, .partition = -1, .offset = RIFFLE_OFFSET_NONE};
+	if (a->send->error.code == RIFFLE_OK)
+		a->send->error = *err;
+}
+
+static void
 refuse(struct answer *a, rd_kafka_resp_err_t e, const char *topic)
 {
 	struct riffle_error err;
-	a->sent = (struct riffle_sent){
-		.status = kafka_rk_err(&err, e, "cannot write to topic \"%s\"", topic),
-		.partition = -1,
-		.offset = RIFFLE_OFFSET_NONE};
-	if (a->send->error.code == RIFFLE_OK)
-		a->send->error = err;
+	kafka_rk_err(&err, e, "cannot write to topic \"%s\"", topic);
+	refuse_for(a, &err);
+}
+
+/* What it would be read with is another time: to librdkafka 0 means now, to Kafka -1 that there is none. */
+static int
+has_lost_time(const struct riffle_record *r)
+{
+	return r->time_ms == 0 || r->time_ms == -1;
+}
+
+static void
+refuse_time(struct answer *a, const struct riffle_record *r, const char *topic)
+{
+	struct riffle_error err;
+	kafka_err(&err, RIFFLE_E_DATA,
+		"cannot write to topic \"%s\": its time, %lld ms after 1970, cannot be kept there",
+		topic, (long long)r->time_ms);
+	refuse_for(a, &err);
 }
 
 static void
@@ -339,6 +361,29 @@ send_create(struct kafka_sink *k, struct riffle_batch *batch, uint32_t first, ui
 	return s;
 }
 
+/* 0 = the producer is full. */
+static int
+send_one(
+	struct kafka_sink *k, struct kafka_send *s, const struct riffle_record *r, struct answer *a)
+{
+	const char *topic = r->stream < k->stream_count ? k->streams[r->stream]->topic : "?";
+	rd_kafka_resp_err_t e = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+	if (r->stream < k->stream_count && has_lost_time(r)) {
+		refuse_time(a, r, topic);
+		answered(s);
+		return 1;
+	}
+	if (r->stream < k->stream_count)
+		e = produce(k, s->batch, r, a);
+	if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return 0;
+	if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
+		return 1;
+	refuse(a, e, topic);
+	answered(s);
+	return 1;
+}
+
 /* Sends until the producer is full; the send holds itself open until it knows how many it is. */
 static int
 send_all(struct kafka_sink *k, struct kafka_send *s, uint32_t count)
@@ -349,18 +394,11 @@ send_all(struct kafka_sink *k, struct kafka_send *s, uint32_t count)
 		struct answer *a = &s->answers[i];
 		a->send = s;
 		s->open++;
-		rd_kafka_resp_err_t e = r->stream < k->stream_count
-						? produce(k, s->batch, r, a)
-						: RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-		if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+		if (!send_one(k, s, r, a)) {
 			s->open--;
 			break;
 		}
 		s->count++;
-		if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
-			continue;
-		refuse(a, e, r->stream < k->stream_count ? k->streams[r->stream]->topic : "?");
-		answered(s);
 	}
 	return (int)s->count;
 }

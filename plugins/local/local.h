@@ -477,6 +477,7 @@ int local_source_put(struct local_source *s, MDB_txn *txn, const struct riffle_p
 void local_source_op_begin(struct local_source *s);
 void local_source_op_end(struct local_source *s);
 uint32_t local_source_stream_count(const struct local_source *s);
+int local_source_is_member(const struct local_source *s); /* of its group, until it has left it */
 
 struct local_txn;
 void local_txn_bind(struct local_txn *t, struct local_source *s);

@@ -95,7 +95,10 @@ type_index(struct block *b, const char *type)
 	return b->abi.content_type_count++;
 }
 
-/* 1 = taken, 0 = the batch ends before it, -1 = it is damaged. */
+/* No code of LMDB's. */
+#define DAMAGED (-1)
+
+/* 1 = taken, 0 = the batch ends before it, or DAMAGED. */
 static int
 take(struct block *b, const struct extent *e, const MDB_val *key, const MDB_val *value)
 {
@@ -105,7 +108,7 @@ take(struct block *b, const struct extent *e, const MDB_val *key, const MDB_val 
 	if (key->mv_size != 8 ||
 		local_record_decode(b->bytes, value->mv_size, local_get_u64(key->mv_data),
 			b->headers + used, e->headers - used, &d) < 0)
-		return -1;
+		return DAMAGED;
 	uint32_t type = type_index(b, d.content_type);
 	if (type == TYPES_MAX)
 		return 0;
@@ -178,7 +181,7 @@ read_segment(struct local_lane *lane, MDB_cursor *cursor, uint32_t max_records, 
 	rc = fill(b, &e, cursor, lane->next, &damaged);
 	if (b->abi.record_count == 0) {
 		free(b);
-		if (rc > 0)
+		if (rc != DAMAGED)
 			return read_err(lane, rc, reterr);
 		/* What lies before it was compacted away. */
 		lane->next = damaged;
@@ -195,7 +198,7 @@ read_segment(struct local_lane *lane, MDB_cursor *cursor, uint32_t max_records, 
 static int
 behind(struct local_lane *lane, uint64_t start, struct riffle_error *reterr)
 {
-	if (lane->topic->row.flags & LOCAL_COMPACTED) {
+	if (__atomic_load_n(&lane->topic->row.flags, __ATOMIC_RELAXED) & LOCAL_COMPACTED) {
 		/* What was there has been replaced by what is still to come. */
 		lane->next = start;
 		return RIFFLE_OK;

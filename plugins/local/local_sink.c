@@ -561,6 +561,9 @@ txn_commit(void *txn, const struct riffle_position *positions, uint32_t count, u
 			reterr, RIFFLE_E_INVAL, "there is no transaction that could be committed");
 	if (count > 0 && t->source == NULL)
 		return local_err(reterr, RIFFLE_E_INVAL, "no source is bound to the transaction");
+	if (count > 0 && !local_source_is_member(t->source))
+		return local_err(reterr, RIFFLE_E_FENCED,
+			"the source that is bound to the transaction has left its group");
 	for (uint32_t i = 0; i < count; i++)
 		if (positions[i].stream >= local_source_stream_count(t->source) ||
 			positions[i].metadata.len > 4096)

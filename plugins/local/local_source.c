@@ -85,6 +85,12 @@ local_source_returned(struct local_lane *lane)
 	pthread_mutex_unlock(&s->lock);
 }
 
+int
+local_source_is_member(const struct local_source *s)
+{
+	return s->group != NULL;
+}
+
 uint32_t
 local_source_stream_count(const struct local_source *s)
 {

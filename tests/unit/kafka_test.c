@@ -891,6 +891,53 @@ topics_that_brokers_refuse_are_found(void **state)
 	}
 }
 
+/* To librdkafka 0 is no time, to Kafka -1; of a time before 1970 nobody makes another one. */
+static void
+a_time_that_cannot_be_kept_is_refused(void **state)
+{
+	const int64_t times[] = {0, -1, 1, -1000, 1000};
+	struct bed b;
+	struct riffle_error err = {0};
+	struct riffle_batch *batch = numbers(0, 5, 0);
+	uint32_t answered = 0;
+	int status[5];
+	(void)state;
+	for (uint32_t i = 0; i < 5; i++)
+		((struct riffle_record *)(uintptr_t)batch->records)[i].time_ms = times[i];
+	open_bed(&b, 1);
+	open_sink(&b);
+	assert_int_equal(ops->sink_send(b.sink, batch, 0, 5, 1, &err), 5);
+	while (answered < 5) {
+		await_sink(&b, RIFFLE_EV_SENT);
+		for (uint32_t i = 0; i < b.ev.count; i++)
+			status[b.ev.first + i] = ((const struct riffle_sent *)(const void
+								  *)((const char *)b.ev.sent +
+								     (size_t)i * b.ev.sent_size))
+							 ->status;
+		answered += b.ev.count;
+	}
+	assert_int_equal(status[0], RIFFLE_E_DATA);
+	assert_int_equal(status[1], RIFFLE_E_DATA);
+	assert_non_null(strstr(b.ev.error.text, "its time"));
+	batch_unref(&host, batch);
+	open_source(&b, NULL, RIFFLE_START_EARLIEST, 0);
+	start_all(&b);
+	for (uint32_t came = 2; came < 5;) {
+		assert_true(eventually(knows_where_it_stands, &b));
+		int rc = ops->lane_poll(b.source, b.lanes[0], 10, SIZE_MAX, &batch, &err);
+		must(rc, &err);
+		if (rc == 0)
+			continue;
+		batch->host[0] = 1;
+		for (uint32_t i = 0; i < batch->record_count; i++, came++) {
+			assert_int_equal(status[came], RIFFLE_OK);
+			assert_int_equal(batch->records[i].time_ms, times[came]);
+		}
+		batch_unref(&host, batch);
+	}
+	close_bed(&b);
+}
+
 #define OF_BOTH                                                                                    \
 	cmocka_unit_test(records_are_written_and_read_in_order),                                   \
 		cmocka_unit_test(a_full_producer_takes_a_part),                                    \
@@ -913,6 +960,7 @@ main(void)
 			a_record_whose_headers_cannot_be_read_is_not_handed_over_without_them),
 		cmocka_unit_test(
 			what_stands_around_damaged_records_is_read_and_each_of_them_is_told),
+		cmocka_unit_test(a_time_that_cannot_be_kept_is_refused),
 		cmocka_unit_test(commits_complete_in_the_order_they_were_asked),
 		cmocka_unit_test(all_partitions_are_those_of_all_topics),
 		cmocka_unit_test(servers_that_cannot_be_are_found),

@@ -219,6 +219,50 @@ test_transactions_are_all_or_nothing(void **state)
 	ops->destroy(b.self);
 }
 
+static int
+has_left(void *ctx)
+{
+	struct bed *b = ctx;
+	const struct riffle_position at = {.offset = 1};
+	struct riffle_error err = {0};
+	b->ev = (struct riffle_event){.size = sizeof b->ev};
+	(void)ops->source_poll(b->source, &b->ev);
+	return ops->source_commit(b->source, &at, 1, 9, &err) == RIFFLE_E_INVAL;
+}
+
+/* It is not closed yet, for a batch of it is lent still. */
+static void
+test_a_source_that_left_its_group_commits_nothing(void **state)
+{
+	(void)state;
+	struct bed b = {.self = open_self()};
+	const struct riffle_stream s = stream_of("a", 1);
+	struct riffle_error err = {0};
+	const struct riffle_record r = {.value = bytes("x"), .partition = -1};
+	struct riffle_batch batch = batch_of(&r, 1, NULL, 0);
+	const struct riffle_position at = {.offset = 1};
+	provision(b.self, &s);
+	begin_txn(&b, &s);
+	must(b.transactions->begin(b.txn, &err), &err);
+	assert_int_equal(ops->sink_send(b.sink, &batch, 0, 1, 1, &err), 1);
+	must(b.transactions->commit(b.txn, &at, 1, 6, &err), &err);
+	await_sink(&b, RIFFLE_EV_TXN);
+	struct riffle_batch *lent = NULL;
+	while (lent == NULL)
+		lent = poll_lane(&b, 0, 1);
+	must(b.transactions->begin(b.txn, &err), &err);
+	ops->source_close(b.source);
+	assert_true(eventually(has_left, &b));
+	assert_int_equal(b.transactions->commit(b.txn, &at, 1, 7, &err), RIFFLE_E_FENCED);
+	must(b.transactions->abort(b.txn, 8, &err), &err);
+	await_sink(&b, RIFFLE_EV_TXN);
+	assert_int_equal(b.ev.status, RIFFLE_TXN_ABORTED);
+	batch_unref(&host, lent);
+	close_source(&b);
+	close_sink(&b);
+	ops->destroy(b.self);
+}
+
 static void
 test_a_released_lane_waits_for_its_last_batch(void **state)
 {
@@ -540,6 +584,7 @@ main(int argc, char **argv)
 		CASE(test_a_new_group_starts_where_it_is_told),
 		CASE(test_positions_keep_their_metadata),
 		CASE(test_transactions_are_all_or_nothing),
+		CASE(test_a_source_that_left_its_group_commits_nothing),
 		CASE(test_a_released_lane_waits_for_its_last_batch),
 		CASE(test_one_process_for_one_group),
 		CASE(test_other_numbers_of_partitions_and_missing_topics_are_errors),
