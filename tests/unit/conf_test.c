@@ -67,10 +67,10 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 
 #define ALL                                                                                        \
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
-		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS)
+		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_KEYS)
 
 /*
- * Providers: "fake" can do all, "plain" has no transactions, "bare" no headers, "deaf" only writes, "mute" only reads.
+ * Providers: "fake" can do all, "plain" has no transactions, "bare" no headers and keys, "deaf" only writes, "mute" only reads.
  * Invokers: "fake", "brook" can stream.
  */
 static int
@@ -95,7 +95,7 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 	if (is_provider && strcmp(name, "plain") == 0)
 		ret->capabilities = ALL & ~RIFFLE_CAN_TRANSACTIONS;
 	else if (is_provider && strcmp(name, "bare") == 0)
-		ret->capabilities = ALL & ~RIFFLE_CAN_HEADERS;
+		ret->capabilities = ALL & ~(RIFFLE_CAN_HEADERS | RIFFLE_CAN_KEYS);
 	else if (is_provider && strcmp(name, "deaf") == 0)
 		ret->capabilities = RIFFLE_CAN_SINK;
 	else if (is_provider && strcmp(name, "mute") == 0)
