@@ -364,7 +364,9 @@ take_line(struct line *l, json_t *j, const struct import *in)
 			"\"key\" is neither text nor {\"base64\":...}", &l->record.key);
 	if (rc == RIFFLE_OK)
 		rc = take_bytes(l, json_object_get(j, "value"),
-			"\"value\" is neither text nor {\"base64\":...}", &l->record.value);
+			"\"value\" is neither text nor {\"base64\":...}; JSON is text too: "
+			"\"{\\\"n\\\":1}\"",
+			&l->record.value);
 	return rc == RIFFLE_OK ? take_headers(l, json_object_get(j, "headers")) : rc;
 }
 

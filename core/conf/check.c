@@ -76,14 +76,34 @@ check_side(struct rfl_resolve *r, struct rfl_entry *e, const struct rfl_stream_c
 			side->name, side->provider->name);
 }
 
+/* What each record of an output will have, and its stream would refuse. */
 static void
-check_pane_headers(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p)
+check_output(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_processor_conf *p,
+	const struct rfl_stream_conf *out)
 {
-	for (size_t i = 0; p->pane_headers && i < p->output_count; i++)
-		if (!keeps_headers(p->outputs[i].stream))
-			rfl_entry_error(&r->doc, rfl_section_entry(s, "pane-headers"), "C122", NULL,
-				"stream '%s' cannot have them: its provider '%s' keeps no headers",
-				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
+	uint64_t can = out->provider->capabilities;
+	int is_event = out->encoding == RFL_ENCODING_CLOUDEVENTS ||
+		       out->encoding == RFL_ENCODING_STRUCTURED;
+	if (!(can & RIFFLE_CAN_SINK)) {
+		rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
+			"stream '%s' cannot be written: its provider '%s' only reads", out->name,
+			out->provider->name);
+		return;
+	}
+	if (p->pane_headers && !keeps_headers(out))
+		rfl_entry_error(&r->doc, rfl_section_entry(s, "pane-headers"), "C122", NULL,
+			"stream '%s' cannot have them: its provider '%s' keeps no headers",
+			out->name, out->provider->name);
+	else if (is_event && !(can & RIFFLE_CAN_HEADERS))
+		rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122",
+			"encoding = raw or riff-message",
+			"stream '%s' is encoded with headers: its provider '%s' keeps none",
+			out->name, out->provider->name);
+	if (p->by.source != RFL_BY_NOTHING && !p->output_key_none && !(can & RIFFLE_CAN_KEYS))
+		rfl_entry_error(&r->doc, rfl_section_entry(s, "by"), "C122", "output-key = none",
+			"stream '%s' cannot have the windows' keys: its provider '%s' keeps no "
+			"keys",
+			out->name, out->provider->name);
 }
 
 static void
@@ -108,15 +128,11 @@ check_sides(struct rfl_resolve *r, struct rfl_section *s, const struct rfl_proce
 				"stream '%s' cannot be read: its provider '%s' only writes",
 				p->inputs[i].stream->name, p->inputs[i].stream->provider->name);
 	for (size_t i = 0; i < p->output_count; i++)
-		if (!(p->outputs[i].stream->provider->capabilities & RIFFLE_CAN_SINK))
-			rfl_entry_error(&r->doc, rfl_section_entry(s, "output"), "C122", NULL,
-				"stream '%s' cannot be written: its provider '%s' only reads",
-				p->outputs[i].stream->name, p->outputs[i].stream->provider->name);
+		check_output(r, s, p, p->outputs[i].stream);
 	for (size_t i = 0; i < p->input_count; i++)
 		check_start(r, rfl_section_entry(s, "input"), &p->inputs[i]);
 	check_side(r, rfl_section_entry(s, "late"), p->late_stream);
 	check_side(r, rfl_section_entry(s, "on-error"), p->on_error.dead_letter);
-	check_pane_headers(r, s, p);
 	if (f == NULL)
 		return;
 	if (rfl_conf_judge_inputs(p, f->capabilities, &err) < 0)

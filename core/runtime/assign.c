@@ -133,12 +133,24 @@ forget_released(struct rfl_source *s, const struct riffle_event *ev)
 	}
 }
 
+/* Who has no partitions waits for what its source cannot do. */
+static void
+note_passing(struct rfl_processor *p, const struct riffle_error *err)
+{
+	rfl_log(RIFFLE_LOG_WARNING, "S002", p->what, "%s", err->text);
+	if (p->task_count > 0)
+		return;
+	p->source_error = *err;
+	p->source_error.code = RIFFLE_E_UNAVAILABLE;
+}
+
 static void
 take_event(struct rfl_processor *p, struct rfl_source *s, const struct riffle_event *ev)
 {
 	struct riffle_error err = {0};
 	switch (ev->type) {
 	case RIFFLE_EV_ASSIGNED:
+		p->source_error.code = 0;
 		rfl_source_add_lanes(s, ev);
 		rfl_processor_lanes_changed(p, s);
 		break;
@@ -160,7 +172,7 @@ take_event(struct rfl_processor *p, struct rfl_source *s, const struct riffle_ev
 		else if (ev->status == RIFFLE_E_FATAL)
 			rfl_processor_fail(p, &ev->error);
 		else
-			rfl_log(RIFFLE_LOG_WARNING, "S002", p->what, "%s", ev->error.text);
+			note_passing(p, &ev->error);
 		break;
 	case RIFFLE_EV_CLOSED:
 		s->is_closed = 1;

@@ -91,6 +91,7 @@ rfl_processor_fail(struct rfl_processor *p, const struct riffle_error *err)
 	p->retry_at_ns = now_ns + wait_ms * 1000000;
 	free(p->why);
 	p->why = rfl_strdup(err->text);
+	p->source_error.code = 0;
 	rfl_log(RIFFLE_LOG_ERROR, "S005", p->what, "%s; opened again in %lldms", err->text,
 		(long long)wait_ms);
 	begin_close(p);

@@ -57,7 +57,8 @@ struct rfl_processor {
 	struct rfl_worker *worker;
 	char *what;
 	char *txn_id;
-	char *why; /* of the last failure, until it runs again */
+	char *why;                        /* of the last failure, until it runs again */
+	struct riffle_error source_error; /* a passing one, while it has no tasks; code 0 = none */
 	int64_t retry_at_ns, backoff_ms;
 	int64_t runs_since_ns; /* 0 = it has no tasks yet */
 	int64_t leaves_at_ns; /* while draining, without what a broken function holds; 0 = not yet */

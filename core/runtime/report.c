@@ -153,6 +153,8 @@ rfl_processor_status(const struct rfl_processor *p, struct rfl_processor_status 
 	ret_status->tasks = rfl_zalloc((ret_status->task_count + 1) * sizeof *ret_status->tasks);
 	if (p->why != NULL)
 		ret_status->why = rfl_strdup(p->why);
+	else if (ret_status->state == RFL_STARTING && p->source_error.code != 0)
+		ret_status->why = rfl_sprintf("%s: %s", starting_why(p), p->source_error.text);
 	else if (ret_status->state == RFL_STARTING)
 		ret_status->why = rfl_strdup(starting_why(p));
 	for (size_t i = 0; i < ret_status->task_count; i++) {

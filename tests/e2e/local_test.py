@@ -130,13 +130,14 @@ def a_bad_line_is_named_and_what_came_before_it_is_kept():
         for line, why in (("{", "line 2: "), ("[]", "line 2: it is not a JSON object"),
                           ('{"valeu":"x"}', 'line 2: unknown name "valeu"'),
                           ('{"value":{"base64":"%"}}', 'line 2: "value" is neither text nor'),
+                          ('{"value":{"n":1}}', 'JSON is text too: "{\\"n\\":1}"'),
                           ('{"headers":[["a"]]}', "line 2: a header is not a pair"),
                           ('{"time":"now"}', 'line 2: "time" is not a number'),
                           ('{"contentType":5}', 'line 2: "contentType" is not text')):
             done = i.run("stream", "import", "a", input='{"value":"good"}\n%s\n{"value":"x"}\n' % line)
             assert done.returncode == 1 and why in done.stderr, (line, done)
             assert done.stdout == 'Imported 1 records into stream "a"\n', done
-        assert {r["payload"] for r in i.read("a", 7)} == {"good"}
+        assert {r["payload"] for r in i.read("a", 8)} == {"good"}
 
 
 def what_the_provider_refuses_is_named_by_its_lines():

@@ -67,7 +67,8 @@ check_provider(const struct riffle_config *cfg, const struct riffle_report *repo
 
 #define ALL                                                                                        \
 	(RIFFLE_CAN_SOURCE | RIFFLE_CAN_SINK | RIFFLE_CAN_REPLAY | RIFFLE_CAN_METADATA |           \
-		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_SEEK_TIME)
+		RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_HEADERS | RIFFLE_CAN_KEYS |                   \
+		RIFFLE_CAN_SEEK_TIME)
 
 /* Less than its descriptor says. */
 static int
@@ -78,7 +79,7 @@ check_narrow(const struct riffle_config *cfg, const struct riffle_report *report
 }
 
 /*
- * Providers: "fake" can do all, "plain" has no transactions and no times, "bare" no headers, "deaf" only writes, "mute" only
+ * Providers: "fake" can do all, "plain" has no transactions and no times, "bare" no headers and keys, "deaf" only writes, "mute" only
  * reads. Invokers: "fake", "brook" can stream, "narrow" can name its sides, but not as it is set.
  */
 static int
@@ -103,7 +104,7 @@ find(void *ctx, uint32_t kind, const char *name, const struct rfl_plugin_places 
 	if (is_provider && strcmp(name, "plain") == 0)
 		ret->capabilities = ALL & ~(RIFFLE_CAN_TRANSACTIONS | RIFFLE_CAN_SEEK_TIME);
 	else if (is_provider && strcmp(name, "bare") == 0)
-		ret->capabilities = ALL & ~RIFFLE_CAN_HEADERS;
+		ret->capabilities = ALL & ~(RIFFLE_CAN_HEADERS | RIFFLE_CAN_KEYS);
 	else if (is_provider && strcmp(name, "deaf") == 0)
 		ret->capabilities = RIFFLE_CAN_SINK;
 	else if (is_provider && strcmp(name, "mute") == 0)

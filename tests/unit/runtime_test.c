@@ -137,6 +137,39 @@ test_a_broken_source_is_opened_again(void **state)
 }
 
 static void
+test_without_partitions_it_says_what_is_wrong(void **state)
+{
+	(void)state;
+	struct bed b;
+	char why[300];
+	start(&b, RFL_AT_LEAST_ONCE);
+	settle(&b);
+	const struct riffle_event away = {.type = RIFFLE_EV_ERROR,
+		.status = RIFFLE_E_UNAVAILABLE,
+		.error = {.code = RIFFLE_E_UNAVAILABLE, .text = "brokers are down"}};
+	/* What passed while it had some says nothing about later. */
+	queue(0, away);
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_REVOKED,
+			 .lanes = lanes,
+			 .lane_count = LANES,
+			 .lane_size = sizeof lanes[0]});
+	settle(&b);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_STARTING);
+	assert_string_equal(why, "waits for partitions");
+	queue(0, away);
+	settle(&b);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_STARTING);
+	assert_string_equal(why, "waits for partitions: brokers are down");
+	queue(0, (struct riffle_event){.type = RIFFLE_EV_ASSIGNED,
+			 .lanes = lanes,
+			 .lane_count = LANES,
+			 .lane_size = sizeof lanes[0]});
+	settle(&b);
+	assert_int_equal(state_of(&b, why, sizeof why), RFL_RUNNING);
+	finish(&b);
+}
+
+static void
 break_source(struct bed *b)
 {
 	queue(0, (struct riffle_event){.type = RIFFLE_EV_ERROR,
@@ -260,6 +293,7 @@ main(void)
 		cmocka_unit_test(test_what_can_never_be_committed_stops),
 		cmocka_unit_test(test_an_unknown_transaction_is_settled_by_reading_back),
 		cmocka_unit_test(test_a_broken_source_is_opened_again),
+		cmocka_unit_test(test_without_partitions_it_says_what_is_wrong),
 		cmocka_unit_test(test_what_breaks_at_once_is_opened_less_and_less_often),
 		cmocka_unit_test(test_who_is_replaced_stays_closed),
 		cmocka_unit_test(test_a_broken_sink_is_opened_again),
