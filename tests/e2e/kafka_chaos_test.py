@@ -280,6 +280,7 @@ class Chaos:
             self.made[0].wait_for("everything is committed", all_done)
         except AssertionError:
             print("# not done: %s" % left)
+            print("\n# ".join(["# the broker"] + broker.logged().splitlines()[-20:]))
             for i in self.made:
                 told = [line for group in groups for line in i.run("why", group).stdout.splitlines()]
                 print("\n# ".join(["# " + i.dir] + told + i.logged().splitlines()[-12:]))

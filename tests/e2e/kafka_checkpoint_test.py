@@ -87,11 +87,13 @@ def each_record_is_in_its_session_once():
             log.records.append((-1 - log.partition, "end", log.time_ms))
             publish(topic, log, log.records[-1:])
         count = sum(len(log.records) - 1 for log in logs)
-        made[1].wait_for("all sessions are out",
-                         lambda: sum(sum(c.values()) for c in outputs(space + "_out").values()) >= count)
+        out = space + "_out"
+        made[1].wait_for("all sessions are out", lambda: (
+            sum(broker.ends(out, p)[1] for p in range(PARTITIONS)) >= count and
+            sum(sum(c.values()) for c in outputs(out).values()) >= count))
         assert made[1].stop() == 0
         sizes = checkpoints(space + "_ckpt")
-        have = outputs(space + "_out")
+        have = outputs(out)
         doubled, wrong = judge(logs, have)
         print("# %d kills, %d sessions, %d records; %d checkpoints, the largest of %d bytes; %d doubled, %d sessions "
               "wrong (seed %d)" % (KILLS + 1, len(have), count, sum(1 for size in sizes if size > 0),

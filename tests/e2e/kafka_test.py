@@ -7,7 +7,7 @@ import sys
 import time
 
 from kafka_rig import TOOL, Broker, instance, provider, run, runtime
-from rig import BUILD, LIMIT_S, LOCAL, SRC, Instance, main, section, stream
+from rig import BUILD, LIMIT_S, LOCAL, SRC, main, section, stream
 
 broker = None
 TEXT = {"content_type": "text/plain", "provider": "franz"}

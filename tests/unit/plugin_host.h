@@ -96,7 +96,7 @@ bytes(const char *s)
 }
 
 /* Only what never comes takes so long, be the machine however slow. */
-#define EVENTUALLY_S 120
+#define EVENTUALLY_S 60
 /* Upper bound of what waits for nobody; what it is told from lasts longer still. */
 #define SOON_NS INT64_C(30000000000)
 
