@@ -68,11 +68,11 @@ def given_back(i):
 
 
 def cancelled_and_never_done():
-    misbehaves("never-done", "done has not followed call_cancel for 4 s", then=given_back)
+    misbehaves("never-done", "done has not followed call_cancel for %d s" % TIMEOUT_S, then=given_back)
 
 
 def and_under_debug():
-    misbehaves("never-done", "done has not followed call_cancel for 4 s", "guard = debug\n", then=given_back)
+    misbehaves("never-done", "done has not followed call_cancel for %d s" % TIMEOUT_S, "guard = debug\n", then=given_back)
 
 
 main([a_call_that_does_not_return, done_twice, more_taken_than_offered, under_debug_too,
