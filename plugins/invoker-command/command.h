@@ -310,7 +310,18 @@ void command_input_again(struct command_call *c); /* all of it is to be written 
 /* What was kept is needed no more, but for what the feed still points into. */
 void command_input_release(struct command_call *c, struct command_feed *f);
 void command_input_give_turn(struct command_call *c);
-size_t command_input_bytes(const struct riffle_batch *b, uint32_t i);
+
+/* What a record counts for while it is staged. */
+static inline size_t
+command_input_bytes(const struct riffle_batch *b, uint32_t i)
+{
+	const struct riffle_record *r = riffle_batch_at(b, i);
+	size_t sum = r->key.len + r->value.len + 1;
+	for (uint32_t h = 0; h < r->header_count; h++)
+		sum += b->headers[r->header_first + h].name.len +
+		       b->headers[r->header_first + h].value.len;
+	return sum;
+}
 
 /* command_feed.c */
 void command_feed_begin_text(struct command_feed *f);
