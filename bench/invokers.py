@@ -11,7 +11,8 @@ COMMAND_HEAD = """# The command invoker
 back records of 100 bytes in windows of 1000, given and read by the invoker, against the same program fed and read by a bare
 `poll` loop that writes ready-made bytes, never waits for a window's end, and only counts what comes back. The program is one in C
 (stdio, one flush a window), or one in Python. Then per-window, one after another, against bare posix_spawn and wait of the
-same program. Medians; a ratio is that of two runs one after the other.
+same program. Medians; a ratio is that of two runs one after the other. On one core: all threads and the program of either side
+held to the same one, so that nobody is woken on another.
 """
 PYTHON_ECHO = {
     "frames": """import struct, sys
@@ -30,9 +31,9 @@ for line in sys.stdin:
 """}
 
 
-def raw_command(*words):
+def raw_command(*words, held=()):
     """(a second, CPU seconds per million of the side that gives and takes)"""
-    done = subprocess.run([os.path.join(BUILD, "bench/raw_command"), *words], check=True, capture_output=True, text=True)
+    done = subprocess.run([*held, os.path.join(BUILD, "bench/raw_command"), *words], check=True, capture_output=True, text=True)
     count, seconds, cpu = (float(word) for word in done.stdout.split())
     return count / seconds, cpu / count * 1e6
 
@@ -48,15 +49,17 @@ def compare(title, runs, bare, ours):
 def command(options):
     plugin = os.path.join(BUILD, "plugins/invoker-command/.libs/invoker-command.so")
     program = os.path.join(BUILD, "bench/raw_command")
+    one_core = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
     text = COMMAND_HEAD.format(records=options.records, runs=options.runs, cores=os.cpu_count())
     text += "\n| | bare, a second | riffle, a second | ratio (from, to) | bare, CPU s per million | riffle, CPU s per million |\n"
     text += "|---|---|---|---|---|---|\n"
     for form in ("frames", "json-lines"):
-        for name, words, records in (("C", [program, "echo", form], options.records),
-                                     ("Python", ["python3", "-c", PYTHON_ECHO[form]], options.records // 4)):
+        echo = [program, "echo", form]
+        for name, words, records, held in (("C", echo, options.records, ()), ("C, on one core", echo, options.records, one_core),
+                                           ("Python", ["python3", "-c", PYTHON_ECHO[form]], options.records // 4, ())):
             text += compare("%s, %s, records" % (form, name), options.runs,
-                            lambda: raw_command("loop", form, str(records), "1000", *words),
-                            lambda: raw_command("riffle", plugin, form, str(records), "1000", *words))
+                            lambda: raw_command("loop", form, str(records), "1000", *words, held=held),
+                            lambda: raw_command("riffle", plugin, form, str(records), "1000", *words, held=held))
     starts = max(options.records // 4000, 100)
     for words in (["true"], ["cat"]):
         text += compare("per-window, %s, starts" % words[0], options.runs, lambda: raw_command("spawn", str(starts), *words),

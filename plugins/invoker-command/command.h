@@ -312,7 +312,18 @@ void command_input_release(struct command_call *c, struct command_feed *f);
 /* No more of it is to be written than what the feed holds, which stays. */
 void command_input_cut(struct command_call *c, struct command_feed *f);
 void command_input_give_turn(struct command_call *c);
-size_t command_input_bytes(const struct riffle_batch *b, uint32_t i);
+
+/* What a record counts for while it is staged. */
+static inline size_t
+command_input_bytes(const struct riffle_batch *b, uint32_t i)
+{
+	const struct riffle_record *r = riffle_batch_at(b, i);
+	size_t sum = r->key.len + r->value.len + 1;
+	for (uint32_t h = 0; h < r->header_count; h++)
+		sum += b->headers[r->header_first + h].name.len +
+		       b->headers[r->header_first + h].value.len;
+	return sum;
+}
 
 /* command_feed.c */
 void command_feed_begin_text(struct command_feed *f);

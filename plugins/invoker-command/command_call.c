@@ -32,9 +32,10 @@ command_call_begin(void *self, const struct riffle_call_spec *spec,
 
 static int
 check_records(const struct command_call *c, const struct riffle_batch *b, uint32_t first,
-	uint32_t count, struct riffle_error *reterr)
+	uint32_t count, size_t *ret_bytes, struct riffle_error *reterr)
 {
 	const struct command_codec *codec = command_codec(c->owner);
+	*ret_bytes = 0;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
 		const char *fault = codec->refuses(b, r);
@@ -46,8 +47,23 @@ check_records(const struct command_call *c, const struct riffle_batch *b, uint32
 			return command_fail(reterr, RIFFLE_E_DATA, 0,
 				"record at offset %lld of partition %d of input %u %s",
 				(long long)r->offset, r->partition, r->stream, fault);
+		*ret_bytes += command_input_bytes(b, i);
 	}
 	return RIFFLE_OK;
+}
+
+/* Of count records, which are so many bytes, those for which there is room; the last may exceed it. */
+static void
+fit(struct command_piece *p, uint32_t count, size_t bytes, size_t room)
+{
+	p->end = p->first + count;
+	p->bytes = bytes;
+	if (bytes <= room)
+		return;
+	p->end = p->first;
+	p->bytes = 0;
+	while (p->bytes < room)
+		p->bytes += command_input_bytes(p->batch, p->end++);
 }
 
 /* All of it, or all but the last of a window whose turn has not come. */
@@ -58,7 +74,8 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	struct command_call *c = call;
 	COMMAND_CHECK(c, COMMAND_CALL_MAGIC);
 	struct command *owner = c->owner;
-	int rc = check_records(c, batch, first, count, reterr);
+	size_t bytes;
+	int rc = check_records(c, batch, first, count, &bytes, reterr);
 	if (rc < 0) {
 		pthread_mutex_lock(&owner->lock);
 		c->refused = *reterr;
@@ -70,11 +87,12 @@ command_call_push(void *call, struct riffle_batch *batch, uint32_t first, uint32
 	p->batch = batch;
 	p->first = p->next_record = p->end = first;
 	pthread_mutex_lock(&owner->lock);
-	int is_over = c->is_over;
-	uint32_t end = first + count - !c->has_turn;
-	size_t room = COMMAND_STAGED_MAX - c->staged_bytes;
-	while (!is_over && p->end < end && c->staged_bytes < COMMAND_STAGED_MAX && p->bytes < room)
-		p->bytes += command_input_bytes(batch, p->end++);
+	int is_over = c->is_over, waits = !c->has_turn && count > 0;
+	size_t held = waits ? command_input_bytes(batch, first + count - 1) : 0;
+	size_t room =
+		c->staged_bytes < COMMAND_STAGED_MAX ? COMMAND_STAGED_MAX - c->staged_bytes : 0;
+	if (!is_over)
+		fit(p, count - (uint32_t)waits, bytes - held, room);
 	c->staged_bytes += p->bytes;
 	uint32_t took = is_over ? count : p->end - first;
 	c->wants_room = took < count;

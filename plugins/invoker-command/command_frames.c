@@ -204,23 +204,33 @@ take(struct cursor *in, size_t len)
 }
 
 static inline uint32_t
+get_u32(const char *p)
+{
+	uint32_t v;
+	memcpy(&v, p, sizeof v);
+	return be32toh(v);
+}
+
+static inline int64_t
+get_i64(const char *p)
+{
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	return (int64_t)be64toh(v);
+}
+
+static inline uint32_t
 take_u32(struct cursor *in)
 {
-	uint32_t v = 0;
-	const char *p = take(in, sizeof v);
-	if (p != NULL)
-		memcpy(&v, p, sizeof v);
-	return be32toh(v);
+	const char *p = take(in, sizeof(uint32_t));
+	return p ? get_u32(p) : 0;
 }
 
 static inline int64_t
 take_i64(struct cursor *in)
 {
-	uint64_t v = 0;
-	const char *p = take(in, sizeof v);
-	if (p != NULL)
-		memcpy(&v, p, sizeof v);
-	return (int64_t)be64toh(v);
+	const char *p = take(in, sizeof(int64_t));
+	return p ? get_i64(p) : 0;
 }
 
 static inline struct riffle_bytes
@@ -279,23 +289,23 @@ take_headers(struct command_answer *a, struct cursor in, uint32_t count)
 }
 
 /*
- * Most answers are a value and nothing else. Where that stands is known, so the frame is taken without a
+ * Most answers are a value and nothing else. Where everything stands is known then, so the frame is taken without a
  * walk. 0 = it is another one, or not in order: nothing is taken.
  */
 static int
 take_plain_output(struct command_call *c, const struct cursor *frame, size_t expected)
 {
 	static const char nothing_else[12] = "\377\377\377\377\377\377\377\377\0\0\0";
-	struct cursor in = *frame;
-	struct riffle_record r = {.stream = take_u32(&in)};
-	r.time_ms = take_i64(&in);
-	const char *p = take(&in, sizeof nothing_else);
-	uint32_t len = take_u32(&in);
-	if (in.is_short || len != (size_t)(in.end - in.p) || r.stream >= c->spec.output_count ||
-		memcmp(p, nothing_else, sizeof nothing_else) != 0)
+	const char *p = frame->p;
+	size_t size = (size_t)(frame->end - p);
+	if (size < RECORD_BYTES - 1 || memcmp(p + 12, nothing_else, sizeof nothing_else) != 0)
+		return 0;
+	struct riffle_record r = {.stream = get_u32(p), .time_ms = get_i64(p + 4)};
+	size_t len = get_u32(p + RECORD_BYTES - 5);
+	if (len != size - (RECORD_BYTES - 1) || r.stream >= c->spec.output_count)
 		return 0;
 	struct command_answer *a = command_answer_room(c, len + 1, 0, expected);
-	r.value = command_answer_copy(a, (struct riffle_bytes){in.p, len});
+	r.value = command_answer_copy(a, (struct riffle_bytes){p + RECORD_BYTES - 1, len});
 	command_answer_add(c, a, &r, 0);
 	return 1;
 }

@@ -3,17 +3,6 @@
 
 #include <stdlib.h>
 
-size_t
-command_input_bytes(const struct riffle_batch *b, uint32_t i)
-{
-	const struct riffle_record *r = riffle_batch_at(b, i);
-	size_t sum = r->key.len + r->value.len + 1;
-	for (uint32_t h = 0; h < r->header_count; h++)
-		sum += b->headers[r->header_first + h].name.len +
-		       b->headers[r->header_first + h].value.len;
-	return sum;
-}
-
 void
 command_input_take(struct command_call *c)
 {
