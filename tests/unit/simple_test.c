@@ -590,6 +590,57 @@ test_two_streams_of_one_source(void **state)
 	end_bed(&b);
 }
 
+static int asked;
+
+static int
+next_at_once(
+	void *reader, int timeout_ms, struct riffle_simple_message *ret, struct riffle_error *err)
+{
+	(void)reader, (void)timeout_ms, (void)ret, (void)err;
+	pthread_mutex_lock(&hand);
+	asked++;
+	pthread_mutex_unlock(&hand);
+	return 0;
+}
+
+#define MANY 120
+
+static void
+test_many_idle_streams_do_not_keep_the_thread_busy(void **state)
+{
+	static const struct riffle_simple_source at_once = {
+		sizeof(struct reader), open_reader, next_at_once, close_reader, range, NULL};
+	struct bed b;
+	struct riffle_error err = {0};
+	struct riffle_source_stream in[MANY];
+	uint32_t lanes[MANY];
+	struct riffle_position from[MANY];
+	const struct timespec while_idle = {0, 200000000};
+	(void)state;
+	make_bed(&b, "t");
+	ops->destroy(b.self);
+	rfs_create(&at_once, NULL, RFS_CAN_READ, &host, &config, &b.self);
+	for (uint32_t i = 0; i < MANY; i++) {
+		in[i] = (struct riffle_source_stream){
+			.size = sizeof in[0], .stream = &b.stream, .start = RIFFLE_START_EARLIEST};
+		lanes[i] = i;
+		from[i] = (struct riffle_position){.stream = i};
+	}
+	const struct riffle_source_spec spec = {.size = sizeof spec,
+		.stream_size = sizeof in[0],
+		.stream_count = MANY,
+		.streams = in};
+	assert_int_equal(ops->source_open(b.self, &spec, &b.source, &err), RIFFLE_OK);
+	await_source(&b, RIFFLE_EV_ASSIGNED);
+	assert_int_equal(ops->source_start(b.source, lanes, from, MANY, &err), RIFFLE_OK);
+	/* The longer it takes here the more often it may ask: 1 ms lies between two times. */
+	int64_t began_ms = rfs_real_ms();
+	nanosleep(&while_idle, NULL);
+	close_source(&b);
+	assert_true(asked <= MANY + 1 + (int)(rfs_real_ms() - began_ms));
+	end_bed(&b);
+}
+
 static void
 test_no_start_at_a_time_without_the_author(void **state)
 {
@@ -635,6 +686,7 @@ main(void)
 		CASE(test_rewind_while_the_reader_is_blocked),
 		CASE(test_what_is_not_offered_is_refused),
 		CASE(test_two_streams_of_one_source),
+		CASE(test_many_idle_streams_do_not_keep_the_thread_busy),
 		CASE(test_no_start_at_a_time_without_the_author),
 	};
 	return RUN("simple", tests);

@@ -317,7 +317,7 @@ rfs_lane_read(struct rfs_source *s, struct rfs_lane *l, int timeout_ms)
 		l->idle_ns = rfs_now_ns(&s->base);
 		l->is_failing = 0;
 		s->quiet++;
-		if (rfs_real_ms() - began_ms < timeout_ms / 2 && s->commits == NULL &&
+		if (rfs_real_ms() - began_ms < (timeout_ms + 1) / 2 && s->commits == NULL &&
 			!s->base.is_closing)
 			rfs_wait_ms(&s->base, timeout_ms < RFS_POLL_MS ? timeout_ms : RFS_POLL_MS);
 	} else {
