@@ -136,6 +136,16 @@ rfl_value_bool(const char *s, int64_t *ret, const char **ret_why)
 	return -1;
 }
 
+/* Do digits stand where shape has them? sscanf takes signs and blanks for parts of a number. */
+static int
+has_digits(const char *s, const char *shape)
+{
+	for (; *shape != '\0'; s++, shape++)
+		if (*s == '\0' || (*shape == '0' && !isdigit((unsigned char)*s)))
+			return 0;
+	return 1;
+}
+
 /* What follows the seconds: a fraction, then Z or +hh:mm. */
 static int
 take_zone(const char *p, int64_t *ms)
@@ -150,8 +160,8 @@ take_zone(const char *p, int64_t *ms)
 	}
 	if ((*p == 'Z' || *p == 'z') && p[1] == '\0')
 		return 0;
-	if ((*p != '+' && *p != '-') || sscanf(p + 1, "%2d:%2d%n", &h, &m, &n) != 2 ||
-		p[1 + n] != '\0')
+	if ((*p != '+' && *p != '-') || !has_digits(p + 1, "00:00") ||
+		sscanf(p + 1, "%2d:%2d%n", &h, &m, &n) != 2 || p[1 + n] != '\0' || h > 23 || m > 59)
 		return -1;
 	*ms -= (*p == '-' ? -1 : 1) * ((int64_t)h * 60 + m) * 60000;
 	return 0;
@@ -163,8 +173,9 @@ rfl_value_time(const char *s, int64_t *ret_ms)
 	struct tm tm = {0};
 	int n = 0;
 	char t;
-	if (sscanf(s, "%4d-%2d-%2d%c%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &t,
-		    &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 7 ||
+	if (!has_digits(s, "0000-00-00T00:00:00") ||
+		sscanf(s, "%4d-%2d-%2d%c%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &t,
+			&tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 7 ||
 		(t != 'T' && t != 't' && t != ' ') || tm.tm_mon < 1 || tm.tm_mon > 12 ||
 		tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
 		tm.tm_sec > 60)

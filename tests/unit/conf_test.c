@@ -510,6 +510,13 @@ test_values(void **state)
 	assert_true(rfl_value_time("2026-02-30T23:59:60Z", &n) < 0);
 	assert_true(rfl_value_time("2016-12-31T23:59:60Z", &n) == 0);
 	assert_true(rfl_value_time("2028-02-29T00:00:00Z", &n) == 0);
+	assert_true(rfl_value_time("2026-01-02T-3:04:05Z", &n) < 0);
+	assert_true(rfl_value_time("2026-01-02T 3:04:05Z", &n) < 0);
+	assert_true(rfl_value_time("2026-1-2T03:04:05Z", &n) < 0);
+	assert_true(rfl_value_time("2026-01-02T03:04:05+1:00", &n) < 0);
+	assert_true(rfl_value_time("2026-01-02T03:04:05+01:-9", &n) < 0);
+	assert_true(rfl_value_time("2026-01-02T03:04:05+99:00", &n) < 0);
+	assert_true(rfl_value_time("2026-01-02", &n) < 0 && rfl_value_time("", &n) < 0);
 	assert_true(rfl_value_time("yesterday", &n) < 0 &&
 		    rfl_value_time("2026-13-01T00:00:00Z", &n) < 0);
 }
