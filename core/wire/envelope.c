@@ -319,6 +319,12 @@ seal(struct sealing *s, const struct rfl_stream_conf *stream, const struct riffl
 	const struct riffle_record *r)
 {
 	const struct riffle_header *own = headers_of(b, r);
+	/* riff's message has no word for it, and only a record without a value deletes its key. */
+	if (stream->encoding == RFL_ENCODING_RIFF_MESSAGE && r->value.ptr == NULL) {
+		rfl_builder_lend(s->to, r, own, r->header_count, (struct riffle_bytes){NULL, 0});
+		s->n++;
+		return;
+	}
 	const char *type =
 		r->content_type ? b->content_types[r->content_type] : stream->stream.content_type;
 	rfl_parts_clear(&s->parts);

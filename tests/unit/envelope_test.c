@@ -257,6 +257,8 @@ test_envelopes_are_put_on(void **state)
 		"-|\x0a\x01"
 		"1\x12\x10"
 		"application/json\x1a\x06\x0a\x01h\x12\x01v");
+	/* It has no word for a record without a value. */
+	assert_string_equal(SEAL(RFL_ENCODING_RIFF_MESSAGE, NULL, "h", "v"), "-|-|h=v");
 	assert_string_equal(SEAL(RFL_ENCODING_NONE, "1", "h", "v"), "-|1|h=v");
 }
 
