@@ -279,7 +279,10 @@ class Chaos:
         try:
             self.made[0].wait_for("everything is committed", all_done)
         except AssertionError:
-            print("# not done: %s" % left)
+            for group, topic, p in left:
+                offset, metadata = broker.committed(topic, "%s.%s" % (self.space, group), p)
+                print("# not done by %s: %s[%d] at %d of %d, %s, not %s" % (
+                    group, topic, p, offset, ends[topic, p], metadata and tuple_of(metadata), frontier_ms))
             print("\n# ".join(["# the broker"] + broker.logged().splitlines()[-20:]))
             for i in self.made:
                 told = [line for group in groups for line in i.run("why", group).stdout.splitlines()]
