@@ -56,7 +56,7 @@ def command(options):
     for form in ("frames", "json-lines"):
         echo = [program, "echo", form]
         for name, words, records, held in (("C", echo, options.records, ()), ("C, on one core", echo, options.records, one_core),
-                                           ("Python", ["python3", "-c", PYTHON_ECHO[form]], options.records // 4, ())):
+                                           ("Python", ["python3", "-c", PYTHON_ECHO[form]], options.records // 8, ())):
             text += compare("%s, %s, records" % (form, name), options.runs,
                             lambda: raw_command("loop", form, str(records), "1000", *words, held=held),
                             lambda: raw_command("riffle", plugin, form, str(records), "1000", *words, held=held))
