@@ -98,6 +98,18 @@ give_up(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 		dead_letter(t, p, err);
 }
 
+/* It is not missed. What of it waits for the status of its call would be sent by nobody. */
+static void
+early_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
+{
+	if (!t->draining && !t->rebuild.is_wanted)
+		rfl_log(RIFFLE_LOG_WARNING, "T007", t->spec->what,
+			"partition %d, window %" PRId64 ": an early pane failed: %s", t->partition,
+			p->start_ms, err->text);
+	rfl_pane_drop_outputs(p);
+	rfl_task_pane_done(t, p);
+}
+
 void
 rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err)
 {
@@ -107,15 +119,12 @@ rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle
 	int finished = err->code == RIFFLE_E_FATAL;
 	struct riffle_error once_more;
 	rfl_list_remove(&p->work);
-	if ((t->draining && p->group == NULL) || t->rebuild.is_wanted) {
-		p->state = p->is_early ? RFL_PANE_DONE : RFL_PANE_WAITING;
+	if (p->is_early) {
+		early_failed(t, p, err);
 		return;
 	}
-	if (p->is_early) {
-		rfl_log(RIFFLE_LOG_WARNING, "T007", t->spec->what,
-			"partition %d, window %" PRId64 ": an early pane failed: %s", t->partition,
-			p->start_ms, err->text);
-		p->state = RFL_PANE_DONE;
+	if ((t->draining && p->group == NULL) || t->rebuild.is_wanted) {
+		p->state = RFL_PANE_WAITING;
 		return;
 	}
 	int again = away || ((err->flags & RIFFLE_ERR_RETRIABLE) && p->failures < policy->retries);

@@ -489,6 +489,35 @@ test_outputs_outlive_their_task(void **state)
 	rfl_mailbox_fini(&b.mailbox);
 }
 
+/* A look that failed is over with what it had answered, and holds nothing any more. */
+static void
+test_early_look_that_fails_is_let_go(void **state)
+{
+	(void)state;
+	static const int64_t times[] = {1000000, 1000001, 1010000};
+	struct bed b;
+	struct rfl_tuple t;
+	bed_set(&b, RFL_SHAPE_TUMBLING, 10000, 0);
+	b.conf.window.kind = RFL_WINDOW_TUMBLING;
+	b.conf.time.source = RFL_TIME_RECORD;
+	b.conf.max_future_ms = 3600000;
+	b.conf.early_ms = 1000;
+	b.conf.outputs_at_status = 1;
+	lane_times = times;
+	bed_start(&b, 0, NULL);
+	lane_end = 2;
+	settle_down(&b);
+	fail_times = 1;
+	fail_flags = 0;
+	advance(&b, 1000);
+	assert_int_equal(calls_begun, 1);
+	lane_end = 3;
+	settle_down(&b);
+	assert_string_equal(sink_log, "0,1;");
+	assert_int_equal(commit(&b, &t), 2);
+	bed_end(&b);
+}
+
 int
 main(void)
 {
@@ -513,6 +542,7 @@ main(void)
 		cmocka_unit_test(test_slow_sink_stops_a_talkative_function),
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 		cmocka_unit_test(test_outputs_outlive_their_task),
+		cmocka_unit_test(test_early_look_that_fails_is_let_go),
 	};
 	return RUN("task", tests);
 }
