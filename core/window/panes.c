@@ -308,6 +308,16 @@ forget(struct rfl_window *w)
 		p->first = 0;
 }
 
+/* The next pane may lie behind the end of this window: then the first that has something is meant. */
+static int64_t
+first_filled(const struct rfl_panes *p, int64_t start)
+{
+	size_t at = place_of(p, start);
+	if (at < p->count && pane_at(p, at)->index >= start + p->span)
+		return first_window(p, pane_at(p, at)->index);
+	return start;
+}
+
 /* The start of the next window to be handed out; 0 = there is none. */
 static int
 next_start(const struct rfl_panes *p, int64_t *ret_start)
@@ -320,9 +330,7 @@ next_start(const struct rfl_panes *p, int64_t *ret_start)
 		return 0;
 	int64_t start = first_window(p, pane_at(p, 0)->index);
 	*ret_start = p->has_fired && p->fire_next > start ? p->fire_next : start;
-	/* A pane may lie behind the end of that one: then the first window that has something counts. */
-	if (pane_at(p, 0)->index >= *ret_start + p->span)
-		*ret_start = first_window(p, pane_at(p, 0)->index);
+	*ret_start = first_filled(p, *ret_start);
 	return 1;
 }
 
@@ -440,6 +448,7 @@ early(struct rfl_window *w, struct rfl_window_fired *ret_fired, struct rfl_windo
 			if (p->count == 0 ||
 				p->early_at > floor_to(pane_at(p, p->count - 1)->index, p->step))
 				return rfl_window_early_end(w);
+			p->early_at = first_filled(p, p->early_at);
 			cursor_open(p, &p->early, p->early_at);
 		}
 		struct entry *e = cursor_next(p, &p->early);

@@ -271,6 +271,27 @@ test_early_looks_show_what_changed(void **state)
 	destroy(w);
 }
 
+/* Between two windows there may be years: as many as fit in there are not looked at. */
+static void
+test_early_looks_pass_over_what_is_empty(void **state)
+{
+	(void)state;
+	const int64_t far_ms = INT64_C(1000000000000000);
+	struct rfl_window *w =
+		create((struct rfl_window_spec){.shape = RFL_SHAPE_TUMBLING, .size_ms = 10});
+	add(w, "a", 7, 1);
+	add(w, "a", far_ms, 2);
+	assert_string_equal(early(w), "0-10 a:1;1000000000000000-1000000000000010 a:2;");
+	destroy(w);
+	w = create(
+		(struct rfl_window_spec){.shape = RFL_SHAPE_HOPPING, .size_ms = 10, .slide_ms = 5});
+	add(w, "a", 3, 1);
+	add(w, "a", far_ms, 2);
+	assert_string_equal(early(w), "-5-5 a:1;0-10 a:1;999999999999995-1000000000000005 a:2;"
+				      "1000000000000000-1000000000000010 a:2;");
+	destroy(w);
+}
+
 static void
 test_empty_windows_are_told_when_asked_for(void **state)
 {
@@ -348,6 +369,7 @@ main(void)
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_early_looks_show_what_changed),
+		cmocka_unit_test(test_early_looks_pass_over_what_is_empty),
 		cmocka_unit_test(test_empty_windows_are_told_when_asked_for),
 		cmocka_unit_test(test_the_end_of_a_window_is_known_from_its_start),
 		cmocka_unit_test(test_a_hundred_thousand_keys),
