@@ -518,6 +518,35 @@ test_early_look_that_fails_is_let_go(void **state)
 	bed_end(&b);
 }
 
+/* To a slow function they do not pile up: while a look is out there is no other. */
+static void
+test_early_looks_wait_for_the_last_one(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_set(&b, RFL_SHAPE_TUMBLING, 10000, 0);
+	b.conf.early_ms = 1000;
+	b.conf.calls = 1;
+	b.function.timeout_ms = 60000;
+	bed_start(&b, 0, NULL);
+	lane_end = 1;
+	settle_down(&b);
+	stay_open = 1;
+	for (int i = 0; i < 5; i++) {
+		advance(&b, 1000);
+		lane_end++;
+	}
+	settle_down(&b);
+	assert_int_equal(calls_begun, 1);
+	stay_open = 0;
+	end_call(open_call, RIFFLE_OK, 0, "");
+	settle_down(&b);
+	assert_string_equal(sink_log, "0;");
+	advance(&b, 1000);
+	assert_string_equal(sink_log, "0;0,1,2,3,4,5;");
+	bed_end(&b);
+}
+
 int
 main(void)
 {
@@ -543,6 +572,7 @@ main(void)
 		cmocka_unit_test(test_full_sink_leaves_records_with_the_provider),
 		cmocka_unit_test(test_outputs_outlive_their_task),
 		cmocka_unit_test(test_early_look_that_fails_is_let_go),
+		cmocka_unit_test(test_early_looks_wait_for_the_last_one),
 	};
 	return RUN("task", tests);
 }
