@@ -246,12 +246,15 @@ is_at_rest(const struct bed *b)
 static int
 pass_rest(struct bed *b)
 {
-	int64_t next_ns;
+	int64_t next_ns, looked_ns = rfl_clock_mono_ns(&b->clock) + b->conf.early_ms * NS_PER_MS;
 	for (;;) {
 		if (settle(b, &next_ns) < 0)
 			return -1;
 		if (is_at_rest(b) || next_ns == INT64_MAX)
 			return 0;
+		/* All that came was looked at by now: over a window that stays open looks would go on for ever. */
+		if (rfl_clock_mono_ns(&b->clock) >= looked_ns)
+			b->conf.early_ms = 0;
 		if (next_ns >= HORIZON_NS) {
 			fail(b, "nothing happens within the next two hundred years");
 			return -1;

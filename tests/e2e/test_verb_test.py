@@ -233,6 +233,15 @@ def a_function_that_streams_is_waited_for():
     assert run(text) == "ok t (2 windows)\n"
 
 
+def early_looks_end_with_what_came():
+    text = config(["in 00:00:01 a", "in 00:00:12 b"], ["out a", "out a", "out b"], early="every 2s",
+                  time="record", max_disorder="0s", close_after_idle="never")
+    assert run(text) == "ok t (1 window, 1 window still open)\n"
+    text = config(["in 00:00:01 a", "in 00:00:02 b", "in 00:00:03 c"], ["out a", "out a+b", "out c"],
+                  window="count 2", early="every 1s")
+    assert run(text) == "ok t (1 window, 1 window still open)\n"
+
+
 def early_panes_come_on_time():
     text = config(["in 00:00:01 a", "in 00:00:07 b"], ["out a", "out a+b"], early="every 5s")
     assert run(text).startswith("ok t (1 window"), run(text)
@@ -308,6 +317,7 @@ main([the_example_of_the_distribution_passes,
       a_window_that_nothing_closes_is_told,
       an_idle_stream_is_closed_by_the_clock,
       a_function_that_streams_is_waited_for,
+      early_looks_end_with_what_came,
       early_panes_come_on_time,
       several_inputs_and_partitions,
       a_program_for_all_windows_is_started_and_ended,
