@@ -58,6 +58,8 @@ parse_time(struct riffle_bytes text, int64_t unit_ns, int64_t *ret_ms, struct ri
 	const char *why;
 	if (text.ptr == NULL || text.len == 0 || text.len > NUMBER_MAX)
 		return rfl_err(reterr, RIFFLE_E_DATA, "its time has %zu characters", text.len);
+	if (memchr(text.ptr, '\0', text.len) != NULL)
+		return rfl_err(reterr, RIFFLE_E_DATA, "its time holds a NUL");
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';
 	if (rfl_value_time(copy, ret_ms) == 0)

@@ -86,6 +86,13 @@ def time_in_the_value_counts_and_not_that_of_the_line():
     assert one["ok"] and windows(one) == [(0, 10000), (10000, 20000)], one
 
 
+def a_time_ends_where_its_text_does():
+    text = config([r'in 00:00:01 {"at":"\u0000","n":1}', r'in 00:00:01 {"at":"2000\u0000 x","n":2}',
+                   'in 00:00:01 {"at":"3000","n":3}'], ['out {"at":"3000","n":3}'],
+                  time="json:at", max_disorder="0s", on_error="skip")
+    assert run(text) == "ok t (1 window, 2 refused records, 2 skipped)\n"
+
+
 def sessions_have_keys():
     text = config(["in 00:00:00 key=a a1", "in 00:00:02 key=b b1", "in 00:00:08 key=a a2", "in 00:00:12.001 key=b b2"],
                   ["out key=b b1", "out key=a a1+a2", "out key=b b2"],
@@ -300,6 +307,7 @@ main([the_example_of_the_distribution_passes,
       lines_of_one_time_come_together,
       event_time_has_disorder_and_late_records,
       time_in_the_value_counts_and_not_that_of_the_line,
+      a_time_ends_where_its_text_does,
       sessions_have_keys,
       hopping_windows_overlap,
       transactions_are_there,
