@@ -631,11 +631,23 @@ assign_all(struct command *c)
 	return sooner(next_ns, tell_held_up(c, waiting));
 }
 
-/* A window that is stopped takes its program with it: there is no other way to have its attention. */
+static int
+is_cancelled(const struct command_call *c)
+{
+	pthread_mutex_lock(&c->owner->lock);
+	int cancel = c->cancel;
+	pthread_mutex_unlock(&c->owner->lock);
+	return cancel != 0;
+}
+
+/*
+ * A window that is stopped takes its program with it: there is no other way to have its attention. One that is
+ * answered and still has its program waits for the program to read: that may be never.
+ */
 void
 command_pool_obey(struct command_call *c)
 {
-	if (c->child != NULL && c->error.code != RIFFLE_OK && !c->has_status)
+	if (c->child != NULL && c->error.code != RIFFLE_OK && (!c->has_status || is_cancelled(c)))
 		command_begin_kill(c->child);
 	else if (c->child == NULL && (c->error.code != RIFFLE_OK || c->has_status))
 		settle(c);

@@ -608,6 +608,36 @@ test_what_is_in_the_pipe_is_kept_for_a_program_that_answers_early(void **state)
 	finish(&b, &after);
 }
 
+/* It has answered, and will not read the rest: there is no end of the window that could be written. */
+static void
+test_cancel_ends_a_window_whose_rest_nobody_reads(void **state)
+{
+	(void)state;
+	static const char value[LENT_BYTES];
+	static struct riffle_record r[LENT_RECORDS];
+	struct bed b;
+	struct call c;
+	struct lent lent = {.call = &c};
+	struct riffle_error err = {0};
+	for (int i = 0; i < LENT_RECORDS; i++)
+		r[i] = (struct riffle_record){.value = {value, LENT_BYTES}};
+	program(&b, COPROCESS, FRAMES, ANSWERS_EARLY);
+	b.words[3] = "/nowhere/to/be/seen";
+	start(&b);
+	begin(&b, &c, 1);
+	make_batch(&lent.batch, r, LENT_RECORDS);
+	int n = ops->call_push(c.call, &lent.batch, 0, LENT_RECORDS, &err);
+	must(n, &err);
+	lent.took = (uint32_t)n;
+	assert_true(eventually(is_taken_in_vain, &lent));
+	ops->call_end(c.call, &err);
+	ops->call_cancel(c.call, RIFFLE_E_TIMEOUT);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_TIMEOUT);
+	assert_int_equal(lent.batch.host[0], 1);
+	finish(&b, &c);
+}
+
 int
 main(void)
 {
@@ -619,6 +649,7 @@ main(void)
 		cmocka_unit_test(test_a_pool_has_so_many_programs),
 		cmocka_unit_test(test_a_window_that_kills_is_found),
 		cmocka_unit_test(test_cancel_costs_the_program_and_no_other_window),
+		cmocka_unit_test(test_cancel_ends_a_window_whose_rest_nobody_reads),
 		cmocka_unit_test(test_large_values_both_ways_at_once),
 		cmocka_unit_test(test_a_program_waits_for_credit),
 		cmocka_unit_test(test_nothing_is_left_behind),
