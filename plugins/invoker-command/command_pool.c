@@ -389,7 +389,11 @@ judge_window(struct command *c, const struct command_child *ch, struct command_c
 {
 	if (one->error.code != RIFFLE_OK || one->has_status)
 		return;
-	if (!ch->has_hello && ch->fault.code == RIFFLE_OK)
+	/* That says nothing about this one: it is tried again without a mark against it. */
+	if (ch->is_killing && ch->fault.code == RIFFLE_OK)
+		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+			"'%s' was stopped together with another window", command_name(c));
+	else if (!ch->has_hello && ch->fault.code == RIFFLE_OK)
 		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
 			"before it said hello: %.200s", why->text);
 	else

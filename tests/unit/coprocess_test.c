@@ -638,6 +638,44 @@ test_cancel_ends_a_window_whose_rest_nobody_reads(void **state)
 	finish(&b, &c);
 }
 
+/* The window in hand did nothing wrong: its end with the other one's is no mark against it. */
+static void
+test_cancel_behind_a_window_is_no_fault_of_it(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, behind;
+	struct riffle_batch batch, other;
+	struct riffle_record r, two[2] = {{.value = {"b", 1}}, {.value = {"c", 1}}};
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM "  if f[:1] == b'R':\n"
+			       "    say(b'in')\n"
+			       "    while frame()[:1] != b'S': pass\n"
+			       "    say(b'the next one is here'); time.sleep(1000)\n");
+	start(&b);
+	for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+		begin_window(&b, &c, 1, "1", attempt);
+		ops->call_read(c.call, 1 << 30);
+		give_text(&c, &batch, &r, "x");
+		ops->call_end(c.call, &err);
+		struct awaited in = {&c, 1}, both = {&c, 2};
+		assert_true(eventually(so_many_are_out, &in));
+		begin_window(&b, &behind, 1, "2", 1);
+		assert_int_equal(push(&behind, &other, two, 2, &err), 1);
+		assert_true(eventually(so_many_are_out, &both));
+		ops->call_cancel(behind.call, RIFFLE_E_CANCELLED);
+		assert_true(eventually(is_done, &behind));
+		assert_int_equal(behind.status, RIFFLE_E_CANCELLED);
+		assert_true(eventually(is_done, &c));
+		assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
+		assert_int_equal(c.error.flags, RIFFLE_ERR_RETRIABLE);
+		end(&behind);
+		end(&c);
+	}
+	ops->destroy(b.self);
+}
+
 int
 main(void)
 {
@@ -650,6 +688,7 @@ main(void)
 		cmocka_unit_test(test_a_window_that_kills_is_found),
 		cmocka_unit_test(test_cancel_costs_the_program_and_no_other_window),
 		cmocka_unit_test(test_cancel_ends_a_window_whose_rest_nobody_reads),
+		cmocka_unit_test(test_cancel_behind_a_window_is_no_fault_of_it),
 		cmocka_unit_test(test_large_values_both_ways_at_once),
 		cmocka_unit_test(test_a_program_waits_for_credit),
 		cmocka_unit_test(test_nothing_is_left_behind),
