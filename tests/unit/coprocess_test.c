@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -390,6 +391,52 @@ test_per_record_replies_in_the_order_of_the_records(void **state)
 	finish(&b, &c);
 }
 
+/* What nobody takes is not made: the programs are there for another call meanwhile. */
+static void
+test_per_record_waits_for_credit(void **state)
+{
+	(void)state;
+	enum { RECORDS = 40 };
+	struct bed b;
+	struct call c, other;
+	struct riffle_batch batch, one;
+	struct riffle_record r[RECORDS];
+	struct riffle_error err = {0};
+	char dir[] = "/tmp/riffle-per-record-XXXXXX", env[64], *count = env + sizeof "RUNS=" - 1;
+	const char *const list[] = {env, NULL};
+	struct stat st;
+	assert_non_null(mkdtemp(dir));
+	snprintf(env, sizeof env, "RUNS=%s/runs", dir);
+	for (int i = 0; i < RECORDS; i++)
+		r[i] = (struct riffle_record){.value = {"x", 1}};
+	per_record(&b, "printf 1 >>$RUNS; cat");
+	option(b.values, "processes")->u.i = 1;
+	option(b.values, "env")->u.list = list;
+	start(&b);
+	begin(&b, &c, 1);
+	give(&c, &batch, r, RECORDS, NULL, NULL);
+	ops->call_end(c.call, &err);
+	begin(&b, &other, 1);
+	ops->call_read(other.call, 1 << 20);
+	give(&other, &one, r, 1, NULL, NULL);
+	ops->call_end(other.call, &err);
+	assert_true(eventually(is_done, &other));
+	assert_int_equal(stat(count, &st), 0);
+	assert_in_range(st.st_size, 1, 3);
+	ops->call_read(c.call, 1);
+	assert_true(eventually(one_is_out, &c));
+	ops->call_read(c.call, 1 << 20);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	assert_int_equal(c.records, RECORDS);
+	assert_int_equal(stat(count, &st), 0);
+	assert_int_equal(st.st_size, RECORDS + 1);
+	unlink(count);
+	rmdir(dir);
+	end(&other);
+	finish(&b, &c);
+}
+
 static void
 test_per_record_names_the_record_that_failed(void **state)
 {
@@ -693,6 +740,7 @@ main(void)
 		cmocka_unit_test(test_a_program_waits_for_credit),
 		cmocka_unit_test(test_nothing_is_left_behind),
 		cmocka_unit_test(test_per_record_replies_in_the_order_of_the_records),
+		cmocka_unit_test(test_per_record_waits_for_credit),
 		cmocka_unit_test(test_per_record_names_the_record_that_failed),
 		cmocka_unit_test(test_what_a_program_may_do),
 		cmocka_unit_test(test_templates_and_their_dangers),
