@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* What may wait for its turn behind a record that takes long. */
+#define WAITING_BYTES ((size_t)64 * 1024 * 1024)
+
 static const struct riffle_record *
 record_of(const struct command_job *j)
 {
@@ -77,14 +80,26 @@ start(struct command_call *c, struct command_job *j)
 	return 1;
 }
 
+/* Answers are made no faster than they are taken. */
+static int
+has_enough(struct command_call *c)
+{
+	size_t waiting = 0;
+	for (const struct command_job *j = c->jobs; j != NULL; j = j->next)
+		if (j->child->is_reaped)
+			waiting += j->child->out.room;
+	return waiting >= WAITING_BYTES || !command_hand_out(c);
+}
+
 static void
 start_jobs(struct command_call *c)
 {
 	struct command_job **last = &c->jobs, *j;
+	if (c->error.code != RIFFLE_OK || has_enough(c))
+		return;
 	while (*last != NULL)
 		last = &(*last)->next;
-	while (c->error.code == RIFFLE_OK && c->owner->jobs_running < c->owner->processes &&
-		(j = take_record(c)) != NULL) {
+	while (c->owner->jobs_running < c->owner->processes && (j = take_record(c)) != NULL) {
 		if (!start(c, j)) {
 			free_job(c, j);
 			return;

@@ -389,7 +389,11 @@ judge_window(struct command *c, const struct command_child *ch, struct command_c
 {
 	if (one->error.code != RIFFLE_OK || one->has_status)
 		return;
-	if (!ch->has_hello && ch->fault.code == RIFFLE_OK)
+	/* That says nothing about this one: it is tried again without a mark against it. */
+	if (ch->is_killing && ch->fault.code == RIFFLE_OK)
+		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
+			"'%s' was stopped together with another window", command_name(c));
+	else if (!ch->has_hello && ch->fault.code == RIFFLE_OK)
 		command_fail(&one->error, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
 			"before it said hello: %.200s", why->text);
 	else
@@ -631,11 +635,23 @@ assign_all(struct command *c)
 	return sooner(next_ns, tell_held_up(c, waiting));
 }
 
-/* A window that is stopped takes its program with it: there is no other way to have its attention. */
+static int
+is_cancelled(const struct command_call *c)
+{
+	pthread_mutex_lock(&c->owner->lock);
+	int cancel = c->cancel;
+	pthread_mutex_unlock(&c->owner->lock);
+	return cancel != 0;
+}
+
+/*
+ * A window that is stopped takes its program with it: there is no other way to have its attention. One that is
+ * answered and still has its program waits for the program to read: that may be never.
+ */
 void
 command_pool_obey(struct command_call *c)
 {
-	if (c->child != NULL && c->error.code != RIFFLE_OK && !c->has_status)
+	if (c->child != NULL && c->error.code != RIFFLE_OK && (!c->has_status || is_cancelled(c)))
 		command_begin_kill(c->child);
 	else if (c->child == NULL && (c->error.code != RIFFLE_OK || c->has_status))
 		settle(c);

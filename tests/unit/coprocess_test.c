@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -390,6 +391,52 @@ test_per_record_replies_in_the_order_of_the_records(void **state)
 	finish(&b, &c);
 }
 
+/* What nobody takes is not made: the programs are there for another call meanwhile. */
+static void
+test_per_record_waits_for_credit(void **state)
+{
+	(void)state;
+	enum { RECORDS = 40 };
+	struct bed b;
+	struct call c, other;
+	struct riffle_batch batch, one;
+	struct riffle_record r[RECORDS];
+	struct riffle_error err = {0};
+	char dir[] = "/tmp/riffle-per-record-XXXXXX", env[64], *count = env + sizeof "RUNS=" - 1;
+	const char *const list[] = {env, NULL};
+	struct stat st;
+	assert_non_null(mkdtemp(dir));
+	snprintf(env, sizeof env, "RUNS=%s/runs", dir);
+	for (int i = 0; i < RECORDS; i++)
+		r[i] = (struct riffle_record){.value = {"x", 1}};
+	per_record(&b, "printf 1 >>$RUNS; cat");
+	option(b.values, "processes")->u.i = 1;
+	option(b.values, "env")->u.list = list;
+	start(&b);
+	begin(&b, &c, 1);
+	give(&c, &batch, r, RECORDS, NULL, NULL);
+	ops->call_end(c.call, &err);
+	begin(&b, &other, 1);
+	ops->call_read(other.call, 1 << 20);
+	give(&other, &one, r, 1, NULL, NULL);
+	ops->call_end(other.call, &err);
+	assert_true(eventually(is_done, &other));
+	assert_int_equal(stat(count, &st), 0);
+	assert_in_range(st.st_size, 1, 3);
+	ops->call_read(c.call, 1);
+	assert_true(eventually(one_is_out, &c));
+	ops->call_read(c.call, 1 << 20);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	assert_int_equal(c.records, RECORDS);
+	assert_int_equal(stat(count, &st), 0);
+	assert_int_equal(st.st_size, RECORDS + 1);
+	unlink(count);
+	rmdir(dir);
+	end(&other);
+	finish(&b, &c);
+}
+
 static void
 test_per_record_names_the_record_that_failed(void **state)
 {
@@ -608,6 +655,74 @@ test_what_is_in_the_pipe_is_kept_for_a_program_that_answers_early(void **state)
 	finish(&b, &after);
 }
 
+/* It has answered, and will not read the rest: there is no end of the window that could be written. */
+static void
+test_cancel_ends_a_window_whose_rest_nobody_reads(void **state)
+{
+	(void)state;
+	static const char value[LENT_BYTES];
+	static struct riffle_record r[LENT_RECORDS];
+	struct bed b;
+	struct call c;
+	struct lent lent = {.call = &c};
+	struct riffle_error err = {0};
+	for (int i = 0; i < LENT_RECORDS; i++)
+		r[i] = (struct riffle_record){.value = {value, LENT_BYTES}};
+	program(&b, COPROCESS, FRAMES, ANSWERS_EARLY);
+	b.words[3] = "/nowhere/to/be/seen";
+	start(&b);
+	begin(&b, &c, 1);
+	make_batch(&lent.batch, r, LENT_RECORDS);
+	int n = ops->call_push(c.call, &lent.batch, 0, LENT_RECORDS, &err);
+	must(n, &err);
+	lent.took = (uint32_t)n;
+	assert_true(eventually(is_taken_in_vain, &lent));
+	ops->call_end(c.call, &err);
+	ops->call_cancel(c.call, RIFFLE_E_TIMEOUT);
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_E_TIMEOUT);
+	assert_int_equal(lent.batch.host[0], 1);
+	finish(&b, &c);
+}
+
+/* The window in hand did nothing wrong: its end with the other one's is no mark against it. */
+static void
+test_cancel_behind_a_window_is_no_fault_of_it(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, behind;
+	struct riffle_batch batch, other;
+	struct riffle_record r, two[2] = {{.value = {"b", 1}}, {.value = {"c", 1}}};
+	struct riffle_error err = {0};
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM "  if f[:1] == b'R':\n"
+			       "    say(b'in')\n"
+			       "    while frame()[:1] != b'S': pass\n"
+			       "    say(b'the next one is here'); time.sleep(1000)\n");
+	start(&b);
+	for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+		begin_window(&b, &c, 1, "1", attempt);
+		ops->call_read(c.call, 1 << 30);
+		give_text(&c, &batch, &r, "x");
+		ops->call_end(c.call, &err);
+		struct awaited in = {&c, 1}, both = {&c, 2};
+		assert_true(eventually(so_many_are_out, &in));
+		begin_window(&b, &behind, 1, "2", 1);
+		assert_int_equal(push(&behind, &other, two, 2, &err), 1);
+		assert_true(eventually(so_many_are_out, &both));
+		ops->call_cancel(behind.call, RIFFLE_E_CANCELLED);
+		assert_true(eventually(is_done, &behind));
+		assert_int_equal(behind.status, RIFFLE_E_CANCELLED);
+		assert_true(eventually(is_done, &c));
+		assert_int_equal(c.status, RIFFLE_E_UNAVAILABLE);
+		assert_int_equal(c.error.flags, RIFFLE_ERR_RETRIABLE);
+		end(&behind);
+		end(&c);
+	}
+	ops->destroy(b.self);
+}
+
 int
 main(void)
 {
@@ -619,10 +734,13 @@ main(void)
 		cmocka_unit_test(test_a_pool_has_so_many_programs),
 		cmocka_unit_test(test_a_window_that_kills_is_found),
 		cmocka_unit_test(test_cancel_costs_the_program_and_no_other_window),
+		cmocka_unit_test(test_cancel_ends_a_window_whose_rest_nobody_reads),
+		cmocka_unit_test(test_cancel_behind_a_window_is_no_fault_of_it),
 		cmocka_unit_test(test_large_values_both_ways_at_once),
 		cmocka_unit_test(test_a_program_waits_for_credit),
 		cmocka_unit_test(test_nothing_is_left_behind),
 		cmocka_unit_test(test_per_record_replies_in_the_order_of_the_records),
+		cmocka_unit_test(test_per_record_waits_for_credit),
 		cmocka_unit_test(test_per_record_names_the_record_that_failed),
 		cmocka_unit_test(test_what_a_program_may_do),
 		cmocka_unit_test(test_templates_and_their_dangers),
