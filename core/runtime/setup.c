@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Less than the megabyte that a broker takes by default, and a client with what it adds. */
-
 static struct rfl_window_spec
 window_spec(const struct rfl_processor_conf *c)
 {

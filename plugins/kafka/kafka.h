@@ -124,10 +124,18 @@ void kafka_stream_check(const struct riffle_config *cfg, const struct riffle_rep
 
 /* kafka_admin.c: what is asked of the cluster beside records, by one thread at a time */
 int kafka_admin_open(struct kafka *k, struct riffle_error *reterr); /* once for all requests */
-rd_kafka_AdminOptions_t *kafka_admin_options(const struct kafka *k, rd_kafka_admin_op_t op);
-/* The result event of a request, or why there is none: "cannot make topic "x"". */
-int kafka_admin_await(rd_kafka_queue_t *q, const struct kafka *k, const char *what,
-	const char *name, rd_kafka_event_t **ret_event, struct riffle_error *reterr);
+/* One request of librdkafka's admin API, which is sent with the options to the queue. */
+struct kafka_request {
+	const struct kafka *owner;
+	rd_kafka_queue_t *queue;
+	rd_kafka_AdminOptions_t *options;
+	rd_kafka_event_t *event; /* its result, once await has returned OK */
+};
+void kafka_request_begin(struct kafka_request *r, const struct kafka *k, rd_kafka_admin_op_t op);
+/* OK, or why there is no result: "cannot make topic "x"". */
+int kafka_request_await(
+	struct kafka_request *r, const char *what, const char *name, struct riffle_error *reterr);
+void kafka_request_end(struct kafka_request *r); /* what its result says is gone with it */
 /* The failure of a request, with the reason that its connection gave, or at least with the address. */
 int kafka_admin_explain(struct kafka *k, int rc, struct riffle_error *err);
 /* The largest request of records that a topic takes, as far as it was described; else INT64_MAX. */

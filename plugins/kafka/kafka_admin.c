@@ -95,28 +95,36 @@ kafka_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t whi
 	return RIFFLE_OK;
 }
 
-int
-kafka_admin_await(rd_kafka_queue_t *q, const struct kafka *k, const char *what, const char *name,
-	rd_kafka_event_t **ret_event, struct riffle_error *reterr)
+void
+kafka_request_begin(struct kafka_request *r, const struct kafka *k, rd_kafka_admin_op_t op)
 {
-	rd_kafka_event_t *ev = rd_kafka_queue_poll(q, k->request_timeout_ms + 1000);
-	rd_kafka_resp_err_t e = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-	if (e == RD_KAFKA_RESP_ERR_NO_ERROR) {
-		*ret_event = ev;
+	char words[128];
+	*r = (struct kafka_request){.owner = k,
+		.queue = rd_kafka_queue_new(k->admin),
+		.options = rd_kafka_AdminOptions_new(k->admin, op)};
+	rd_kafka_AdminOptions_set_request_timeout(
+		r->options, k->request_timeout_ms, words, sizeof words);
+}
+
+int
+kafka_request_await(
+	struct kafka_request *r, const char *what, const char *name, struct riffle_error *reterr)
+{
+	r->event = rd_kafka_queue_poll(r->queue, r->owner->request_timeout_ms + 1000);
+	rd_kafka_resp_err_t e =
+		r->event ? rd_kafka_event_error(r->event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+	if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return RIFFLE_OK;
-	}
-	if (ev != NULL)
-		rd_kafka_event_destroy(ev);
 	return kafka_rk_err(reterr, e, "cannot %s \"%s\"", what, name);
 }
 
-rd_kafka_AdminOptions_t *
-kafka_admin_options(const struct kafka *k, rd_kafka_admin_op_t op)
+void
+kafka_request_end(struct kafka_request *r)
 {
-	char words[128];
-	rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(k->admin, op);
-	rd_kafka_AdminOptions_set_request_timeout(o, k->request_timeout_ms, words, sizeof words);
-	return o;
+	if (r->event != NULL)
+		rd_kafka_event_destroy(r->event);
+	rd_kafka_AdminOptions_destroy(r->options);
+	rd_kafka_queue_destroy(r->queue);
 }
 
 /* Each result of an admin request is that of one topic. */
@@ -158,7 +166,7 @@ static int
 create(struct kafka *k, const struct riffle_stream *s, struct riffle_error *reterr)
 {
 	char words[256];
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	int replication = -1;
 	if (s->config != NULL && riffle_config_at(s->config, KAFKA_OPT_REPLICATION)->is_set)
 		replication = (int)riffle_config_at(s->config, KAFKA_OPT_REPLICATION)->u.i;
@@ -168,19 +176,16 @@ create(struct kafka *k, const struct riffle_stream *s, struct riffle_error *rete
 		return kafka_err(
 			reterr, RIFFLE_E_CONFIG, "cannot make topic \"%s\": %s", s->topic, words);
 	set_config(s, topic);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-	rd_kafka_CreateTopics(k->admin, &topic, 1, o, q);
-	int rc = kafka_admin_await(q, k, "make topic", s->topic, &ev, reterr);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	rd_kafka_CreateTopics(k->admin, &topic, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, "make topic", s->topic, reterr);
 	if (rc == RIFFLE_OK) {
 		size_t n;
 		const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
-			rd_kafka_event_CreateTopics_result(ev), &n);
+			rd_kafka_event_CreateTopics_result(ask.event), &n);
 		rc = judge(results, n, "make", reterr);
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_NewTopic_destroy(topic);
 	return rc;
 }
@@ -267,13 +272,13 @@ kafka_limits_free(struct kafka *k)
 }
 
 static void
-take_configs(struct kafka *k, const char *topic, const rd_kafka_event_t *ev,
-	struct riffle_stream_info *info)
+take_configs(
+	struct kafka *k, const char *topic, rd_kafka_event_t *ev, struct riffle_stream_info *info)
 {
 	size_t n, count;
 	const char *policy = NULL;
 	const rd_kafka_ConfigResource_t **r = rd_kafka_DescribeConfigs_result_resources(
-		rd_kafka_event_DescribeConfigs_result((rd_kafka_event_t *)(uintptr_t)ev), &n);
+		rd_kafka_event_DescribeConfigs_result(ev), &n);
 	if (n != 1 || rd_kafka_ConfigResource_error(r[0]) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return;
 	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(r[0], &count);
@@ -307,19 +312,16 @@ take_configs(struct kafka *k, const char *topic, const rd_kafka_event_t *ev,
 static int
 describe_configs(struct kafka *k, const char *topic, struct riffle_stream_info *info)
 {
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	struct riffle_error err;
 	rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	rd_kafka_DescribeConfigs(k->admin, &r, 1, o, q);
-	int rc = kafka_admin_await(q, k, "describe topic", topic, &ev, &err);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_DescribeConfigs(k->admin, &r, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, "describe topic", topic, &err);
 	if (rc == RIFFLE_OK) {
-		take_configs(k, topic, ev, info);
-		rd_kafka_event_destroy(ev);
+		take_configs(k, topic, ask.event, info);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_ConfigResource_destroy(r);
 	return rc;
 }
@@ -372,25 +374,22 @@ int
 kafka_remove(void *self, const struct riffle_stream *stream, struct riffle_error *reterr)
 {
 	struct kafka *k = self;
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	KAFKA_CHECK(k, KAFKA_MAGIC);
 	int rc = kafka_admin_open(k, reterr);
 	if (rc < 0)
 		return rc;
 	rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(stream->topic);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DELETETOPICS);
-	rd_kafka_DeleteTopics(k->admin, &topic, 1, o, q);
-	rc = kafka_admin_await(q, k, "remove topic", stream->topic, &ev, reterr);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+	rd_kafka_DeleteTopics(k->admin, &topic, 1, ask.options, ask.queue);
+	rc = kafka_request_await(&ask, "remove topic", stream->topic, reterr);
 	if (rc == RIFFLE_OK) {
 		size_t n;
 		const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
-			rd_kafka_event_DeleteTopics_result(ev), &n);
+			rd_kafka_event_DeleteTopics_result(ask.event), &n);
 		rc = judge(results, n, "remove", reterr);
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_DeleteTopic_destroy(topic);
 	return rc;
 }

@@ -8,7 +8,7 @@
 typedef rd_kafka_topic_partition_list_t tpl;
 
 static int
-is_member(rd_kafka_consumer_group_state_t state)
+is_active(rd_kafka_consumer_group_state_t state)
 {
 	return state == RD_KAFKA_CONSUMER_GROUP_STATE_STABLE ||
 	       state == RD_KAFKA_CONSUMER_GROUP_STATE_PREPARING_REBALANCE ||
@@ -55,23 +55,19 @@ ask_committed(
 	struct kafka *k, const char *group, const tpl *of, tpl **ret, struct riffle_error *reterr)
 {
 	static const char what[] = "read the positions of group";
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	size_t n;
 	rd_kafka_ListConsumerGroupOffsets_t *r = rd_kafka_ListConsumerGroupOffsets_new(group, of);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o =
-		kafka_admin_options(k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	rd_kafka_ListConsumerGroupOffsets(k->admin, &r, 1, o, q);
-	int rc = kafka_admin_await(q, k, what, group, &ev, reterr);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+	rd_kafka_ListConsumerGroupOffsets(k->admin, &r, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, what, group, reterr);
 	if (rc == RIFFLE_OK) {
 		const rd_kafka_group_result_t **all =
 			rd_kafka_ListConsumerGroupOffsets_result_groups(
-				rd_kafka_event_ListConsumerGroupOffsets_result(ev), &n);
+				rd_kafka_event_ListConsumerGroupOffsets_result(ask.event), &n);
 		rc = take_group(all, n, what, group, ret, reterr);
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_ListConsumerGroupOffsets_destroy(r);
 	return rc;
 }
@@ -80,19 +76,17 @@ ask_committed(
 static int
 ask_member(struct kafka *k, const char *group, char *ret, size_t room, struct riffle_error *reterr)
 {
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	size_t n;
 	const char *groups[] = {group};
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o =
-		kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
 	ret[0] = '\0';
-	rd_kafka_DescribeConsumerGroups(k->admin, groups, 1, o, q);
-	int rc = kafka_admin_await(q, k, "describe group", group, &ev, reterr);
+	rd_kafka_DescribeConsumerGroups(k->admin, groups, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, "describe group", group, reterr);
 	if (rc == RIFFLE_OK) {
 		const rd_kafka_ConsumerGroupDescription_t **all =
 			rd_kafka_DescribeConsumerGroups_result_groups(
-				rd_kafka_event_DescribeConsumerGroups_result(ev), &n);
+				rd_kafka_event_DescribeConsumerGroups_result(ask.event), &n);
 		const rd_kafka_error_t *error =
 			n == 1 ? rd_kafka_ConsumerGroupDescription_error(all[0]) : NULL;
 		if (error != NULL)
@@ -109,10 +103,8 @@ ask_member(struct kafka *k, const char *group, char *ret, size_t room, struct ri
 					   "has ended"
 					 : "");
 		}
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	return rc;
 }
 
@@ -148,11 +140,11 @@ by_name(const void *a, const void *b)
 
 /* All that the brokers know of. One that does not answer would be missing without a word: that is a failure. */
 static int
-take_names(struct groups *g, const rd_kafka_event_t *ev, struct riffle_error *reterr)
+take_names(struct groups *g, rd_kafka_event_t *ev, struct riffle_error *reterr)
 {
 	size_t n, errors;
 	const rd_kafka_ListConsumerGroups_result_t *all =
-		rd_kafka_event_ListConsumerGroups_result((rd_kafka_event_t *)(uintptr_t)ev);
+		rd_kafka_event_ListConsumerGroups_result(ev);
 	const rd_kafka_error_t **why = rd_kafka_ListConsumerGroups_result_errors(all, &errors);
 	const rd_kafka_ConsumerGroupListing_t **names =
 		rd_kafka_ListConsumerGroups_result_valid(all, &n);
@@ -163,7 +155,7 @@ take_names(struct groups *g, const rd_kafka_event_t *ev, struct riffle_error *re
 		struct riffle_group_info *to = &g->infos[g->list.group_count++];
 		to->size = sizeof *to;
 		to->name = copy_text(rd_kafka_ConsumerGroupListing_group_id(names[i]));
-		if (is_member(rd_kafka_ConsumerGroupListing_state(names[i])))
+		if (is_active(rd_kafka_ConsumerGroupListing_state(names[i])))
 			to->flags |= RIFFLE_GROUP_ACTIVE;
 	}
 	qsort(g->infos, n, sizeof *g->infos, by_name);
@@ -173,17 +165,14 @@ take_names(struct groups *g, const rd_kafka_event_t *ev, struct riffle_error *re
 static int
 list_groups(struct kafka *k, struct groups *g, struct riffle_error *reterr)
 {
-	rd_kafka_event_t *ev;
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o = kafka_admin_options(k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
-	rd_kafka_ListConsumerGroups(k->admin, o, q);
-	int rc = kafka_admin_await(q, k, "list the groups of", k->servers, &ev, reterr);
+	struct kafka_request ask;
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
+	rd_kafka_ListConsumerGroups(k->admin, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, "list the groups of", k->servers, reterr);
 	if (rc == RIFFLE_OK) {
-		rc = take_names(g, ev, reterr);
-		rd_kafka_event_destroy(ev);
+		rc = take_names(g, ask.event, reterr);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	return rc;
 }
 
@@ -403,24 +392,20 @@ static const char moving[] = "move the positions of group";
 static int
 alter(struct kafka *k, const char *group, const tpl *list, struct riffle_error *reterr)
 {
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	size_t n;
 	rd_kafka_AlterConsumerGroupOffsets_t *r =
 		rd_kafka_AlterConsumerGroupOffsets_new(group, list);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o =
-		kafka_admin_options(k, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
-	rd_kafka_AlterConsumerGroupOffsets(k->admin, &r, 1, o, q);
-	int rc = kafka_admin_await(q, k, moving, group, &ev, reterr);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
+	rd_kafka_AlterConsumerGroupOffsets(k->admin, &r, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, moving, group, reterr);
 	if (rc == RIFFLE_OK) {
 		const rd_kafka_group_result_t **all =
 			rd_kafka_AlterConsumerGroupOffsets_result_groups(
-				rd_kafka_event_AlterConsumerGroupOffsets_result(ev), &n);
+				rd_kafka_event_AlterConsumerGroupOffsets_result(ask.event), &n);
 		rc = take_group(all, n, moving, group, NULL, reterr);
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_AlterConsumerGroupOffsets_destroy(r);
 	return rc;
 }
@@ -428,24 +413,20 @@ alter(struct kafka *k, const char *group, const tpl *list, struct riffle_error *
 static int
 forget(struct kafka *k, const char *group, const tpl *list, struct riffle_error *reterr)
 {
-	rd_kafka_event_t *ev;
+	struct kafka_request ask;
 	size_t n;
 	rd_kafka_DeleteConsumerGroupOffsets_t *r =
 		rd_kafka_DeleteConsumerGroupOffsets_new(group, list);
-	rd_kafka_queue_t *q = rd_kafka_queue_new(k->admin);
-	rd_kafka_AdminOptions_t *o =
-		kafka_admin_options(k, RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS);
-	rd_kafka_DeleteConsumerGroupOffsets(k->admin, &r, 1, o, q);
-	int rc = kafka_admin_await(q, k, moving, group, &ev, reterr);
+	kafka_request_begin(&ask, k, RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS);
+	rd_kafka_DeleteConsumerGroupOffsets(k->admin, &r, 1, ask.options, ask.queue);
+	int rc = kafka_request_await(&ask, moving, group, reterr);
 	if (rc == RIFFLE_OK) {
 		const rd_kafka_group_result_t **all =
 			rd_kafka_DeleteConsumerGroupOffsets_result_groups(
-				rd_kafka_event_DeleteConsumerGroupOffsets_result(ev), &n);
+				rd_kafka_event_DeleteConsumerGroupOffsets_result(ask.event), &n);
 		rc = take_group(all, n, moving, group, NULL, reterr);
-		rd_kafka_event_destroy(ev);
 	}
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_queue_destroy(q);
+	kafka_request_end(&ask);
 	rd_kafka_DeleteConsumerGroupOffsets_destroy(r);
 	return rc;
 }

@@ -366,20 +366,19 @@ static int
 send_one(
 	struct kafka_sink *k, struct kafka_send *s, const struct riffle_record *r, struct answer *a)
 {
-	const char *topic = r->stream < k->stream_count ? k->streams[r->stream]->topic : "?";
-	rd_kafka_resp_err_t e = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-	if (r->stream < k->stream_count && has_lost_time(r)) {
+	const char *topic = r->stream < k->stream_count ? k->streams[r->stream]->topic : NULL;
+	if (topic == NULL) {
+		refuse(a, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "?");
+	} else if (has_lost_time(r)) {
 		refuse_time(a, r, topic);
-		answered(s);
-		return 1;
+	} else {
+		rd_kafka_resp_err_t e = produce(k, s->batch, r, a);
+		if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+			return 0;
+		if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return 1;
+		refuse(a, e, topic);
 	}
-	if (r->stream < k->stream_count)
-		e = produce(k, s->batch, r, a);
-	if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-		return 0;
-	if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
-		return 1;
-	refuse(a, e, topic);
 	answered(s);
 	return 1;
 }
