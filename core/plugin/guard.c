@@ -181,6 +181,8 @@ rfl_guard_set_self(struct rfl_guard *g, void *self)
 	g->self = self;
 	if (g->plugin->kind == RIFFLE_KIND_PROVIDER)
 		rfl_guard_wrap_transactions(g);
+	else
+		rfl_guard_wrap_turns(g);
 }
 
 /* What a quarantined plugin may still call, from threads of its own, must find what it calls. */

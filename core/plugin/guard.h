@@ -17,6 +17,7 @@
 #include "plugin/plugin.h"
 
 #include <riffle/ext/transactions.h>
+#include <riffle/ext/turns.h>
 
 struct rfl_guard;
 
@@ -35,6 +36,8 @@ const struct riffle_provider_ops *rfl_guard_provider(const struct rfl_guard *g);
 const struct riffle_invoker_ops *rfl_guard_invoker(const struct rfl_guard *g);
 /* The instance's transactions, guarded; NULL where it has none. */
 const struct riffle_transactions *rfl_guard_transactions(struct rfl_guard *g);
+/* The turns of an invoker, guarded; NULL where it has none. */
+const struct riffle_turns *rfl_guard_turns(struct rfl_guard *g);
 
 /* 1, and *ret_fault says what it did; any thread. ret_fault may be NULL. */
 int rfl_guard_is_quarantined(const struct rfl_guard *g, struct riffle_error *ret_fault);

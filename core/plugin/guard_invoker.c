@@ -532,6 +532,8 @@ g_extension(void *self, const char *id)
 	struct rfl_guard *g = rfl_guard_of(self);
 	if (!rfl_guard_is_open(g))
 		return NULL;
+	if (strcmp(id, RIFFLE_EXT_TURNS) == 0)
+		return rfl_guard_turns(g);
 	rfl_guard_enter(g, "extension", NULL);
 	const void *found = g->plugin->ops.invoker.extension(g->self, id);
 	rfl_guard_leave();

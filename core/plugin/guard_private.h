@@ -29,6 +29,8 @@ struct rfl_guard {
 	} ops; /* what the core calls */
 	const struct riffle_transactions *plugin_transactions;
 	struct riffle_transactions transactions;
+	const struct riffle_turns *plugin_turns;
+	struct riffle_turns turns;
 	struct rfl_guard_calls *calls; /* invokers: open calls, by number */
 	struct rfl_guard *next_kept;   /* after destroy, of those that cannot be freed */
 };
@@ -86,7 +88,9 @@ void rfl_guard_wrap_provider(struct rfl_guard *g);
 void rfl_guard_wrap_invoker(struct rfl_guard *g);
 void rfl_guard_wrap_source(struct riffle_provider_ops *ops);
 void rfl_guard_wrap_sink(struct riffle_provider_ops *ops, int flushes);
-void rfl_guard_wrap_transactions(struct rfl_guard *g); /* once its self is set */
+/* Once its self is set: */
+void rfl_guard_wrap_transactions(struct rfl_guard *g);
+void rfl_guard_wrap_turns(struct rfl_guard *g);
 
 /* guard_sink.c, guard_txn.c: of the guard's sink and transaction. */
 void *rfl_guard_sink_bare(void *sink);                /* the plugin's */

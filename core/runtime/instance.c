@@ -122,3 +122,14 @@ rfl_instance_transactions(const struct rfl_instance *i)
 		i->provider->extension(i->self, RIFFLE_EXT_TRANSACTIONS);
 	return t != NULL && t->size >= sizeof *t ? t : NULL;
 }
+
+const struct riffle_turns *
+rfl_instance_turns(const struct rfl_instance *i)
+{
+	if (i->guard != NULL)
+		return rfl_guard_turns(i->guard);
+	if (i->invoker->extension == NULL)
+		return NULL;
+	const struct riffle_turns *t = i->invoker->extension(i->self, RIFFLE_EXT_TURNS);
+	return t != NULL && t->size >= sizeof *t ? t : NULL;
+}

@@ -30,5 +30,7 @@ void rfl_instance_destroy(struct rfl_instance *i); /* NULL is a no-op */
 int rfl_instance_is_quarantined(const struct rfl_instance *i, struct riffle_error *ret_fault);
 /* The instance's transactions, or NULL where it has none. */
 const struct riffle_transactions *rfl_instance_transactions(const struct rfl_instance *i);
+/* How a worker does the work of the instance, or NULL where it does it by itself. */
+const struct riffle_turns *rfl_instance_turns(const struct rfl_instance *i);
 
 #endif

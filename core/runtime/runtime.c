@@ -87,6 +87,12 @@ check_function(const struct rfl_processor_conf *p, const struct rfl_instance *fu
 	return rc < 0 ? rc : rfl_conf_judge_outputs(p, function->capabilities, reterr);
 }
 
+static struct rfl_worker *
+worker_of(struct rfl_runtime *rt, size_t processor)
+{
+	return &rt->workers[processor % rt->worker_count];
+}
+
 static int
 make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr)
 {
@@ -116,13 +122,39 @@ make_processor(struct rfl_runtime *rt, size_t index, struct riffle_error *reterr
 			.input_providers = in,
 			.destination_providers = out,
 		};
-		struct rfl_worker *w = &rt->workers[index % rt->worker_count];
+		struct rfl_worker *w = worker_of(rt, index);
 		rfl_worker_add(w, rfl_processor_create(&setup, w));
 	}
 	free(in);
 	free(out);
 	free(to);
 	return rc < 0 ? rfl_err_prefix(reterr, "processor %s", p->name) : RIFFLE_OK;
+}
+
+/* The one worker with processors that call the function; NULL = there are several. */
+static struct rfl_worker *
+only_caller(struct rfl_runtime *rt, const struct rfl_function_conf *function)
+{
+	struct rfl_worker *only = NULL;
+	for (size_t i = 0; i < rt->conf->processor_count; i++) {
+		struct rfl_worker *w = worker_of(rt, i);
+		if (rt->conf->processors[i]->function != function)
+			continue;
+		if (only != NULL && only != w)
+			return NULL;
+		only = w;
+	}
+	return only;
+}
+
+static void
+share_out_functions(struct rfl_runtime *rt)
+{
+	for (size_t i = 0; i < rt->conf->function_count; i++) {
+		struct rfl_worker *w = only_caller(rt, rt->conf->functions[i]);
+		if (w != NULL)
+			rfl_worker_add_function(w, rt->functions[i]);
+	}
 }
 
 int
@@ -155,6 +187,7 @@ rfl_runtime_create(const struct rfl_conf *conf, struct rfl_plugins *plugins,
 		rfl_runtime_destroy(rt);
 		return rc;
 	}
+	share_out_functions(rt);
 	*ret_rt = rt;
 	return RIFFLE_OK;
 }

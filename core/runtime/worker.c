@@ -6,6 +6,7 @@
 #include "plugin/guard.h"
 #include "runtime/processor.h"
 #include "runtime/sink.h"
+#include "runtime/turns.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -39,6 +40,14 @@ rfl_worker_add(struct rfl_worker *w, struct rfl_processor *p)
 	w->processors[w->processor_count++] = p;
 }
 
+void
+rfl_worker_add_function(struct rfl_worker *w, const struct rfl_instance *function)
+{
+	RFL_CHECK(w, WORKER_MAGIC);
+	rfl_grow(&w->turns, &w->turns_room, w->turns_count + 1, sizeof *w->turns);
+	w->turns_count += (size_t)rfl_turns_init(&w->turns[w->turns_count], function);
+}
+
 static int
 run_sinks(struct rfl_worker *w)
 {
@@ -68,6 +77,13 @@ run_processors(struct rfl_worker *w, int64_t *next_ns)
 	return moved;
 }
 
+static void
+run_functions(struct rfl_worker *w, int64_t *next_ns)
+{
+	for (size_t i = 0; i < w->turns_count; i++)
+		rfl_turns_run(&w->turns[i], next_ns);
+}
+
 int
 rfl_worker_is_closed(const struct rfl_worker *w)
 {
@@ -84,6 +100,9 @@ collect_fds(struct rfl_worker *w)
 	size_t n = 1;
 	rfl_grow(&w->fds, &w->fd_room, 1, sizeof *w->fds);
 	w->fds[0] = (struct pollfd){.fd = w->mailbox.fd, .events = POLLIN};
+	rfl_grow(&w->fds, &w->fd_room, n + w->turns_count, sizeof *w->fds);
+	for (size_t i = 0; i < w->turns_count; i++)
+		w->fds[n++] = (struct pollfd){.fd = rfl_turns_fd(&w->turns[i]), .events = POLLIN};
 	for (size_t i = 0; i < w->processor_count; i++)
 		rfl_processor_fds(w->processors[i], &w->fds, &w->fd_room, &n);
 	rfl_list_foreach (s, &w->sinks, struct rfl_sink, link) {
@@ -93,19 +112,41 @@ collect_fds(struct rfl_worker *w)
 	return n;
 }
 
+static int64_t
+time_left_ns(const struct rfl_worker *w, int64_t next_ns)
+{
+	int64_t now_ns = rfl_clock_mono_ns(w->clock);
+	return (next_ns < now_ns + HEARTBEAT_NS ? next_ns : now_ns + HEARTBEAT_NS) - now_ns;
+}
+
+/* What collect_fds put first: functions that this worker runs. */
+static int
+is_for_functions_alone(const struct rfl_worker *w, int ready)
+{
+	for (size_t i = 1; i <= w->turns_count; i++)
+		ready -= w->fds[i].revents != 0;
+	return ready == 0;
+}
+
+/* A function that has read a page of an answer has nothing yet for anybody else, who is then not asked. */
 static void
 wait_for_something(struct rfl_worker *w, int64_t next_ns)
 {
-	int64_t now_ns = rfl_clock_mono_ns(w->clock);
-	int64_t left_ns =
-		(next_ns < now_ns + HEARTBEAT_NS ? next_ns : now_ns + HEARTBEAT_NS) - now_ns;
-	if (left_ns <= 0 || !rfl_mailbox_sleep(&w->mailbox))
-		return;
-	struct timespec ts = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
 	size_t n = collect_fds(w);
-	if (ppoll(w->fds, n, &ts, NULL) < 0)
-		rfl_assert(errno == EINTR || errno == ENOMEM);
-	rfl_mailbox_awake(&w->mailbox);
+	for (;;) {
+		int64_t left_ns = time_left_ns(w, next_ns);
+		if (left_ns <= 0 || !rfl_mailbox_sleep(&w->mailbox))
+			return;
+		struct timespec ts = {
+			.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
+		int ready = ppoll(w->fds, n, &ts, NULL);
+		if (ready < 0)
+			rfl_assert(errno == EINTR || errno == ENOMEM);
+		rfl_mailbox_awake(&w->mailbox);
+		if (ready <= 0 || !is_for_functions_alone(w, ready))
+			return;
+		run_functions(w, &next_ns);
+	}
 }
 
 int
@@ -115,6 +156,8 @@ rfl_worker_turn(struct rfl_worker *w, int64_t *ret_next_ns)
 	int moved = rfl_mailbox_deliver(&w->mailbox);
 	moved |= run_sinks(w);
 	moved |= run_processors(w, ret_next_ns);
+	/* What comes of it is mail. */
+	run_functions(w, ret_next_ns);
 	moved |= run_sinks(w);
 	return moved;
 }
@@ -124,11 +167,15 @@ run(void *arg)
 {
 	struct rfl_worker *w = arg;
 	rfl_guard_thread_owner(w);
+	for (size_t i = 0; i < w->turns_count; i++)
+		rfl_turns_join(&w->turns[i]);
 	while (!rfl_worker_is_closed(w)) {
 		int64_t next_ns;
 		if (!rfl_worker_turn(w, &next_ns))
 			wait_for_something(w, next_ns);
 	}
+	for (size_t i = 0; i < w->turns_count; i++)
+		rfl_turns_leave(&w->turns[i]);
 	uint64_t one = 1;
 	rfl_assert(write(w->done_fd, &one, sizeof one) == (ssize_t)sizeof one);
 	return NULL;
@@ -177,6 +224,7 @@ rfl_worker_fini(struct rfl_worker *w)
 		rfl_processor_destroy(w->processors[i]);
 	rfl_mailbox_fini(&w->mailbox);
 	free(w->processors);
+	free(w->turns);
 	free(w->fds);
 	free(w->member);
 }

@@ -11,7 +11,9 @@
 
 #include <pthread.h>
 
+struct rfl_instance;
 struct rfl_processor;
+struct rfl_turns;
 
 struct rfl_worker {
 	uint32_t magic;
@@ -25,6 +27,8 @@ struct rfl_worker {
 	char *member; /* "<instance>.<index>" */
 	struct rfl_processor **processors;
 	size_t processor_count, processor_room;
+	struct rfl_turns *turns; /* of functions that nobody else calls */
+	size_t turns_count, turns_room;
 	struct rfl_list sinks; /* shared and own ones, rfl_sink.link */
 	int done_fd;           /* eventfd of the runtime: one is added when the thread ends */
 	struct pollfd *fds;
@@ -35,6 +39,8 @@ int rfl_worker_init(struct rfl_worker *w, uint32_t index, const char *instance,
 	const struct rfl_clock *clock, int done_fd);
 void rfl_worker_add(
 	struct rfl_worker *w, struct rfl_processor *p); /* before start; takes it over */
+/* No other worker calls the function: this one may do its work, too. Before start. */
+void rfl_worker_add_function(struct rfl_worker *w, const struct rfl_instance *function);
 int rfl_worker_start(struct rfl_worker *w);
 /*
  * One turn of the loop: 1 when something moved, else *ret_next_ns is when to come back at the latest,

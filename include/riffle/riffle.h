@@ -5,6 +5,7 @@
 #include <riffle/backoff.h>
 #include <riffle/ext/positions.h>
 #include <riffle/ext/transactions.h>
+#include <riffle/ext/turns.h>
 #include <riffle/invoker.h>
 #include <riffle/provider.h>
 

@@ -4,12 +4,13 @@
 /* An invoker that does as it is told here. */
 static const struct riffle_call_events *rude_events;
 static void *rude_data;
-static int done_in_begin;
+static int done_in_begin, turns_fd;
 
 static void
 start_plugin(void)
 {
 	done_in_begin = 0;
+	turns_fd = 0;
 }
 
 static int
@@ -53,6 +54,41 @@ r_cancel(void *call, int reason)
 	destroyed();
 }
 
+static int
+r_join(void *self, struct riffle_error *err)
+{
+	(void)self, (void)err;
+	return rc;
+}
+
+static int
+r_turns_fd(void *self)
+{
+	(void)self;
+	return turns_fd;
+}
+
+static int64_t
+r_turn(void *self)
+{
+	(void)self;
+	destroyed();
+	return 7;
+}
+
+static const struct riffle_turns rude_turns = {.size = sizeof rude_turns,
+	.join = r_join,
+	.fd = r_turns_fd,
+	.turn = r_turn,
+	.leave = r_destroy};
+
+static const void *
+r_extension(void *self, const char *id)
+{
+	(void)self;
+	return strcmp(id, RIFFLE_EXT_TURNS) == 0 ? &rude_turns : NULL;
+}
+
 static struct rfl_plugin invoker = {.kind = RIFFLE_KIND_INVOKER,
 	.name = rude_name,
 	.version = rude_version,
@@ -60,6 +96,7 @@ static struct rfl_plugin invoker = {.kind = RIFFLE_KIND_INVOKER,
 	.ops.invoker = {.destroy = r_destroy,
 		.capabilities = r_capabilities,
 		.ready = r_end,
+		.extension = r_extension,
 		.call_begin = r_call_begin,
 		.call_push = r_push,
 		.call_end = r_end,
@@ -207,6 +244,37 @@ test_beginnings(void **state)
 	rc = RIFFLE_E_DATA;
 	assert_int_equal(b.calls->call_begin(b.guard, &spec, &core_events, &b, &b.call, &b.err), 0);
 	end_faulty(&b, "call_begin failed, and said done all the same [G06]");
+}
+
+static void
+test_turns(void **state)
+{
+	(void)state;
+	struct bed b;
+	begin(&b, RFL_GUARD_NORMAL);
+	const struct riffle_turns *t = b.calls->extension(b.guard, RIFFLE_EXT_TURNS);
+	assert_ptr_equal(t, rfl_guard_turns(b.guard));
+	assert_int_equal(t->join(b.guard, &b.err), RIFFLE_OK);
+	assert_int_equal(t->fd(b.guard), 0);
+	assert_int_equal(t->turn(b.guard), 7);
+	assert_int_equal(rude_called, 1);
+	turns_fd = -3;
+	assert_int_equal(t->fd(b.guard), -1);
+	/* From here on nobody waits for it, and it is not called. */
+	turns_fd = 0;
+	assert_int_equal(t->fd(b.guard), -1);
+	assert_true(t->turn(b.guard) == INT64_MAX);
+	t->leave(b.guard);
+	assert_int_equal(rude_called, 1);
+	rude_called = 0;
+	assert_int_equal(t->join(b.guard, &b.err), RIFFLE_E_FATAL);
+	end_faulty(&b, "turns.fd returned -3 [G02]");
+
+	begin(&b, RFL_GUARD_NORMAL);
+	rc = -1000;
+	assert_int_equal(rfl_guard_turns(b.guard)->join(b.guard, &b.err), RIFFLE_E_FATAL);
+	rc = 0;
+	end_faulty(&b, "turns.join returned -1000, which is not a status [G01]");
 }
 
 static pthread_barrier_t inside, leave;
@@ -434,6 +502,7 @@ main(void)
 		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_a_call_that_was_destroyed_hears_nothing_more),
 		cmocka_unit_test(test_beginnings),
+		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_two_threads_in_one_call),
 		cmocka_unit_test(test_batches_are_let_go_once),
 		cmocka_unit_test(test_loans_are_poisoned),
