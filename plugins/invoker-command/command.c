@@ -399,6 +399,16 @@ ready(void *self, struct riffle_error *reterr)
 	return rc;
 }
 
+/* Programs for a window or a record each are started all the time, which is for the instance's own thread. */
+static const void *
+extension(void *self, const char *id)
+{
+	const struct command *c = self;
+	COMMAND_CHECK(c, COMMAND_MAGIC);
+	return c->mode == COMMAND_COPROCESS && strcmp(id, RIFFLE_EXT_TURNS) == 0 ? &command_turns
+										 : NULL;
+}
+
 static const struct riffle_invoker_ops ops = {
 	.size = sizeof ops,
 	.check = check,
@@ -406,6 +416,7 @@ static const struct riffle_invoker_ops ops = {
 	.destroy = destroy,
 	.capabilities = capabilities,
 	.ready = ready,
+	.extension = extension,
 	.call_begin = command_call_begin,
 	.call_push = command_call_push,
 	.call_end = command_call_end,

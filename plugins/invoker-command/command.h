@@ -7,9 +7,13 @@
  *               an end and a status of its own
  *
  * Threads. The host's threads only put things into a call, under the instance's lock, and kick the
- * instance's one poller thread; that thread spawns, feeds, reads, kills and reaps all children, and gives
+ * instance's one poller; that spawns, feeds, reads, kills and reaps all children, and gives
  * all events. It watches every pipe at once, so a child that writes before it reads, or never reads,
  * cannot block anything. What is marked [lock] below is shared, everything else the poller's.
+ *
+ * The poller is a thread of the instance, or, for a coprocess, the host's worker, turn by turn: its guest
+ * (riffle/ext/turns.h). Then the thread only starts programs, since a program gets its parent-death signal
+ * from the thread that started it; turn_lock is held by whichever of the two is the poller.
  *
  * Whatever a child writes is foreign: it is checked to the byte before the host sees any of it.
  */
@@ -83,10 +87,15 @@ struct command {
 
 	pthread_t thread;
 	pthread_mutex_t lock;
+	pthread_mutex_t turn_lock; /* taken before lock */
+	pthread_cond_t changed;    /* [lock]: of what the thread rests for, and that it does */
 	int epoll, wake;
-	int kicked;                               /* atomic: there is something to look at */
-	int sleeps;                               /* atomic: and wake must be written for it */
-	int stopping;                             /* [lock] */
+	int kicked;        /* atomic: there is something to look at */
+	int sleeps;        /* atomic: and wake must be written for it */
+	int stopping;      /* [lock] */
+	const void *guest; /* atomic, written with lock: the host's thread; NULL = none */
+	int is_resting;    /* [lock]: the thread, while there is a guest */
+	int needs_thread;  /* [lock]: and there is something that only it can do */
 	struct command_call *fresh, **fresh_last; /* [lock]: begun, not yet with the poller */
 	struct riffle_error health;               /* [lock]: code 0 = the pool is fine */
 	uint32_t idle; /* [lock]: programs of the pool without a window */
@@ -471,9 +480,24 @@ void command_pool_close(struct command *c);
 int command_poller_start(struct command *c, struct riffle_error *reterr);
 void command_poller_stop(struct command *c);
 void command_poller_kick(struct command *c); /* something of a call changed; the lock may be held */
+void command_poller_wake(
+	struct command *c); /* out of its wait, whether there is something or not */
 int command_poller_watch(struct command *c, struct command_watch *w, uint32_t events);
+/* What there is to do now; when to come again. turn_lock is held where there is a guest. */
+int64_t command_poller_work(struct command *c);
+/* What the children did, waited for until then. */
+void command_poller_look(struct command *c, int64_t until_ns);
 /* What the host wants: a cancel or a refused record becomes the call's error. */
 void command_obey(struct command_call *c);
 void command_say_done(struct command_call *c); /* nothing of it runs any more */
+
+/* command_turns.c: the host's thread as the poller */
+extern const struct riffle_turns command_turns;
+int command_is_guest(const struct command *c); /* the calling thread is */
+int command_has_guest(const struct command *c);
+/* May the calling thread start programs? Else the instance's own is told to do what is due. */
+int command_may_start(struct command *c);
+/* The own thread, for as long as a guest does all there is to do; returns whether to stop. */
+int command_rest(struct command *c);
 
 #endif

@@ -1,4 +1,4 @@
-/* The poller thread of an instance: it owns the children of all calls, from start to done. */
+/* The poller of an instance: it owns the children of all calls, from start to done. And its thread. */
 #include "command.h"
 
 #include <errno.h>
@@ -12,18 +12,24 @@
 
 #define EVENTS 64
 
+void
+command_poller_wake(struct command *c)
+{
+	uint64_t one = 1;
+	command_assert(write(c->wake, &one, sizeof one) == (ssize_t)sizeof one);
+}
+
 /*
  * A kick that was not heard yet will do for this one too, and who is awake looks for it before going to sleep:
- * either that look finds it, or we find the sleeper.
+ * either that look finds it, or we find the sleeper. A guest takes its turn after what it calls.
  */
 void
 command_poller_kick(struct command *c)
 {
-	uint64_t one = 1;
 	if (__atomic_exchange_n(&c->kicked, 1, __ATOMIC_SEQ_CST) ||
-		!__atomic_load_n(&c->sleeps, __ATOMIC_SEQ_CST))
+		!__atomic_load_n(&c->sleeps, __ATOMIC_SEQ_CST) || command_is_guest(c))
 		return;
-	command_assert(write(c->wake, &one, sizeof one) == (ssize_t)sizeof one);
+	command_poller_wake(c);
 }
 
 int
@@ -128,18 +134,13 @@ wait_ms(const struct command *c, int64_t next_ns)
 	return left_ms < 0 ? 0 : left_ms > 60000 ? 60000 : (int)left_ms;
 }
 
-static void
-wait_for_events(struct command *c, int64_t next_ns)
+void
+command_poller_look(struct command *c, int64_t until_ns)
 {
 	struct epoll_event events[EVENTS];
 	uint64_t n;
-	__atomic_store_n(&c->sleeps, 1, __ATOMIC_SEQ_CST);
-	int ms = __atomic_load_n(&c->kicked, __ATOMIC_SEQ_CST) ? 0 : wait_ms(c, next_ns);
-	int count = epoll_wait(c->epoll, events, EVENTS, ms);
+	int count = epoll_wait(c->epoll, events, EVENTS, until_ns == 0 ? 0 : wait_ms(c, until_ns));
 	command_assert(count >= 0 || errno == EINTR);
-	__atomic_store_n(&c->sleeps, 0, __ATOMIC_SEQ_CST);
-	/* Who finds it set from here on finds us awake; what came before is seen in this turn. */
-	__atomic_exchange_n(&c->kicked, 0, __ATOMIC_ACQ_REL);
 	for (int i = 0; i < count; i++) {
 		struct command_watch *w = events[i].data.ptr;
 		if (w != NULL) {
@@ -150,6 +151,24 @@ wait_for_events(struct command *c, int64_t next_ns)
 		if (read(c->wake, &n, sizeof n) < 0)
 			command_assert(errno == EAGAIN || errno == EINTR);
 	}
+}
+
+static void
+wait_for_events(struct command *c, int64_t next_ns)
+{
+	__atomic_store_n(&c->sleeps, 1, __ATOMIC_SEQ_CST);
+	command_poller_look(c, __atomic_load_n(&c->kicked, __ATOMIC_SEQ_CST) ? 0 : next_ns);
+	__atomic_store_n(&c->sleeps, 0, __ATOMIC_SEQ_CST);
+}
+
+int64_t
+command_poller_work(struct command *c)
+{
+	/* Who finds it set from here on finds us awake; what came before is seen in this turn. */
+	__atomic_exchange_n(&c->kicked, 0, __ATOMIC_ACQ_REL);
+	c->again = 0;
+	take_fresh(c);
+	return run_all(c);
 }
 
 /*
@@ -164,27 +183,37 @@ be_patient(struct command *c)
 			sched_setscheduler(0, SCHED_BATCH, &none) == 0;
 }
 
+/* 1 = there is nothing left and never will be. */
+static int
+take_turn(struct command *c, int stopping, int64_t *ret_next_ns)
+{
+	pthread_mutex_lock(&c->turn_lock);
+	int is_empty = stopping && c->calls == NULL;
+	if (is_empty && c->pool != NULL)
+		command_pool_stop(c);
+	*ret_next_ns = command_poller_work(c);
+	int is_over =
+		stopping && c->calls == NULL && (c->pool == NULL || command_pool_is_closed(c));
+	pthread_mutex_unlock(&c->turn_lock);
+	return is_over;
+}
+
 static void *
 run(void *arg)
 {
 	struct command *c = arg;
+	int64_t next_ns;
 	be_patient(c);
-	if (c->mode == COMMAND_COPROCESS)
-		command_pool_open(c);
 	for (;;) {
-		c->again = 0;
-		pthread_mutex_lock(&c->lock);
-		int stopping = c->stopping;
-		pthread_mutex_unlock(&c->lock);
-		take_fresh(c);
-		if (stopping && c->calls == NULL && c->pool != NULL)
-			command_pool_stop(c);
-		int64_t next_ns = run_all(c);
-		if (stopping && c->calls == NULL && (c->pool == NULL || command_pool_is_closed(c)))
+		int stopping = command_rest(c);
+		if (take_turn(c, stopping, &next_ns))
 			break;
-		wait_for_events(c, next_ns);
+		if (command_has_guest(c))
+			/* It may be due sooner now, and what was kicked meanwhile is for it. */
+			command_poller_kick(c);
+		else
+			wait_for_events(c, next_ns);
 	}
-	command_pool_close(c);
 	return NULL;
 }
 
@@ -202,11 +231,24 @@ start_thread(struct command *c)
 	return rc;
 }
 
+static void
+close_rest(struct command *c)
+{
+	command_pool_close(c);
+	pthread_cond_destroy(&c->changed);
+	pthread_mutex_destroy(&c->turn_lock);
+	pthread_mutex_destroy(&c->lock);
+}
+
 int
 command_poller_start(struct command *c, struct riffle_error *reterr)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data = {.ptr = NULL}};
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_mutex_init(&c->turn_lock, NULL);
+	pthread_cond_init(&c->changed, NULL);
+	if (c->mode == COMMAND_COPROCESS)
+		command_pool_open(c);
 	c->fresh_last = &c->fresh;
 	c->calls_last = &c->calls;
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -220,7 +262,7 @@ command_poller_start(struct command *c, struct riffle_error *reterr)
 		close(c->epoll);
 	if (c->wake >= 0)
 		close(c->wake);
-	pthread_mutex_destroy(&c->lock);
+	close_rest(c);
 	return command_fail(reterr, RIFFLE_E_UNAVAILABLE, RIFFLE_ERR_RETRIABLE,
 		"cannot start the thread of the command invoker: %s", strerror(why));
 }
@@ -230,10 +272,13 @@ command_poller_stop(struct command *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->stopping = 1;
+	/* A guest that never left is a thread that does not come back. */
+	__atomic_store_n(&c->guest, NULL, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	command_poller_kick(c);
+	command_poller_wake(c);
 	pthread_join(c->thread, NULL);
 	close(c->epoll);
 	close(c->wake);
-	pthread_mutex_destroy(&c->lock);
+	close_rest(c);
 }

@@ -166,6 +166,8 @@ start(struct command *c, struct slot *s)
 {
 	const struct command_codec *codec = command_codec(c);
 	struct riffle_error err = {0};
+	if (!command_may_start(c))
+		return;
 	char **environment = command_environment(c, NULL, NULL, NULL, &err);
 	char **argv = environment ? command_arguments(c, NULL, &err) : NULL;
 	int rc = argv ? command_child_start(c, argv, environment, &s->child, &err) : err.code;

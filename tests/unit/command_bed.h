@@ -35,12 +35,40 @@ script(struct bed *b, const char *text)
 		.values = b->values};
 }
 
+/* 1: the test's thread does the work of coprocesses, in place of the instance's own. */
+#ifndef IN_TURNS
+#define IN_TURNS 0
+#endif
+static const struct riffle_turns *turns;
+static void *guest_of;
+
+static inline void
+take_turn(void)
+{
+	turns->turn(guest_of);
+}
+
 static void
 start(struct bed *b)
 {
 	struct riffle_error err = {0};
 	if (ops->create(&host, &b->config, &b->self, &err) < 0)
 		fail_msg("%s", err.text);
+	turns = IN_TURNS ? ops->extension(b->self, RIFFLE_EXT_TURNS) : NULL;
+	if (turns == NULL)
+		return;
+	assert_int_equal(turns->join(b->self, &err), RIFFLE_OK);
+	guest_of = b->self;
+	meanwhile = take_turn;
+}
+
+static inline void
+stop(struct bed *b)
+{
+	if (guest_of == b->self && meanwhile != NULL)
+		turns->leave(b->self);
+	meanwhile = NULL;
+	ops->destroy(b->self);
 }
 
 static void
@@ -110,7 +138,7 @@ static void
 finish(struct bed *b, struct call *c)
 {
 	end(c);
-	ops->destroy(b->self);
+	stop(b);
 }
 
 #endif

@@ -51,7 +51,7 @@ check_rich_echo(int format, const char *text)
 			assert_string_equal(c.full, rich_echo);
 			end(&c);
 		}
-		ops->destroy(b.self);
+		stop(&b);
 	}
 }
 

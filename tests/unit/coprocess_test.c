@@ -73,14 +73,14 @@ test_ready_waits_for_hello(void **state)
 	program(&b, COPROCESS, FRAMES, ECHO);
 	start(&b);
 	assert_true(eventually(is_ready, &b));
-	ops->destroy(b.self);
+	stop(&b);
 	static const char *const mute[] = {"MUTE=1", NULL};
 	program(&b, COPROCESS, FRAMES, ECHO);
 	option(b.values, "env")->u.list = mute;
 	start(&b);
 	assert_int_equal(ops->ready(b.self, &err), RIFFLE_E_UNAVAILABLE);
 	assert_non_null(strstr(err.text, "has not said hello yet"));
-	ops->destroy(b.self);
+	stop(&b);
 	program(&b, COPROCESS, FRAMES, ECHO);
 	b.words[0] = "/no/such/program";
 	start(&b);
@@ -116,7 +116,9 @@ pids_of(uint32_t processes)
 	}
 	int ended[MANY] = {0}, left = MANY;
 	int64_t limit = now_ns(NULL) + EVENTUALLY_S * INT64_C(1000000000);
-	while (left > 0 && now_ns(NULL) < limit)
+	while (left > 0 && now_ns(NULL) < limit) {
+		if (meanwhile != NULL)
+			meanwhile();
 		for (int i = 0; i < MANY; i++) {
 			if (ended[i])
 				continue;
@@ -132,6 +134,7 @@ pids_of(uint32_t processes)
 			ended[i] = 1;
 			left--;
 		}
+	}
 	assert_int_equal(left, 0);
 	for (int i = 0; i < MANY; i++) {
 		int is_new = 1;
@@ -143,7 +146,7 @@ pids_of(uint32_t processes)
 	}
 	for (int i = 0; i < MANY; i++)
 		end(&calls[i]);
-	ops->destroy(b.self);
+	stop(&b);
 	return pids;
 }
 
@@ -329,7 +332,7 @@ test_nothing_is_left_behind(void **state)
 		window(&b, &c, "x", at, 1 + i % 2);
 		end(&c);
 	}
-	ops->destroy(b.self);
+	stop(&b);
 	assert_int_equal(count_in("/proc/self/fd"), fds);
 	assert_int_equal(count_in("/proc/self/task"), threads);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
@@ -720,7 +723,7 @@ test_cancel_behind_a_window_is_no_fault_of_it(void **state)
 		end(&behind);
 		end(&c);
 	}
-	ops->destroy(b.self);
+	stop(&b);
 }
 
 int

@@ -100,6 +100,9 @@ bytes(const char *s)
 /* Upper bound of what waits for nobody; what it is told from lasts longer still. */
 #define SOON_NS INT64_C(30000000000)
 
+/* What the host's thread does while it waits; NULL = nothing. */
+static void (*meanwhile)(void);
+
 /* Polls until done says so, or so many seconds have passed. */
 static inline int
 eventually(int (*done)(void *ctx), void *ctx)
@@ -108,6 +111,8 @@ eventually(int (*done)(void *ctx), void *ctx)
 	while (!done(ctx)) {
 		if (now_ns(NULL) > end)
 			return 0;
+		if (meanwhile != NULL)
+			meanwhile();
 		poll(NULL, 0, 1);
 	}
 	return 1;
