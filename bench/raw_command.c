@@ -407,6 +407,7 @@ struct invoker {
 	struct riffle_value values[64];
 	struct riffle_config config;
 	void *self;
+	const struct riffle_turns *turns; /* NULL = it works in a thread of its own */
 };
 
 static struct riffle_value *
@@ -459,6 +460,10 @@ open_invoker(
 		fprintf(stderr, "raw_command: %s\n", err.text);
 		exit(1);
 	}
+	if (i->ops->extension != NULL)
+		i->turns = i->ops->extension(i->self, RIFFLE_EXT_TURNS);
+	if (i->turns != NULL && i->turns->join(i->self, &err) < 0)
+		die("join");
 }
 
 static void
@@ -521,20 +526,48 @@ serve(struct invoker *i, struct call *c)
 	return 0;
 }
 
-static void
-wait_for_change(struct call *calls, int n)
+static int
+has_changed(const struct call *calls, int n)
 {
-	pthread_mutex_lock(&lock);
+	for (int k = 0; k < n; k++)
+		if (calls[k].call != NULL && (calls[k].done || calls[k].credit > 0 ||
+						     (calls[k].wants && !calls[k].ended)))
+			return 1;
+	return 0;
+}
+
+/* As the runtime's worker: a turn, and a wait for the next only where nothing came of it. */
+static void
+take_turns(struct invoker *i, const struct call *calls, int n)
+{
+	struct pollfd p = {i->turns->fd(i->self), POLLIN, 0};
 	for (;;) {
-		for (int k = 0; k < n; k++)
-			if (calls[k].call != NULL && (calls[k].done || calls[k].credit > 0 ||
-							     (calls[k].wants && !calls[k].ended))) {
-				pthread_mutex_unlock(&lock);
-				return;
-			}
+		int64_t next_ns = i->turns->turn(i->self);
+		pthread_mutex_lock(&lock);
+		int is_changed = has_changed(calls, n);
+		pthread_mutex_unlock(&lock);
+		if (is_changed)
+			return;
+		int64_t left_ns = next_ns - mono_ns(&host);
+		if (left_ns > 0 &&
+			poll(&p, 1, left_ns > 1000000000 ? 1000 : (int)(left_ns / 1000000 + 1)) < 0)
+			die("poll");
+	}
+}
+
+static void
+wait_for_change(struct invoker *i, const struct call *calls, int n)
+{
+	if (i->turns != NULL) {
+		take_turns(i, calls, n);
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	while (!has_changed(calls, n)) {
 		sleeps = 1;
 		pthread_cond_wait(&changed, &lock);
 	}
+	pthread_mutex_unlock(&lock);
 }
 
 static void
@@ -570,9 +603,11 @@ through_riffle(struct invoker *i, size_t total, size_t window, int open)
 			k--;
 		}
 		if (over < total)
-			wait_for_change(calls, open);
+			wait_for_change(i, calls, open);
 	}
 	double seconds = now() - begin;
+	if (i->turns != NULL)
+		i->turns->leave(i->self);
 	i->ops->destroy(i->self);
 	if (records != total * window) {
 		fprintf(stderr, "raw_command: %zu records of %zu\n", records, total * window);
