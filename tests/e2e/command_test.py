@@ -192,13 +192,13 @@ AT_ONCE = ("import json, sys\n"
 
 
 @contextlib.contextmanager
-def at_once():
-    """Windows of three records, answered while they are open."""
+def at_once(runtime="", window="count 3", more=""):
+    """Windows answered while they are open."""
     function = {"command": "python3 at_once.py", "mode": "coprocess", "format": "json-lines", "restart": "10ms"}
     with Instance("") as i:
         with open(os.path.join(i.dir, "at_once.py"), "w") as out:
             out.write(AT_ONCE)
-        i.write(one({**function, "dir": i.dir}, "count 3", delivery="stream"))
+        i.write(runtime + one({**function, "dir": i.dir}, window, delivery="stream") + more)
         i.start()
         yield i
 
@@ -389,6 +389,36 @@ def the_status_says_why_a_program_is_not_ready():
         assert i.stop() == 0
 
 
+def sleeps_of_the_invokers_thread(i):
+    """How often it has gone to sleep by itself."""
+    for task in os.listdir("/proc/%d/task" % i.daemon.pid):
+        with open("/proc/%d/task/%s/status" % (i.daemon.pid, task)) as status:
+            lines = dict(line.split(":", 1) for line in status)
+        if lines["Name"].strip() == "rfl-command":
+            return int(lines["voluntary_ctxt_switches"])
+    raise AssertionError("there is no such thread")
+
+
+def sleeps_over_windows(runtime, more):
+    """Of the invoker's thread, over twenty windows one after another."""
+    with at_once(runtime, "count 1", more) as i:
+        i.publish("in", ["0"])
+        i.read("out", 2)
+        before = sleeps_of_the_invokers_thread(i)
+        for n in range(1, 21):
+            i.publish("in", [str(n)])
+            i.read("out", 2 * n + 2)
+        return sleeps_of_the_invokers_thread(i) - before
+
+
+def a_function_is_run_by_the_only_worker_that_calls_it():
+    other = stream("in2", **TEXT) + section("processor p2", {
+        "function": "f", "input": "in2@earliest", "output": "out", "window": "count 1"})
+    assert sleeps_over_windows("", "") < 5
+    assert sleeps_over_windows("", other) < 5
+    assert sleeps_over_windows("[runtime]\nworkers = 2\n", other) >= 20
+
+
 main([
     the_python_skeleton,
     the_c_skeleton,
@@ -415,4 +445,5 @@ main([
     children_die_with_a_daemon_that_is_killed,
     windows_that_wait_for_an_open_one_are_told_of,
     the_status_says_why_a_program_is_not_ready,
+    a_function_is_run_by_the_only_worker_that_calls_it,
 ])
