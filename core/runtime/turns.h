@@ -9,7 +9,7 @@
 
 struct rfl_turns {
 	const struct riffle_turns *ops;
-	void *self;
+	const struct rfl_instance *function;
 	int is_joined; /* else the invoker works by itself */
 };
 
