@@ -1,4 +1,5 @@
 """The invokers alone, against what is bare."""
+import contextlib
 import os
 import statistics
 import subprocess
@@ -12,7 +13,8 @@ back records of 100 bytes in windows of 1000, given and read by the invoker on i
 against the same program fed and read by a bare `poll` loop that writes ready-made bytes, small windows many at a time, never waits for a
 window's end, and only counts what comes back. The program is one in C (stdio, one flush a window), or one in Python. Then per-window, one after another, against bare posix_spawn and wait of the
 same program. Medians; a ratio is that of two runs one after the other. On one core: all threads and the program of either side
-held to the same one, so that nobody is woken on another.
+held to the same one, so that nobody is woken on another. Cores kept awake: an endless loop of the idle class beside either side on each
+core, since to wake a core that sleeps is what takes most of a wake-up's time where the machine is a virtual one.
 """
 PYTHON_ECHO = {
     "frames": """import struct, sys
@@ -46,6 +48,18 @@ def compare(title, runs, bare, ours):
         title, a[0], b[0], statistics.median(ratios), ratios[0], ratios[-1], a[1], b[1])
 
 
+@contextlib.contextmanager
+def cores_awake():
+    """No core goes to sleep for want of work: each has some that gives way to all else."""
+    loops = [subprocess.Popen(["chrt", "-i", "0", "sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count())]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
 def command(options):
     plugin = os.path.join(BUILD, "plugins/invoker-command/.libs/invoker-command.so")
     program = os.path.join(BUILD, "bench/raw_command")
@@ -63,9 +77,15 @@ def command(options):
         echo = [program, "echo", form]
         text += row(form + ", C, records", form, echo, options.records)
         text += row(form + ", C, on one core, records", form, echo, options.records, held=one_core)
+        with cores_awake():
+            text += row(form + ", C, cores kept awake, records", form, echo, options.records)
         text += row(form + ", Python, records", form, ["python3", "-c", PYTHON_ECHO[form]], options.records // 8)
-        for window, part in ((10, 8), (1, 40)):
-            text += row("%s, C, windows of %d, records" % (form, window), form, echo, options.records // part, window)
+    echo = [program, "echo", "frames"]
+    for window in (10, 1):
+        words = ("frames", echo, options.records * window // 400, window)
+        text += row("frames, C, windows of %d, records" % window, *words)
+        with cores_awake():
+            text += row("frames, C, windows of %d, cores kept awake, records" % window, *words)
     starts = max(options.records // 4000, 100)
     for words in (["true"], ["cat"]):
         text += compare("per-window, %s, starts" % words[0], options.runs, lambda: raw_command("spawn", str(starts), *words),
