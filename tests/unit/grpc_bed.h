@@ -12,6 +12,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/*
+ * gRPC as Debian builds it hides its locks from ThreadSanitizer: each eight bytes that one of its threads received and
+ * another copied were reported, and the report suppressed, which takes minutes for a few megabytes. What is looked
+ * at is our own memory.
+ */
+#ifdef __SANITIZE_THREAD__
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *
+__tsan_default_options(void)
+{
+	return "ignore_noninstrumented_modules=1";
+}
+#endif
+
 /* A server of tests/grpc. */
 struct server {
 	pid_t pid;
@@ -56,6 +70,33 @@ stop_server(struct server *s)
 	waitpid(s->pid, NULL, 0);
 }
 
+/*
+ * None that the kernel gives to whoever connects: it is free still when its server comes back, and a client that
+ * tries it meanwhile is not connected to itself.
+ */
+static inline int
+free_port(void)
+{
+	int first = 0;
+	FILE *in = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+	assert_non_null(in);
+	assert_int_equal(fscanf(in, "%d", &first), 1); /* NOLINT: the kernel's own number */
+	fclose(in);
+	assert_in_range(first, 12000, 65535);
+	srandom((unsigned)getpid() ^ (unsigned)now_ns(NULL));
+	for (;;) {
+		int port = first - 1 - (int)(random() % 10000);
+		struct sockaddr_in a = {.sin_family = AF_INET,
+			.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+			.sin_port = htons((uint16_t)port)};
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		int is_free = bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+		close(fd);
+		if (is_free)
+			return port;
+	}
+}
+
 /* One that most tests of a program share. */
 static struct server shared;
 
@@ -96,7 +137,8 @@ make_bed(struct bed *b, int port)
 	option(b->values, "max-output")->u.i = 64 << 20;
 	option(b->values, "keepalive")->u.i = 300000;
 	option(b->values, "keepalive-timeout")->u.i = 20000;
-	option(b->values, "connect-timeout")->u.i = 5000;
+	/* A server that is only starved is waited for. */
+	option(b->values, "connect-timeout")->u.i = EVENTUALLY_S * 1000;
 	b->config = (struct riffle_config){.size = sizeof b->config,
 		.section = RIFFLE_SECTION_FUNCTION,
 		.value_size = sizeof b->values[0],
@@ -161,14 +203,35 @@ begin(struct bed *b, struct call *c, const char *script)
 	begin_shaped(b, c, script, 1, 1);
 }
 
+struct wanted_records {
+	struct call *c;
+	uint64_t count;
+};
+
 static inline int
-has_record(void *ctx)
+has_records_or_is_done(void *ctx)
 {
-	struct call *c = ctx;
-	pthread_mutex_lock(&c->lock);
-	int has = c->records > 0;
-	pthread_mutex_unlock(&c->lock);
+	struct wanted_records *w = ctx;
+	pthread_mutex_lock(&w->c->lock);
+	int has = w->c->records >= w->count || w->c->is_done;
+	pthread_mutex_unlock(&w->c->lock);
 	return has;
+}
+
+/* Waits for so many records of a call that goes on. */
+static inline void
+await_records(struct call *c, uint64_t count)
+{
+	struct wanted_records w = {c, count};
+	(void)eventually(has_records_or_is_done, &w);
+	pthread_mutex_lock(&c->lock);
+	uint64_t records = c->records;
+	int done = c->is_done;
+	pthread_mutex_unlock(&c->lock);
+	if (done || records < count)
+		fail_msg("%llu records of %llu, %s%s", (unsigned long long)records,
+			(unsigned long long)count, done ? "then the end " : "and no end",
+			done ? c->error.text : "");
 }
 
 static const struct riffle_record abc[] = {{.value = {"a", 1}, .offset = 1},

@@ -142,7 +142,7 @@ test_calls_that_end_in_every_way(void **state)
 	unsigned files = 0,
 		 rounds = ((count ? (unsigned)atoi(count) : 1000) + AT_ONCE - 1) / AT_ONCE;
 	struct bed b;
-	struct server s = {0};
+	struct server s = {.port = free_port()};
 	seed = given ? (uint32_t)atoi(given) : (uint32_t)time(NULL);
 	print_message("# seed %u\n", seed);
 	start_server(&s, "server.py", NULL);

@@ -90,16 +90,6 @@ test_rows_below_http2(void **state)
 	}
 }
 
-static int
-has_two_records(void *ctx)
-{
-	struct call *c = ctx;
-	pthread_mutex_lock(&c->lock);
-	int has = c->records >= 2;
-	pthread_mutex_unlock(&c->lock);
-	return has;
-}
-
 /* E15: output credit holds a talkative function, and max-output ends it. */
 static void
 test_a_flood_is_held_and_ended(void **state)
@@ -114,7 +104,7 @@ test_a_flood_is_held_and_ended(void **state)
 	poll(NULL, 0, 100);
 	assert_int_equal(c.records, 0);
 	ops->call_read(c.call, 100000);
-	assert_true(eventually(has_two_records, &c));
+	await_records(&c, 2);
 	poll(NULL, 0, 100);
 	assert_int_equal(c.records, 2);
 	ops->call_read(c.call, 1 << 30);
@@ -145,7 +135,7 @@ test_cancel_ends_what_never_ends(void **state)
 		assert_int_equal(ops->call_push(c.call, &batch, 0, 3, &err), 3);
 		ops->call_end(c.call, &err);
 		if (i % 3 == 1)
-			assert_true(eventually(has_record, &c));
+			await_records(&c, 1);
 		int64_t begin_ns = now_ns(NULL);
 		ops->call_cancel(c.call, reason);
 		assert_true(eventually(is_done, &c));
@@ -242,7 +232,7 @@ test_a_stopped_server_is_found(void **state)
 	start(&other, shared.port);
 	begin(&b, &c, "endless");
 	ops->call_read(c.call, 1 << 20);
-	assert_true(eventually(has_record, &c));
+	await_records(&c, 1);
 	kill(s.pid, SIGSTOP);
 	play(&other, &fine, "echo");
 	assert_int_equal(fine.status, RIFFLE_OK);
@@ -254,18 +244,6 @@ test_a_stopped_server_is_found(void **state)
 	ops->destroy(b.self);
 	ops->destroy(other.self);
 	stop_server(&s);
-}
-
-static int
-free_port(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-	getsockname(fd, (struct sockaddr *)&a, &len);
-	close(fd);
-	return ntohs(a.sin_port);
 }
 
 /* E1, E2: away at the start, there, gone in the middle of a call, there again. */

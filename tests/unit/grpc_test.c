@@ -242,14 +242,7 @@ test_records_flow_while_the_window_is_open(void **state)
 		struct riffle_batch batch;
 		make_batch(&batch, &abc[i], 1);
 		assert_int_equal(ops->call_push(c.call, &batch, 0, 1, &err), 1);
-		for (int64_t end_ns = now_ns(NULL) + SOON_NS; now_ns(NULL) < end_ns;) {
-			pthread_mutex_lock(&c.lock);
-			uint64_t records = c.records;
-			pthread_mutex_unlock(&c.lock);
-			if (records == i + 1)
-				break;
-			poll(NULL, 0, 1);
-		}
+		await_records(&c, i + 1);
 		assert_int_equal(c.records, i + 1);
 		assert_int_equal(batch.host[0], 1);
 	}
