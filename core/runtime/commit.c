@@ -314,7 +314,7 @@ commit_transaction(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 		moved |= txn_begin(p, now_ns, next_ns);
 	if (p->txn_phase != RFL_TXN_OPEN)
 		return moved;
-	if (hand_back(p) || p->txn_is_spoiled)
+	if (p->txn_is_spoiled)
 		return moved | txn_end(p, now_ns);
 	moved |= txn_stage(p);
 	int refused = p->own_sink->outlet.txn_error.code != 0;
