@@ -31,6 +31,9 @@ static const char doc[] =
 	"  riffle run -c riffle.ini\n"
 	"  riffle run -c riffle.ini --set runtime.log-level=debug";
 
+/* systemd drops a message of more than 4096; a processor's reason may take some hundred. */
+#define STATUS_CHARS 2000
+
 struct daemon {
 	struct rfl_common common;
 	struct rfl_clock clock;
@@ -39,6 +42,7 @@ struct daemon {
 	struct rfl_runtime *runtime;
 	struct rfl_admin *admin;
 	char *told; /* by processor: its first line is out */
+	char *said; /* to the service manager, last; NULL = nothing yet */
 };
 
 static int
@@ -214,6 +218,49 @@ tell_start(
 	rfl_buf_fini(&text);
 }
 
+/* A message to the service manager has a line for each thing it says. */
+static void
+put_in_line(struct rfl_buf *to, const char *text)
+{
+	for (; *text != '\0'; text++)
+		rfl_buf_putc(to, *text == '\n' ? ' ' : *text);
+}
+
+/*
+ * It is ready once it is up: a processor may have to wait for its broker, or for partitions that others have, for
+ * as long as these please, and no service manager is to end it for that. What waits is in the status.
+ */
+static void
+say_what_waits(struct daemon *d, const struct rfl_status *s, size_t told)
+{
+	const struct rfl_conf *c = d->common.conf;
+	struct rfl_buf text = RFL_BUF_INIT;
+	rfl_buf_printf(
+		&text, "READY=1\nSTATUS=%zu of %zu processors began", told, c->processor_count);
+	const char *before = "; waiting: ";
+	for (size_t i = 0; i < c->processor_count; i++) {
+		const struct rfl_processor_status *p = &s->processors[i];
+		if (d->told[i])
+			continue;
+		if (text.len > STATUS_CHARS) {
+			rfl_buf_puts(&text, " and others");
+			break;
+		}
+		rfl_buf_printf(&text, "%s%s (%s", before, c->processors[i]->name,
+			rfl_state_name(p->state));
+		rfl_buf_puts(&text, p->why != NULL ? ": " : "");
+		put_in_line(&text, p->why != NULL ? p->why : "");
+		rfl_buf_putc(&text, ')');
+		before = ", ";
+	}
+	if (d->said == NULL || strcmp(d->said, rfl_buf_str(&text)) != 0) {
+		notify(rfl_buf_str(&text));
+		free(d->said);
+		d->said = rfl_strdup(rfl_buf_str(&text));
+	}
+	rfl_buf_fini(&text);
+}
+
 /* One line each, when it first runs. Returns 1 when all have theirs. */
 static int
 tell_when_running(struct daemon *d)
@@ -228,18 +275,16 @@ tell_when_running(struct daemon *d)
 		}
 		told += (size_t)d->told[i];
 	}
-	int all = told == c->processor_count;
+	say_what_waits(d, s, told);
 	rfl_status_free(s);
-	if (all)
-		notify("READY=1");
-	return all;
+	return told == c->processor_count;
 }
 
 /* Returns the signal that ends it. */
 static int
 wait_for_signal(struct daemon *d)
 {
-	int all_told = 0;
+	int all_told = tell_when_running(d);
 	for (;;) {
 		struct pollfd fd = {.fd = d->signal_fd, .events = POLLIN};
 		struct signalfd_siginfo info;
@@ -327,6 +372,7 @@ run(int argc, char **argv)
 		status = start(&d);
 	free(d.instance);
 	free(d.told);
+	free(d.said);
 	if (d.signal_fd >= 0)
 		close(d.signal_fd);
 	if (d.lock_fd >= 0)

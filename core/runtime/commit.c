@@ -169,7 +169,7 @@ txn_begin(struct rfl_processor *p, int64_t now_ns, int64_t *next_ns)
 		rfl_processor_fail(p, &err);
 		return 0;
 	}
-	s->outlet.txn_error.code = 0;
+	rfl_outlet_begin(&s->outlet);
 	p->txn_phase = RFL_TXN_OPEN;
 	p->txn_is_spoiled = 0;
 	p->txn_bytes = 0;
@@ -245,12 +245,30 @@ txn_end(struct rfl_processor *p, int64_t now_ns)
 	return 1;
 }
 
+/* What the sink refused for its data goes to the error policy, and only that. 1 = there was such. */
+static int
+hand_back(struct rfl_processor *p)
+{
+	const struct rfl_outlet *o = &p->own_sink->outlet;
+	int found = 0;
+	for (size_t i = 0; i < o->refusal_count; i++)
+		for (size_t k = 0; k < p->task_count; k++)
+			found |= rfl_task_refused(p->tasks[k], &o->refusals[i]);
+	return found;
+}
+
 /* Nothing of it is there: all is still held, and goes into the next one. */
 static void
-txn_aborted(struct rfl_processor *p, const struct riffle_error *why, int64_t now_ns)
+txn_aborted(struct rfl_processor *p, int64_t now_ns)
 {
+	const struct rfl_sink *s = p->own_sink;
+	const struct riffle_error *why =
+		s->outlet.txn_error.code != 0 ? &s->outlet.txn_error : &s->txn_error;
 	end_tasks(p, 0);
 	unstage_tasks(p);
+	/* Of what else was said against it some may have come of that, and the rest comes again. */
+	if (hand_back(p) || p->txn_is_spoiled)
+		return;
 	p->txn_retry_ns = now_ns + TXN_RETRY_NS;
 	if (why->flags & RIFFLE_ERR_RETRIABLE) {
 		rfl_log(RIFFLE_LOG_WARNING, "S004", p->what,
@@ -273,12 +291,8 @@ txn_result(struct rfl_processor *p, int64_t now_ns)
 	p->txn_phase = RFL_TXN_NONE;
 	if (result == RIFFLE_TXN_COMMITTED) {
 		end_tasks(p, 1);
-	} else if (result == RIFFLE_TXN_ABORTED && p->txn_is_spoiled) {
-		end_tasks(p, 0);
-		unstage_tasks(p);
 	} else if (result == RIFFLE_TXN_ABORTED) {
-		const struct riffle_error *refused = &s->outlet.txn_error;
-		txn_aborted(p, refused->code != 0 ? refused : &s->txn_error, now_ns);
+		txn_aborted(p, now_ns);
 	} else {
 		rfl_err(&err, RIFFLE_E_FATAL,
 			"it is not known whether a transaction was committed: %s",

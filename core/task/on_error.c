@@ -86,7 +86,8 @@ rfl_task_write_again(struct rfl_task *t, struct rfl_pane *p)
 {
 	p->outputs_sent = 0;
 	rfl_task_pane_done(t, p);
-	rfl_task_publish(t, p);
+	if (!rfl_task_is_exactly_once(t))
+		rfl_task_publish(t, p);
 }
 
 static void

@@ -50,10 +50,19 @@ void
 rfl_outlet_fini(struct rfl_outlet *o)
 {
 	rfl_outlet_drop(o);
+	free(o->refusals);
 	RFL_RETIRE(o);
 }
 
 void
+rfl_outlet_begin(struct rfl_outlet *o)
+{
+	RFL_CHECK(o, OUTLET_MAGIC);
+	o->txn_error.code = 0;
+	o->refusal_count = 0;
+}
+
+uint64_t
 rfl_outlet_send(
 	struct rfl_outlet *o, struct riffle_batch *batch, size_t bytes, void *owner, void *detail)
 {
@@ -65,6 +74,7 @@ rfl_outlet_send(
 	s->detail = detail;
 	s->bytes = bytes;
 	rfl_list_append(&o->sends, &s->link);
+	return s->tag;
 }
 
 static void
@@ -133,12 +143,27 @@ note_failures(struct riffle_error *error, const struct riffle_event *ev)
 	}
 }
 
+static void
+note_refusal(struct rfl_outlet *o, const struct riffle_event *ev)
+{
+	uint32_t i = 0;
+	while (ev->sent != NULL && i < ev->count && sent_at(ev, i)->status != RIFFLE_E_DATA)
+		i++;
+	if (ev->sent == NULL || i == ev->count)
+		return;
+	rfl_grow(&o->refusals, &o->refusal_room, o->refusal_count + 1, sizeof *o->refusals);
+	struct rfl_refusal *r = &o->refusals[o->refusal_count++];
+	*r = (struct rfl_refusal){ev->tag, ev->error};
+	r->error.code = RIFFLE_E_DATA;
+}
+
 int
 rfl_outlet_sent(struct rfl_outlet *o, const struct riffle_event *ev, struct riffle_error *reterr)
 {
 	RFL_CHECK(o, OUTLET_MAGIC);
 	if (o->transactional) {
 		note_failures(&o->txn_error, ev);
+		note_refusal(o, ev);
 		return RIFFLE_OK;
 	}
 	struct rfl_send *s = find(o, ev->tag);

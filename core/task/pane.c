@@ -239,14 +239,27 @@ rfl_pane_drop_outputs(struct rfl_pane *p)
 	p->output_records = 0;
 }
 
+static size_t
+place_of(const struct rfl_batches *l, const struct riffle_batch *b)
+{
+	size_t at = 0;
+	while (at < l->count && l->items[at] != b)
+		at++;
+	return at;
+}
+
+int
+rfl_pane_holds_output(const struct rfl_pane *p, const struct riffle_batch *b)
+{
+	return place_of(&p->outputs, b) < p->outputs.count;
+}
+
 void
 rfl_pane_forget_output(struct rfl_pane *p, const struct riffle_batch *b)
 {
 	RFL_CHECK(p, PANE_MAGIC);
 	struct rfl_batches *l = &p->outputs;
-	size_t at = 0;
-	while (at < l->count && l->items[at] != b)
-		at++;
+	size_t at = place_of(l, b);
 	if (at == l->count)
 		return;
 	rfl_batch_unref(l->items[at]);

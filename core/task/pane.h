@@ -111,6 +111,8 @@ struct rfl_pane {
 	size_t output_bytes;
 	size_t outputs_sent; /* how many of outputs went to their outlets */
 	uint32_t sends_open; /* of those, not yet finished */
+	uint64_t first_tag,
+		last_tag; /* exactly once: of those, in the last transaction; 0 = none */
 	uint64_t output_records;
 };
 
@@ -138,6 +140,7 @@ void rfl_pane_unstage(struct rfl_pane *p);
 void rfl_pane_output(
 	struct rfl_pane *p, struct riffle_batch *b, struct rfl_outlet *to, size_t bytes);
 void rfl_pane_drop_outputs(struct rfl_pane *p);
+int rfl_pane_holds_output(const struct rfl_pane *p, const struct riffle_batch *b);
 /* This one is written and not sent again. */
 void rfl_pane_forget_output(struct rfl_pane *p, const struct riffle_batch *b);
 

@@ -328,7 +328,9 @@ rfl_task_publish(struct rfl_task *t, struct rfl_pane *p)
 		struct riffle_batch *b = p->outputs.items[p->outputs_sent];
 		rfl_batch_ref(b);
 		const struct rfl_way *way = &p->ways[p->outputs_sent];
-		rfl_outlet_send(way->to, b, way->bytes, t, p);
+		p->last_tag = rfl_outlet_send(way->to, b, way->bytes, t, p);
+		if (p->outputs_sent == 0)
+			p->first_tag = p->last_tag;
 		p->sends_open++;
 	}
 }
@@ -407,6 +409,25 @@ rfl_task_settle_rest(struct rfl_task *t)
 		t->lanes[i].settled = t->lanes[i].next;
 }
 
+/* The window as a whole is tried again or given up, as the policy says, and once for all of it. */
+static void
+not_published(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *why)
+{
+	struct riffle_error err = *why;
+	rfl_err_prefix(&err, "cannot publish");
+	if (p->state == RFL_PANE_CALLING) {
+		rfl_task_fault(p, &err);
+	} else if (p->state == RFL_PANE_DONE && rfl_task_is_at_most_once(t)) {
+		rfl_task_publish_failed(t, p, &err);
+	} else if (p->state == RFL_PANE_DONE && p->is_dead) {
+		rfl_task_dead_letters_failed(t, p, &err);
+	} else if (p->state == RFL_PANE_DONE) {
+		if (p->group != NULL)
+			p->group->done--;
+		rfl_task_pane_failed(t, p, &err);
+	}
+}
+
 void
 rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 {
@@ -426,20 +447,37 @@ rfl_task_sent(struct rfl_task *t, const struct rfl_send *s)
 			rfl_call_read(p->call, s->bytes);
 		return;
 	}
-	/* The window as a whole is tried again or given up, as the policy says, and once for all of it. */
-	struct riffle_error err = s->error;
-	rfl_err_prefix(&err, "cannot publish");
-	if (p->state == RFL_PANE_CALLING) {
-		rfl_task_fault(p, &err);
-	} else if (p->state == RFL_PANE_DONE && rfl_task_is_at_most_once(t)) {
-		rfl_task_publish_failed(t, p, &err);
-	} else if (p->state == RFL_PANE_DONE && p->is_dead) {
-		rfl_task_dead_letters_failed(t, p, &err);
-	} else if (p->state == RFL_PANE_DONE) {
-		if (p->group != NULL)
-			p->group->done--;
-		rfl_task_pane_failed(t, p, &err);
+	/* What was dropped since has been judged with all else that there was. */
+	if (rfl_pane_holds_output(p, s->batch))
+		not_published(t, p, &s->error);
+}
+
+static struct rfl_pane *
+pane_of_tag(const struct rfl_task *t, uint64_t tag)
+{
+	struct rfl_pane *p;
+	rfl_list_foreach (p, &t->panes, struct rfl_pane, link) {
+		if (tag >= p->first_tag && tag <= p->last_tag)
+			return p;
 	}
+	return NULL;
+}
+
+int
+rfl_task_refused(struct rfl_task *t, const struct rfl_refusal *refusal)
+{
+	RFL_CHECK(t, RFL_TASK_MAGIC);
+	if (t->sealed || t->suspended)
+		return 0;
+	if (rfl_side_refuse(t, refusal))
+		return 1;
+	struct rfl_pane *p = pane_of_tag(t, refusal->tag);
+	if (p == NULL)
+		return 0;
+	/* What else of it is refused says nothing more. */
+	p->first_tag = p->last_tag = 0;
+	not_published(t, p, &refusal->error);
+	return 1;
 }
 
 /* The first group that is not in the open transaction yet, once all of it is done; NULL = none. */

@@ -22,6 +22,7 @@
 #define SIDE_MAGIC 0x53494445u
 #define REASONS 7
 #define DEAD_LETTERS_IN_ONE 1000u
+#define CANNOT_WRITE "cannot write a late record or dead letter: %s"
 
 /* Why it is here and where it came from, as headers behind its own. */
 struct reasons {
@@ -105,7 +106,7 @@ static void
 send_side(struct rfl_task *t, struct rfl_side *s)
 {
 	rfl_batch_ref(s->batch);
-	rfl_outlet_send(s->route->outlet, s->batch, 0, t, s);
+	s->tag = rfl_outlet_send(s->route->outlet, s->batch, 0, t, s);
 	s->is_sent = 1;
 }
 
@@ -247,7 +248,7 @@ rfl_side_sent(struct rfl_task *t, struct rfl_side *s, const struct riffle_error 
 	int again = (err->flags & RIFFLE_ERR_RETRIABLE) &&
 		    (err->code == RIFFLE_E_UNAVAILABLE || s->failures < policy->retries);
 	if (!again) {
-		char *why = rfl_sprintf("cannot write a late record or dead letter: %s", err->text);
+		char *why = rfl_sprintf(CANNOT_WRITE, err->text);
 		rfl_task_stop(t, why);
 		free(why);
 		return;
@@ -315,7 +316,7 @@ rfl_side_is_staging(const struct rfl_task *t)
 		if (s->is_sent && !s->is_done)
 			return 1;
 		/* What belongs to the transaction may not be left out of it. */
-		if (!s->is_staged && belongs(t, s))
+		if (rfl_task_is_exactly_once(t) && !s->is_staged && belongs(t, s))
 			return 1;
 	}
 	return 0;
@@ -370,6 +371,21 @@ rfl_side_unstage(struct rfl_task *t)
 			rfl_store_unstage(s->chunk, 1);
 		s->is_staged = s->is_done = s->is_sent = 0;
 	}
+}
+
+int
+rfl_side_refuse(struct rfl_task *t, const struct rfl_refusal *refusal)
+{
+	const struct rfl_side *s;
+	rfl_list_foreach (s, &t->sides, struct rfl_side, link) {
+		if (s->tag != refusal->tag)
+			continue;
+		char *why = rfl_sprintf(CANNOT_WRITE, refusal->error.text);
+		rfl_task_seal(t, why);
+		free(why);
+		return 1;
+	}
+	return 0;
 }
 
 void

@@ -125,6 +125,13 @@ int rfl_task_is_staging(const struct rfl_task *t); /* a staged window is not who
 /* Sessions are done, and the position that says so would not hold which others are open. */
 int rfl_task_waits_for_room(const struct rfl_task *t);
 
+/*
+ * Exactly-once: the sink refused a batch of the transaction for its data, and that is aborted: commit_undone was
+ * before this. What the batch was of fails, as the error policy says, and all else goes into the next one.
+ * 1 = the batch was one of this task's.
+ */
+int rfl_task_refused(struct rfl_task *t, const struct rfl_refusal *refusal);
+
 /* Would a commit move low? */
 int rfl_task_can_commit(const struct rfl_task *t);
 struct rfl_commit_text {

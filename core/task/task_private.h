@@ -88,6 +88,7 @@ struct rfl_side {
 	struct riffle_batch *batch; /* as the sink gets it */
 	const struct rfl_route *route;
 	int is_sent, is_done, is_staged;
+	uint64_t tag; /* of the last time that it was sent */
 	int64_t retry_at_ns, backoff_ms;
 	uint32_t failures;
 };
@@ -250,6 +251,8 @@ int rfl_side_is_moving(const struct rfl_task *t);
 int rfl_side_has_staged(const struct rfl_task *t);
 int rfl_side_has_begun(const struct rfl_task *t); /* some are on their way, or there */
 void rfl_side_unstage(struct rfl_task *t);
+/* 1 = the batch was one of these, for which there is no further place: the task is sealed. */
+int rfl_side_refuse(struct rfl_task *t, const struct rfl_refusal *refusal);
 /* At least once: a position says that the records before it are done, late ones too. */
 int rfl_side_holds_commit(const struct rfl_task *t);
 enum rfl_side_which { RFL_SIDE_DONE, RFL_SIDE_STAGED, RFL_SIDE_ALL };
@@ -316,7 +319,7 @@ void rfl_task_pane_done(struct rfl_task *t, struct rfl_pane *p);
 
 /* on_error.c: what the error policy says to the failure of a window. */
 void rfl_task_pane_failed(struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
-/* At least once: of its dead letters some could not be written. */
+/* Of its dead letters some could not be written. */
 void rfl_task_dead_letters_failed(
 	struct rfl_task *t, struct rfl_pane *p, const struct riffle_error *err);
 void rfl_task_write_again(struct rfl_task *t, struct rfl_pane *p); /* these, once it is time */

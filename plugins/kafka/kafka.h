@@ -140,6 +140,8 @@ void kafka_request_end(struct kafka_request *r); /* what its result says is gone
 int kafka_admin_explain(struct kafka *k, int rc, struct riffle_error *err);
 /* The largest request of records that a topic takes, as far as it was described; else INT64_MAX. */
 int64_t kafka_limit_bytes(struct kafka *k, const char *topic);
+/* It takes no record without a key, as far as it was described. */
+int kafka_is_compacted(struct kafka *k, const char *topic);
 void kafka_limits_free(struct kafka *k);
 int kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_error *reterr);
 int kafka_describe(void *self, const struct riffle_stream *stream,
@@ -349,6 +351,7 @@ struct kafka_sink {
 	const struct riffle_stream **streams;
 	rd_kafka_topic_t **topics; /* by stream */
 	uint32_t *producer_of;     /* same */
+	int *is_compacted;         /* same */
 	uint32_t stream_count;
 	struct kafka_producer *producers; /* one for each linger; one alone in a transaction */
 	uint32_t producer_count;

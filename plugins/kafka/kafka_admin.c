@@ -231,30 +231,46 @@ kafka_provision(void *self, const struct riffle_stream *stream, struct riffle_er
 struct kafka_limit {
 	struct kafka_limit *next;
 	int64_t bytes;
+	int is_compacted;
 	char topic[];
 };
+
+/* The newest stands first; NULL = nothing is known. They stay until the end. */
+static const struct kafka_limit *
+limit_of(struct kafka *k, const char *topic)
+{
+	pthread_mutex_lock(&k->lock);
+	const struct kafka_limit *l = k->limits;
+	while (l != NULL && strcmp(l->topic, topic) != 0)
+		l = l->next;
+	pthread_mutex_unlock(&k->lock);
+	return l;
+}
 
 int64_t
 kafka_limit_bytes(struct kafka *k, const char *topic)
 {
-	int64_t bytes = INT64_MAX;
-	pthread_mutex_lock(&k->lock);
-	for (const struct kafka_limit *l = k->limits; l != NULL && bytes == INT64_MAX; l = l->next)
-		if (strcmp(l->topic, topic) == 0)
-			bytes = l->bytes;
-	pthread_mutex_unlock(&k->lock);
-	return bytes;
+	const struct kafka_limit *l = limit_of(k, topic);
+	return l != NULL ? l->bytes : INT64_MAX;
 }
 
-/* The newest stands first. */
-static void
-set_limit(struct kafka *k, const char *topic, int64_t bytes)
+int
+kafka_is_compacted(struct kafka *k, const char *topic)
 {
-	if (kafka_limit_bytes(k, topic) == bytes)
+	const struct kafka_limit *l = limit_of(k, topic);
+	return l != NULL && l->is_compacted;
+}
+
+static void
+set_limit(struct kafka *k, const char *topic, int64_t bytes, int is_compacted)
+{
+	const struct kafka_limit *before = limit_of(k, topic);
+	if (before != NULL && before->bytes == bytes && before->is_compacted == is_compacted)
 		return;
 	struct kafka_limit *l = kafka_alloc(sizeof *l + strlen(topic) + 1);
 	memcpy(l->topic, topic, strlen(topic));
 	l->bytes = bytes;
+	l->is_compacted = is_compacted;
 	pthread_mutex_lock(&k->lock);
 	l->next = k->limits;
 	k->limits = l;
@@ -296,10 +312,10 @@ take_configs(
 		else if (strcmp(name, "cleanup.policy") == 0)
 			policy = value;
 	}
-	if (info->record_bytes >= 0)
-		set_limit(k, topic, info->record_bytes);
-	if (policy != NULL && strstr(policy, "compact") != NULL)
+	int is_compacted = policy != NULL && strstr(policy, "compact") != NULL;
+	if (is_compacted)
 		info->flags |= RIFFLE_STREAM_COMPACTED;
+	set_limit(k, topic, info->record_bytes >= 0 ? info->record_bytes : INT64_MAX, is_compacted);
 	info->flags &= ~RIFFLE_STREAM_UNDESCRIBED;
 	/* What is written there counts only where something is deleted. */
 	if (policy == NULL || strstr(policy, "delete") != NULL)

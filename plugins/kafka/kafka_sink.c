@@ -38,7 +38,7 @@ refuse_for(struct answer *a, const struct riffle_error *err)
 {
 	a->sent = (struct riffle_sent){
 		.status = err->code, .partition = -1, .offset = RIFFLE_OFFSET_NONE};
-	if (a->send->error.code == RIFFLE_OK)
+	if (a->send->error.code == RIFFLE_OK || a->send->error.code == RIFFLE_E_CANCELLED)
 		a->send->error = *err;
 }
 
@@ -47,6 +47,9 @@ refuse(struct answer *a, rd_kafka_resp_err_t e, const char *topic)
 {
 	struct riffle_error err;
 	kafka_rk_err(&err, e, "cannot write to topic \"%s\"", topic);
+	/* A transaction that another record's refusal has ended takes no more: that says nothing of this one. */
+	if (e == RD_KAFKA_RESP_ERR__STATE && a->send->sink->txn != NULL)
+		err.code = RIFFLE_E_CANCELLED;
 	refuse_for(a, &err);
 }
 
@@ -64,6 +67,17 @@ refuse_time(struct answer *a, const struct riffle_record *r, const char *topic)
 	kafka_err(&err, RIFFLE_E_DATA,
 		"cannot write to topic \"%s\": its time, %lld ms after 1970, cannot be kept there",
 		topic, (long long)r->time_ms);
+	refuse_for(a, &err);
+}
+
+/* A broker refuses the whole batch for it, with all that shares it. */
+static void
+refuse_keyless(struct answer *a, const char *topic)
+{
+	struct riffle_error err;
+	kafka_err(&err, RIFFLE_E_DATA,
+		"cannot write to topic \"%s\": it is compacted by key, and the record has none",
+		topic);
 	refuse_for(a, &err);
 }
 
@@ -179,6 +193,7 @@ make_topic(struct kafka_sink *k, uint32_t i, struct riffle_error *reterr)
 		return kafka_err(reterr, RIFFLE_E_CONFIG, "stream %s: librdkafka: %s",
 			k->streams[i]->name, words);
 	}
+	k->is_compacted[i] = kafka_is_compacted(k->owner, k->streams[i]->topic);
 	k->topics[i] = rd_kafka_topic_new(rk, k->streams[i]->topic, conf);
 	return k->topics[i] != NULL ? RIFFLE_OK
 				    : kafka_rk_err(reterr, rd_kafka_last_error(),
@@ -248,6 +263,7 @@ sink_free(struct kafka_sink *k)
 	free(k->streams);
 	free(k->topics);
 	free(k->producer_of);
+	free(k->is_compacted);
 	free(k->producers);
 	free(k);
 }
@@ -268,6 +284,7 @@ kafka_sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink
 	k->streams = kafka_copy(spec->streams, n * sizeof(void *));
 	k->topics = kafka_alloc((n + 1) * sizeof(rd_kafka_topic_t *));
 	k->producer_of = kafka_alloc((n + 1) * sizeof *k->producer_of);
+	k->is_compacted = kafka_alloc((n + 1) * sizeof *k->is_compacted);
 	kafka_events_init(&k->events);
 	int rc = kafka_signal_init(&k->signal, reterr);
 	if (rc < 0) {
@@ -371,6 +388,8 @@ send_one(
 		refuse(a, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "?");
 	} else if (has_lost_time(r)) {
 		refuse_time(a, r, topic);
+	} else if (r->key.ptr == NULL && k->is_compacted[r->stream]) {
+		refuse_keyless(a, topic);
 	} else {
 		rd_kafka_resp_err_t e = produce(k, s->batch, r, a);
 		if (e == RD_KAFKA_RESP_ERR__QUEUE_FULL)

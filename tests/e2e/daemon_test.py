@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 
 from rig import LIMIT_S, LOCAL, Instance, main, section, stream
@@ -251,11 +252,11 @@ def the_admin_socket_answers():
         assert i.get("/v1/processors/none")[0] == 404 and i.get("/nothing")[0] == 404
         assert i.get("/healthz", "DELETE")[0] == 405
         assert json.loads(i.get("/v1/processors")[1])[0]["name"] == "copy"
-        socket = os.path.join(i.dir, "state", "riffle.sock")
-        assert os.stat(socket).st_mode & 0o007 == 0
+        admin = os.path.join(i.dir, "state", "riffle.sock")
+        assert os.stat(admin).st_mode & 0o007 == 0
         i.daemon.kill()
         i.daemon.wait()
-        assert os.path.exists(socket)
+        assert os.path.exists(admin)
         i.start()
         assert i.get("/healthz")[0] == 200
 
@@ -294,6 +295,33 @@ def streams_are_created_and_listed():
         assert i.run("check").returncode == 0
 
 
+def the_service_manager_is_told_what_waits():
+    """An instance that waits for a group which another one has is up, and not all of it runs."""
+    with Instance(config()) as i, Instance("") as standby:
+        i.start()
+        standby.write(config().replace("type = local", "type = local\ndir = " + os.path.join(i.dir, "state", "local")))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            path = os.path.join(standby.dir, "notify")
+            manager.bind(path)
+            manager.settimeout(LIMIT_S)
+            standby.env["NOTIFY_SOCKET"] = path
+            standby.start(ready=False)
+            said = manager.recv(4096).decode()
+            assert said.startswith("READY=1\nSTATUS=0 of 1 processors began; waiting: copy ("), said
+            while "is in use by" not in said:
+                said = manager.recv(4096).decode()
+            assert said.startswith("READY=1\nSTATUS=0 of 1 processors began; waiting: copy (failed: "), said
+            assert said.count("\n") == 1, said
+            assert standby.run("health").returncode == 1 and standby.get("/readyz")[0] == 503
+            assert i.stop() == 0
+            while not said.endswith("STATUS=1 of 1 processors began"):
+                said = manager.recv(4096).decode()
+            standby.wait_until_ready()
+            assert standby.stop() == 0
+            while said != "STOPPING=1":
+                said = manager.recv(4096).decode()
+
+
 def signals_and_descriptors_do_not_leak_into_programs():
     function = {"invoker": "command", "shell": "yes",
                 "command": '"cat >/dev/null; ls /proc/self/fd | tr \'\\\\n\' \' \'; echo; grep SigBlk /proc/self/status"'}
@@ -315,4 +343,4 @@ main([averages_are_those_of_the_seed, open_windows_are_rebuilt_after_a_stop,
       a_daemon_that_is_told_to_end_while_it_reads_its_file_ends_in_order,
       changed_window_settings_are_refused, two_daemons_do_not_share_a_state_directory_or_a_group,
       the_admin_socket_answers, exit_statuses_are_those_of_the_manual, streams_are_created_and_listed,
-      signals_and_descriptors_do_not_leak_into_programs])
+      the_service_manager_is_told_what_waits, signals_and_descriptors_do_not_leak_into_programs])

@@ -184,6 +184,19 @@ read_sent(const struct riffle_record *r)
 	return s;
 }
 
+int
+m_is_refused(struct world *w, const struct riffle_record *r)
+{
+	int is_refused = 0;
+	if (w->is_healed || r->stream == M_CHECKPOINT || (r->stream != 0 && !w->refuses_aside))
+		return 0;
+	struct m_sent *s = read_sent(r);
+	for (uint32_t i = 0; i < s->count; i++)
+		is_refused |= w->lanes[s->ids[i].lane].list[s->ids[i].record].kind == M_UNWRITABLE;
+	free(s);
+	return is_refused;
+}
+
 /* Which of the windows that its time lies in. */
 static int
 window_of(struct world *w, const struct m_record *m, const struct m_sent *s)
@@ -243,7 +256,7 @@ static int
 sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
 	struct riffle_error *reterr)
 {
-	(void)tag, (void)reterr;
+	(void)reterr;
 	struct m_instance *at = sink;
 	uint32_t n = at->w->takes_little && !at->w->is_ending ? (uint32_t)m_below(at->w, 3) : count;
 	n = n < count ? n : count;
@@ -255,6 +268,8 @@ sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, ui
 		if (at->pending.count == M_SENT_MAX)
 			m_fail(at->w, "a transaction grows without end");
 		const struct riffle_record *r = riffle_batch_at(b, i);
+		if (m_is_refused(at->w, r) && at->untold_count < M_UNTOLD_MAX)
+			at->untold[at->untold_count++] = tag;
 		at->pending.list[at->pending.count++] =
 			r->stream == M_CHECKPOINT ? read_checkpoint(at->w, r) : read_sent(r);
 	}
@@ -296,7 +311,8 @@ make_final(struct world *w, const struct m_task *t, int input, int64_t from, int
 		const struct ref_entry *e = admitted(&t->ref, input, i);
 		if (m->is_final)
 			continue;
-		if (e == NULL && (m->kind == M_PLAIN || m->kind == M_POISON) &&
+		if (e == NULL &&
+			(m->kind == M_PLAIN || m->kind == M_POISON || m->kind == M_UNWRITABLE) &&
 			w->settings.shape != REF_NONE)
 			m_fail(w, "a position passes record %d/%d/%d, which was not admitted",
 				input, t->partition, i);

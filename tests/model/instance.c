@@ -418,7 +418,8 @@ run_task(struct m_task *t)
 		begin_from_positions(t);
 	}
 	if (v.stopped) {
-		if (w->conf.on_error.then != RFL_ON_ERROR_STOP && w->conf.delivery != RFL_STREAMING)
+		if (w->conf.on_error.then != RFL_ON_ERROR_STOP &&
+			w->conf.delivery != RFL_STREAMING && !w->refuses_aside)
 			m_fail(w, "the task stopped: %s", v.why);
 		return progress.moved;
 	}
@@ -494,27 +495,51 @@ push(struct m_instance *at)
 }
 
 static void
-answer_send(struct m_instance *at, struct rfl_send *s)
+tell(struct m_instance *at, uint64_t tag, int status)
 {
 	struct world *w = at->w;
 	struct riffle_error err = {0};
+	/* What is not kept is called again but once. */
+	int is_retriable = status == RIFFLE_E_UNAVAILABLE ||
+			   (status != RIFFLE_OK && w->conf.keep && m_chance(w, 2));
+	const struct riffle_sent sent = {.status = status};
+	const struct riffle_event ev = {.size = sizeof ev,
+		.type = RIFFLE_EV_SENT,
+		.tag = tag,
+		.sent = &sent,
+		.count = 1,
+		.sent_size = sizeof sent,
+		.error = {.code = status,
+			.flags = is_retriable ? RIFFLE_ERR_RETRIABLE : 0,
+			.text = "refused"}};
+	if (rfl_outlet_sent(&at->outlet, &ev, &err) < 0)
+		m_fail(w, "the outlet is broken: %s", err.text);
+}
+
+static void
+answer_send(struct m_instance *at, struct rfl_send *s)
+{
+	struct world *w = at->w;
 	for (uint32_t left = s->taken - s->answered; left > 0; left--) {
-		int is_refused = w->refuses && !w->is_ending && m_chance(w, 8);
-		const struct riffle_sent sent = {
-			.status = is_refused ? RIFFLE_E_UNAVAILABLE : RIFFLE_OK};
-		const struct riffle_event ev = {.size = sizeof ev,
-			.type = RIFFLE_EV_SENT,
-			.tag = s->tag,
-			.sent = &sent,
-			.count = 1,
-			.sent_size = sizeof sent,
-			.error = {.code = sent.status,
-				.flags = is_refused ? RIFFLE_ERR_RETRIABLE : 0,
-				.text = "refused"}};
-		if (!is_refused)
-			m_write(w, riffle_batch_at(s->batch, s->answered));
-		if (rfl_outlet_sent(&at->outlet, &ev, &err) < 0)
-			m_fail(w, "the outlet is broken: %s", err.text);
+		const struct riffle_record *r = riffle_batch_at(s->batch, s->answered);
+		int status = RIFFLE_OK;
+		if (m_is_refused(w, r))
+			status = RIFFLE_E_DATA;
+		else if (w->refuses && !w->is_ending && m_chance(w, 8))
+			status = RIFFLE_E_UNAVAILABLE;
+		if (status == RIFFLE_OK)
+			m_write(w, r);
+		tell(at, s->tag, status);
+	}
+}
+
+/* The sink says what it refused of the open transaction, sooner or later; before its end all of it. */
+static void
+tell_refusals(struct m_instance *at, int all)
+{
+	while (at->untold_count > 0 && (all || m_chance(at->w, 2))) {
+		m_trace(at->w, "    a record is refused");
+		tell(at, at->untold[--at->untold_count], RIFFLE_E_DATA);
 	}
 }
 
@@ -586,12 +611,18 @@ abort_transaction(struct m_instance *at)
 {
 	m_trace(at->w, "    aborted");
 	at->txn = M_TXN_NONE;
+	at->untold_count = 0;
 	m_drop_all(&at->pending);
 	end_commit(at, 0);
 	rfl_outlet_drop(&at->outlet);
 	for (int p = 0; p < at->w->partition_count; p++)
 		if (at->tasks[p].task != NULL)
 			rfl_task_commit_undone(at->tasks[p].task);
+	for (size_t i = 0; i < at->outlet.refusal_count; i++)
+		for (int p = 0; p < at->w->partition_count; p++)
+			if (at->tasks[p].task != NULL)
+				at->w->handed_back += rfl_task_refused(
+					at->tasks[p].task, &at->outlet.refusals[i]);
 }
 
 static int
@@ -609,6 +640,13 @@ stage(struct m_instance *at)
 	return moved;
 }
 
+/* It can only be aborted. */
+static int
+is_spoiled(struct m_instance *at)
+{
+	return at->outlet.txn_error.code != 0 || (!at->w->is_ending && m_chance(at->w, 12));
+}
+
 static int
 commit_transaction(struct m_instance *at)
 {
@@ -619,10 +657,12 @@ commit_transaction(struct m_instance *at)
 		if (!any_task(at, rfl_task_can_stage) && !any_task(at, rfl_task_can_commit))
 			return 0;
 		at->txn = M_TXN_OPEN;
+		rfl_outlet_begin(&at->outlet);
 		break;
 	case M_TXN_OPEN:
 		moved = stage(at);
-		if (!w->is_ending && m_chance(w, 12)) {
+		tell_refusals(at, w->is_ending);
+		if (is_spoiled(at)) {
 			abort_transaction(at);
 			break;
 		}
@@ -634,13 +674,15 @@ commit_transaction(struct m_instance *at)
 	case M_TXN_CLOSING:
 		push(at);
 		deliver_finished(at);
-		if (!w->is_ending && m_chance(w, 12))
+		tell_refusals(at, w->is_ending);
+		if (is_spoiled(at))
 			abort_transaction(at);
 		else if (rfl_list_empty(&at->outlet.sends))
 			at->txn = M_TXN_ENDING;
 		break;
 	case M_TXN_ENDING:
-		if (!w->is_ending && m_chance(w, 12)) {
+		tell_refusals(at, 1);
+		if (is_spoiled(at)) {
 			abort_transaction(at);
 			break;
 		}
@@ -677,11 +719,14 @@ m_commit(struct m_instance *at)
 static void
 leave_commit(struct m_instance *at)
 {
-	int is_asked = at->outlet.transactional ? at->txn == M_TXN_ENDING : at->committing;
+	int is_asked = at->committing;
+	if (at->outlet.transactional)
+		is_asked = at->txn == M_TXN_ENDING && at->untold_count == 0;
 	if (is_asked && m_chance(at->w, 2))
 		commit_is_there(at);
 	at->txn = M_TXN_NONE;
 	at->committing = 0;
+	at->untold_count = 0;
 	m_drop_all(&at->pending);
 }
 
@@ -771,7 +816,7 @@ m_move(struct world *w, int partition, struct m_instance *to)
 	if (from->txn == M_TXN_OPEN || from->txn == M_TXN_CLOSING) {
 		abort_transaction(from);
 	} else if (from->committing) {
-		int is_committed = m_chance(w, 2);
+		int is_committed = from->untold_count == 0 && m_chance(w, 2);
 		if (is_committed)
 			commit_is_there(from);
 		if (from->txn == M_TXN_ENDING && !is_committed)

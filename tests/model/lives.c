@@ -38,7 +38,8 @@
 #define SETTLE_ROUNDS 2000
 
 static sigjmp_buf wrong;
-static uint64_t checkpoints; /* that positions of all lives pointed to */
+/* Of all lives: checkpoints that positions pointed to, refused sends that were handed back to their tasks. */
+static uint64_t checkpoints, handed_back;
 
 void
 m_trace(struct world *w, const char *fmt, ...)
@@ -250,6 +251,7 @@ live(struct world *w)
 	for (int i = 0; i < M_LANES; i++)
 		free(w->lanes[i].checkpoint);
 	checkpoints += (uint64_t)w->checkpoints;
+	handed_back += (uint64_t)w->handed_back;
 }
 
 /* 1 = it goes wrong, and why is in text. What it held then is left where it is. */
@@ -333,7 +335,9 @@ say_right(uint64_t lives)
 		printf("# not in %" PRIu64 " lives\nnot ok 1 - %s is found\n", lives, SABOTAGE);
 		return 1;
 	}
-	printf("# %" PRIu64 " positions with a checkpoint\n", checkpoints);
+	printf("# %" PRIu64 " positions with a checkpoint, %" PRIu64
+	       " sends of transactions refused for their data\n",
+		checkpoints, handed_back);
 	printf("# %.1f s of CPU for %" PRIu64
 	       " lives\nok 1 - what comes out is what was promised\n",
 		(double)clock() / (double)CLOCKS_PER_SEC, lives);

@@ -21,13 +21,15 @@
 #define M_INSTANCES 2
 #define M_CALL_RECORDS (M_INPUTS * M_RECORDS)
 #define M_SENT_MAX 4096
+#define M_UNTOLD_MAX 64
 
 /* Records that are not like the others. */
 enum m_kind {
 	M_PLAIN,
-	M_POISON,  /* the function never stands it */
-	M_FOREIGN, /* of another content type */
-	M_FUTURE   /* refused by the clock */
+	M_POISON,     /* the function never stands it */
+	M_UNWRITABLE, /* the sink never takes what is made of it */
+	M_FOREIGN,    /* of another content type */
+	M_FUTURE      /* refused by the clock */
 };
 
 /* What a record says of itself, as its value. */
@@ -121,6 +123,9 @@ struct m_instance {
 	struct rfl_commit_text texts[M_LANES];
 	size_t position_count;
 	struct m_batch pending; /* of the open transaction */
+	/* Of its sends those with a record that the sink refuses, which it has not said yet. */
+	uint64_t untold[M_UNTOLD_MAX];
+	int untold_count;
 };
 
 struct world {
@@ -142,6 +147,8 @@ struct world {
 
 	int input_count, partition_count, instance_count;
 	int fails, answers_late, answers_in_parts, takes_little, refuses, is_healed;
+	int is_picky;      /* the sink: more records are unwritable */
+	int refuses_aside; /* it takes no unwritable records as late ones, or dead letters, either */
 	uint32_t poll_most;
 	size_t memory_bytes;
 	int64_t spill_bytes;
@@ -149,6 +156,7 @@ struct world {
 	int has_checkpoint;
 	size_t checkpoint_bytes;
 	int checkpoints;              /* that positions pointed to */
+	int handed_back;              /* refused sends of a transaction, to their tasks */
 	struct m_lane lanes[M_LANES]; /* input * M_PARTITIONS + partition */
 	struct m_instance instances[M_INSTANCES];
 	struct m_call *calls; /* open ones, newest first */
@@ -190,6 +198,8 @@ void m_apply_positions(struct m_instance *at);
 
 /* Of a record as it crosses the border, where nothing is aligned. */
 struct m_id m_id_of(const struct riffle_record *r);
+/* The sink refuses it for its data. */
+int m_is_refused(struct world *w, const struct riffle_record *r);
 
 /* function.c */
 extern const struct riffle_invoker_ops m_invoker_ops;

@@ -127,6 +127,8 @@ set_policy(struct world *w, uint64_t *r)
 	w->answers_in_parts = below(r, 3) == 0;
 	w->takes_little = below(r, 4) == 0;
 	w->refuses = below(r, 4) == 0;
+	w->is_picky = below(r, 4) == 0;
+	w->refuses_aside = below(r, 3) == 0;
 	w->poll_most = 1 + (uint32_t)below(r, 8);
 	/* Small enough to be met, with a file behind it. */
 	int is_small = below(r, 16) == 0;
@@ -175,11 +177,13 @@ set_conf(struct world *w, uint64_t *r)
 static enum m_kind
 kind_of(const struct world *w, uint64_t *r, int rare)
 {
+	if (w->is_picky && below(r, 6) == 0)
+		return M_UNWRITABLE;
 	if (rare == 0 || below(r, 16) != 0)
 		return M_PLAIN;
 	if (w->conf.on_error.then == RFL_ON_ERROR_STOP)
-		return M_POISON;
-	enum m_kind k = (enum m_kind)(1 + below(r, 3));
+		return below(r, 2) ? M_POISON : M_UNWRITABLE;
+	enum m_kind k = (enum m_kind)(1 + below(r, 4));
 	return k == M_FUTURE && !w->settings.has_event_time ? M_FOREIGN : k;
 }
 
@@ -249,7 +253,8 @@ m_describe(struct world *w)
 	static const char *const shapes[] = {"none", "count", "tumbling", "hopping", "session"};
 	static const char *const guarantees[] = {"at-most-once", "at-least-once", "exactly-once"};
 	static const char *const thens[] = {"stop", "skip", "dead-letter"};
-	static const char *const kinds[] = {"", " poison", " of another type", " of the future"};
+	static const char *const kinds[] = {
+		"", " poison", " unwritable", " of another type", " of the future"};
 	const struct ref_settings *s = &w->settings;
 	m_trace(w,
 		"%s size %" PRId64 " slide %" PRId64 " max %" PRId64 " count %u offset %" PRId64

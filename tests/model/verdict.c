@@ -3,7 +3,13 @@
 
 #include <inttypes.h>
 
-/* Does the window that counts hold a record which the function does not stand? */
+static int
+is_bad(const struct m_record *m)
+{
+	return m->kind == M_POISON || m->kind == M_UNWRITABLE;
+}
+
+/* Does the window that counts hold a record which the function, or the sink, does not stand? */
 static int
 is_poisoned(struct world *w, const struct m_record *m, int64_t start_ms, int64_t end_ms)
 {
@@ -12,7 +18,7 @@ is_poisoned(struct world *w, const struct m_record *m, int64_t start_ms, int64_t
 		const struct m_lane *l = m_lane(w, i, partition);
 		for (int k = 0; k < l->count; k++) {
 			const struct m_record *o = &l->list[k];
-			if (o->kind == M_POISON && (!w->settings.is_keyed || o->key == m->key) &&
+			if (is_bad(o) && (!w->settings.is_keyed || o->key == m->key) &&
 				o->time_ms >= start_ms && o->time_ms < end_ms)
 				return 1;
 		}
@@ -25,7 +31,17 @@ has_poison(const struct world *w)
 {
 	for (int n = 0; n < M_LANES; n++)
 		for (int k = 0; k < w->lanes[n].count; k++)
-			if (w->lanes[n].list[k].kind == M_POISON)
+			if (is_bad(&w->lanes[n].list[k]))
+				return 1;
+	return 0;
+}
+
+static int
+has_unwritable(const struct world *w)
+{
+	for (int n = 0; n < M_LANES; n++)
+		for (int k = 0; k < w->lanes[n].count; k++)
+			if (w->lanes[n].list[k].kind == M_UNWRITABLE)
 				return 1;
 	return 0;
 }
@@ -35,7 +51,8 @@ check(struct world *w, const struct m_record *m, const char *what, int count, in
 	int is_loose)
 {
 	enum rfl_guarantee g = w->conf.guarantee;
-	int quiet = w->crashes == 0 && !w->refuses && w->conf.outputs_at_status;
+	int quiet =
+		w->crashes == 0 && !w->refuses && !has_unwritable(w) && w->conf.outputs_at_status;
 	int least = g == RFL_AT_MOST_ONCE && !quiet ? 0 : expected;
 	int most = g == RFL_AT_LEAST_ONCE && !quiet ? INT32_MAX : expected;
 	if (is_loose)

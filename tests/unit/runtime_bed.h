@@ -30,6 +30,11 @@ static const struct rfl_clock *now;
 static int has_checkpoint, gives_metadata, sink_is_full;
 static const int64_t *record_times; /* by offset; NULL = none have one */
 
+/* Values that the sink refuses for their data, as outputs and as late records or dead letters. */
+static const char *refused[2], *refused_aside;
+static uint32_t refused_flags;
+static int has_sides; /* these have a stream, the second one */
+
 /* The script: outcomes of the next commits, 0 = well. */
 static int commit_fails, txn_result, txn_applies;
 static uint32_t fail_flags;
@@ -253,7 +258,7 @@ sink_open(void *self, const struct riffle_sink_spec *spec, void **ret_sink,
 	struct riffle_error *reterr)
 {
 	(void)self, (void)reterr;
-	assert_int_equal(spec->stream_count, 1 + has_checkpoint);
+	assert_int_equal(spec->stream_count, 1 + has_checkpoint + has_sides);
 	sinks_open++;
 	*ret_sink = &object[1];
 	return RIFFLE_OK;
@@ -267,16 +272,54 @@ sink_poll(void *sink, struct riffle_event *ev)
 }
 
 static int
+is_value(const struct riffle_record *r, const char *text)
+{
+	return text != NULL && r->value.len == strlen(text) &&
+	       memcmp(r->value.ptr, text, r->value.len) == 0;
+}
+
+static int
+is_refused(const struct riffle_record *r)
+{
+	if (r->stream == 1)
+		return has_sides && is_value(r, refused_aside);
+	return is_value(r, refused[0]) || is_value(r, refused[1]);
+}
+
+/* In a transaction it is the only status that there is; otherwise one of those of its batch. */
+static void
+refuse(uint64_t tag)
+{
+	static const struct riffle_sent sent = {.status = RIFFLE_E_DATA, .partition = -1};
+	queue(1, (struct riffle_event){.type = RIFFLE_EV_SENT,
+			 .tag = tag,
+			 .count = 1,
+			 .sent = &sent,
+			 .sent_size = sizeof sent,
+			 .error = {.code = RIFFLE_E_DATA,
+				 .flags = refused_flags,
+				 .text = "too large"}});
+}
+
+static int
 sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, uint64_t tag,
 	struct riffle_error *reterr)
 {
 	(void)sink, (void)reterr;
 	char *to = is_staging ? staged : written;
+	uint32_t good = count;
 	for (uint32_t i = first; i < first + count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
-		if (r->stream == 1 && sink_is_full)
+		if (is_refused(r)) {
+			refuse(tag);
+			good--;
+			continue;
+		}
+		if (has_sides && r->stream == 1) {
+			strcat(to, "!");
+		} else if (r->stream == 1 && sink_is_full) {
 			return (int)(i - first);
-		if (r->stream == 1) {
+		} else if (r->stream == 1) {
 			snprintf(to + strlen(to), sizeof written - strlen(to), "[%.*s: %zu] ",
 				(int)r->key.len, (const char *)r->key.ptr, r->value.len);
 			continue;
@@ -284,8 +327,8 @@ sink_send(void *sink, struct riffle_batch *b, uint32_t first, uint32_t count, ui
 		snprintf(to + strlen(to), sizeof written - strlen(to), "%.*s ", (int)r->value.len,
 			(const char *)r->value.ptr);
 	}
-	if (!is_staging)
-		queue(1, (struct riffle_event){.type = RIFFLE_EV_SENT, .tag = tag, .count = count});
+	if (!is_staging && good > 0)
+		queue(1, (struct riffle_event){.type = RIFFLE_EV_SENT, .tag = tag, .count = good});
 	return (int)count;
 }
 
@@ -382,15 +425,19 @@ extension(void *self, const char *id)
 struct bed {
 	struct rfl_clock clock;
 	struct rfl_conf conf;
-	struct rfl_stream_conf stream, checkpoint;
+	struct rfl_stream_conf stream, checkpoint, sides;
 	struct rfl_function_conf function;
 	struct rfl_input_conf input;
 	struct rfl_output_conf output;
 	struct rfl_processor_conf processor;
-	struct rfl_instance *broker, *callee;
+	struct rfl_instance *broker, *callee, *destinations[3];
 	struct rfl_worker worker;
 	struct rfl_processor *p;
 };
+
+/* What a window that fails, and a late record, come to: of the processors that start from here on. */
+static struct rfl_on_error_conf on_error;
+static enum rfl_late_action late;
 
 static void
 start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_conf *window)
@@ -407,6 +454,10 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 	fail_flags = RIFFLE_ERR_RETRIABLE;
 	has_checkpoint = gives_metadata = sink_is_full = 0;
 	checkpoint_end = checkpoint_readable = 0;
+	memset(refused, 0, sizeof refused);
+	refused_aside = NULL;
+	refused_flags = 0;
+	has_sides = on_error.then == RFL_ON_ERROR_DEAD_LETTER || late == RFL_LATE_STREAM;
 	record_times = NULL;
 	now = &b->clock;
 	rfl_clock_init_manual(&b->clock, 1000000);
@@ -416,6 +467,8 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 		.name = word_x, .stream = {.topic = "x", .content_type = "text/plain"}};
 	b->checkpoint = (struct rfl_stream_conf){
 		.name = word_default, .stream = {.topic = "c", .content_type = "text/plain"}};
+	b->sides = (struct rfl_stream_conf){
+		.name = word_default, .stream = {.topic = "s", .content_type = "text/plain"}};
 	b->function.name = word_x;
 	b->input = (struct rfl_input_conf){.alias = word_x, .stream = &b->stream};
 	b->output = (struct rfl_output_conf){.alias = word_x, .stream = &b->stream};
@@ -431,7 +484,12 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 		.guarantee = guarantee,
 		.max_outputs_bytes = 1 << 20,
 		.calls = 4,
-		.max_records = 10};
+		.max_records = 10,
+		.on_error = on_error,
+		.late = late,
+		.late_stream = late == RFL_LATE_STREAM ? &b->sides : NULL};
+	if (on_error.then == RFL_ON_ERROR_DEAD_LETTER)
+		b->processor.on_error.dead_letter = &b->sides;
 	assert_int_equal(rfl_instance_create(
 				 &provider, &config, &b->clock, RFL_GUARD_NORMAL, &b->broker, &err),
 		0);
@@ -439,13 +497,15 @@ start_with(struct bed *b, enum rfl_guarantee guarantee, const struct rfl_window_
 				 &invoker, &config, &b->clock, RFL_GUARD_NORMAL, &b->callee, &err),
 		0);
 	assert_int_equal(rfl_worker_init(&b->worker, 0, "me", &b->clock, -1), 0);
+	for (size_t i = 0; i < RFL_COUNT(b->destinations); i++)
+		b->destinations[i] = b->broker;
 	const struct rfl_processor_setup setup = {.conf = &b->conf,
 		.processor = &b->processor,
 		.clock = &b->clock,
 		.instance = "me",
 		.function = b->callee,
 		.input_providers = &b->broker,
-		.destination_providers = &b->broker};
+		.destination_providers = b->destinations};
 	b->p = rfl_processor_create(&setup, &b->worker);
 	rfl_worker_add(&b->worker, b->p);
 }

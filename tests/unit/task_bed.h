@@ -86,6 +86,7 @@ struct fake_call {
 	int is_done;
 };
 
+static int answers; /* how often it says all of it */
 static int fail_times, fail_code, stay_open, cancel_waits, begin_fails, calls_begun;
 static uint32_t fail_flags, answer_output, last_attempt;
 static const char *answer_type;
@@ -158,7 +159,8 @@ fake_call_end(void *call, struct riffle_error *reterr)
 {
 	(void)reterr;
 	struct fake_call *c = call;
-	answer(c);
+	for (int i = 0; i < answers; i++)
+		answer(c);
 	open_call = c;
 	if (stay_open)
 		return RIFFLE_OK;
@@ -231,6 +233,7 @@ bed_set(struct bed *b, enum rfl_window_shape shape, int64_t size_ms, uint64_t co
 	sink_log[0] = '\0';
 	sink_room = UINT32_MAX;
 	credit = 0;
+	answers = 1;
 	fail_times = stay_open = cancel_waits = begin_fails = calls_begun = 0;
 	fail_flags = RIFFLE_ERR_RETRIABLE;
 	fail_code = RIFFLE_E_DATA;

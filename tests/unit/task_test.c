@@ -252,6 +252,35 @@ test_refused_publish_is_tried_again(void **state)
 	bed_end(&b);
 }
 
+/* The window fails once, whatever the number of its outputs that were refused. */
+static void
+test_what_was_refused_with_others_says_nothing_more(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct rfl_tuple t;
+	struct rfl_task_view v;
+	struct rfl_task_progress p;
+	bed_set(&b, RFL_SHAPE_NONE, 0, 0);
+	b.conf.outputs_at_status = 1;
+	b.conf.on_error.then = RFL_ON_ERROR_DEAD_LETTER;
+	b.conf.on_error.dead_letter = &b.stream;
+	b.spec.dead_letter = b.route;
+	answers = 3;
+	bed_start(&b, 0, NULL);
+	lane_end = 1;
+	rfl_task_run(b.task, &p);
+	deliver(&b);
+	acknowledge(&b, RIFFLE_E_DATA, 0);
+	settle_down(&b);
+	rfl_task_view(b.task, &v);
+	assert_string_equal(sink_log, "0;0;0;0;");
+	assert_string_equal(why(&b), "");
+	assert_int_equal(v.dead_letters, 1);
+	assert_int_equal(commit(&b, &t), 1);
+	bed_end(&b);
+}
+
 /* As settle_down, but nothing comes of what is written. */
 static void
 run_until_written(struct bed *b)
@@ -562,6 +591,7 @@ main(void)
 		cmocka_unit_test(test_timeout_counts_from_the_end_of_input),
 		cmocka_unit_test(test_refused_content_type_stops_or_is_skipped),
 		cmocka_unit_test(test_refused_publish_is_tried_again),
+		cmocka_unit_test(test_what_was_refused_with_others_says_nothing_more),
 		cmocka_unit_test(test_dead_letters_that_are_refused_stop_the_task),
 		cmocka_unit_test(test_dead_letters_are_written_again),
 		cmocka_unit_test(test_dead_letters_are_not_written_again_for_ever),
