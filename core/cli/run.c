@@ -41,12 +41,21 @@ struct daemon {
 	char *told; /* by processor: its first line is out */
 };
 
+/* Of a start that failed: what may pass is worth another try of whoever starts us, a mistake is not. */
+static int
+code_of(int why)
+{
+	return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE
+		       ? RIFFLE_E_UNAVAILABLE
+		       : RIFFLE_E_CONFIG;
+}
+
 static int
 make_state_dir(const char *dir, struct riffle_error *reterr)
 {
 	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
 		return RIFFLE_OK;
-	return rfl_err(reterr, RIFFLE_E_CONFIG, "cannot make the state directory %s: %s", dir,
+	return rfl_err(reterr, code_of(errno), "cannot make the state directory %s: %s", dir,
 		strerror(errno));
 }
 
@@ -63,7 +72,7 @@ lock_state_dir(struct daemon *d, struct riffle_error *reterr)
 	int rc = RIFFLE_OK;
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
-		rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot open %s: %s", path, strerror(errno));
+		rc = rfl_err(reterr, code_of(errno), "cannot open %s: %s", path, strerror(errno));
 	else if (fcntl(d->lock_fd, F_SETLK, &lock) < 0) {
 		int why = errno;
 		if (fcntl(d->lock_fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
@@ -110,7 +119,7 @@ find_instance(struct daemon *d, struct riffle_error *reterr)
 		if (out != NULL)
 			failed |= fclose(out) != 0;
 		if (failed)
-			rc = rfl_err(reterr, RIFFLE_E_CONFIG,
+			rc = rfl_err(reterr, code_of(errno),
 				"cannot keep the instance's name in %s: %s", path, strerror(errno));
 	}
 	d->instance = rfl_strdup(word);

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 
-from rig import LIMIT_S, LOCAL, RIFFLE, TEST_PLUGINS, Instance, main, section, stream
+from rig import LIMIT_S, LOCAL, RIFFLE, TEST_PLUGINS, Instance, Skip, main, section, stream
 
 
 def command(i, *words, **options):
@@ -68,5 +68,22 @@ def what_passes_is_told_and_does_not_end_a_reading():
         assert done.stderr.endswith('riffle stream export: provider "moody" did not close within 10 s\n'), done
 
 
-main([a_subscribe_that_nobody_reads_ends_without_another_record, what_passes_is_told_and_does_not_end_a_reading,
+def a_full_disk_at_the_start_is_an_error_that_may_pass():
+    """On a file system of its own, where that may be made."""
+    script = """mount -t tmpfs -o size=1m none "$1" && dd if=/dev/zero of="$1/fill" bs=1k 2>/dev/null
+                truncate -s -%dk "$1/fill" && shift && exec "$@" """
+    with Instance(LOCAL + stream("a")) as i:
+        state = os.path.join(i.dir, "state")
+        os.mkdir(state, 0o700)
+        # Room for nothing, and for some of what is made first.
+        for free, words in ((0, ["run"]), (0, ["publish", "a", "-p", "x"]), (8, ["publish", "a", "-p", "x"]),
+                            (8, ["subscribe", "a"]), (64, ["publish", "a", "-p", "x"]), (68, ["publish", "a", "-p", "x"])):
+            done = subprocess.run(["unshare", "-rm", "sh", "-c", script % free, "sh", state, RIFFLE, words[0], "-c", i.file, *words[1:]],
+                                  env=i.env, capture_output=True, text=True, timeout=LIMIT_S)
+            if "unshare" in done.stderr or "mount" in done.stderr:
+                raise Skip(done.stderr.strip())
+            assert done.returncode == 1 and "o space left on device" in done.stderr, (free, done)
+
+
+main([a_full_disk_at_the_start_is_an_error_that_may_pass, a_subscribe_that_nobody_reads_ends_without_another_record, what_passes_is_told_and_does_not_end_a_reading,
       what_cannot_be_printed_is_a_failure, files_do_not_take_the_places_of_closed_descriptors])
