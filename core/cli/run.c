@@ -1,6 +1,7 @@
 /* riffle run: the daemon, in the foreground, until a signal ends it. */
 #include "admin/admin.h"
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -31,6 +32,8 @@ static const char doc[] =
 	"once.\n\n"
 	"  riffle run -c riffle.ini\n"
 	"  riffle run -c riffle.ini --set runtime.log-level=debug";
+
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 struct daemon {
 	struct rfl_common common;
@@ -190,11 +193,12 @@ put_first_close(
 	if (p->window.kind != RFL_WINDOW_TUMBLING || p->time.source != RFL_TIME_PROCESSING ||
 		p->window.offset_ms != 0 || p->window.zone != NULL)
 		return;
-	int64_t now_ms = rfl_clock_wall_ms(clock);
-	time_t close_s = (time_t)((now_ms - now_ms % p->window.size_ms + p->window.size_ms) / 1000);
-	localtime_r(&close_s, &tm);
-	strftime(text, sizeof text, "%H:%M:%S", &tm);
-	rfl_buf_printf(out, "; first window closes %s", text);
+	int64_t now_ms = rfl_clock_wall_ms(clock), size_ms = p->window.size_ms;
+	int64_t close_ms = (rfl_floor_div(now_ms, size_ms) + 1) * size_ms;
+	time_t close_s = (time_t)rfl_floor_div(close_ms, 1000);
+	gmtime_r(&close_s, &tm);
+	strftime(text, sizeof text, close_ms - now_ms > DAY_MS ? "%F %T" : "%T", &tm);
+	rfl_buf_printf(out, "; first window closes %s UTC", text);
 }
 
 static void
@@ -212,7 +216,8 @@ put_input(const struct rfl_processor_conf *p, const struct rfl_processor_status 
 			}
 	rfl_buf_printf(out, "%s%s@%s", i ? ", " : "", in->stream->name, starts[in->start]);
 	if (committed < log_end)
-		rfl_buf_printf(out, " (%" PRId64 " records are waiting)", log_end - committed);
+		rfl_buf_printf(out, " (%" PRId64 " %s waiting)", log_end - committed,
+			log_end - committed == 1 ? "record is" : "records are");
 	else if (in->start == RIFFLE_START_LATEST)
 		rfl_buf_puts(out, " (earlier records are not read)");
 }
