@@ -3,11 +3,15 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "cli/common.h"
 #include "cli/verb.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct rfl_verb *const verbs[] = {
 	&rfl_verb_run,
@@ -72,11 +76,34 @@ run_verb(const char *word, int argc, char **argv)
 	return unknown(word);
 }
 
-int
-rfl_cli_main(int argc, char **argv)
+/*
+ * Where one of the three was closed, a file that is opened later would get its number: what is printed would
+ * go into the log of a provider. Opened the wrong way round, so that who reads or prints is told.
+ */
+static void
+fill_standard_fds(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(RFL_EXIT_FAILED);
+}
+
+/* What was printed and did not arrive is a failure, found here for all verbs. */
+static int
+flushed(const char *word, int status)
+{
+	int was_lost = ferror(stdout), rc = fflush(stdout), why = errno;
+	if (status != RFL_EXIT_DONE || (rc == 0 && !was_lost))
+		return status;
+	return rfl_failed(word, "cannot write to stdout%s%s", rc == 0 ? "" : ": ",
+		rc == 0 ? "" : strerror(why));
+}
+
+static int
+choose_verb(int argc, char **argv)
 {
 	static char to_help[] = "--help";
-	argp_err_exit_status = RFL_EXIT_USAGE;
 	if (argc < 2) {
 		help(stderr);
 		return RFL_EXIT_USAGE;
@@ -95,4 +122,13 @@ rfl_cli_main(int argc, char **argv)
 		return RFL_EXIT_DONE;
 	}
 	return run_verb(argv[1], argc - 1, argv + 1);
+}
+
+int
+rfl_cli_main(int argc, char **argv)
+{
+	argp_err_exit_status = RFL_EXIT_USAGE;
+	fill_standard_fds();
+	const char *word = argc > 1 ? argv[1] : "";
+	return flushed(word, choose_verb(argc, argv));
 }

@@ -65,6 +65,26 @@ rfl_client_close(struct rfl_client *c)
 }
 
 int
+rfl_client_can_read(const struct rfl_client *c, struct riffle_error *reterr)
+{
+	if (c->instance->capabilities & RIFFLE_CAN_SOURCE)
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+		"stream \"%s\" cannot be read: its provider \"%s\" only writes", c->stream->name,
+		c->stream->provider->name);
+}
+
+int
+rfl_client_can_write(const struct rfl_client *c, struct riffle_error *reterr)
+{
+	if (c->instance->capabilities & RIFFLE_CAN_SINK)
+		return RIFFLE_OK;
+	return rfl_err(reterr, RIFFLE_E_UNSUPPORTED,
+		"stream \"%s\" cannot be written: its provider \"%s\" only reads", c->stream->name,
+		c->stream->provider->name);
+}
+
+int
 rfl_client_wait(int fd, int64_t timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};

@@ -31,6 +31,9 @@ typedef int rfl_client_fn(void *ctx, struct rfl_client *client, struct riffle_er
 /* A verb on one stream: loads the configuration, opens the stream, runs fn; the exit status. */
 int rfl_client_run(const char *verb, struct rfl_common *common, const char *stream,
 	enum rfl_client_need need, rfl_client_fn *fn, void *ctx);
+/* E_UNSUPPORTED: the stream's provider only writes, or only reads. */
+int rfl_client_can_read(const struct rfl_client *c, struct riffle_error *reterr);
+int rfl_client_can_write(const struct rfl_client *c, struct riffle_error *reterr);
 /* Waits until fd is readable or the time has passed; 0 = it passed. A signal counts as readable. */
 int rfl_client_wait(int fd, int64_t timeout_ms);
 

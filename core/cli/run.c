@@ -1,6 +1,7 @@
 /* riffle run: the daemon, in the foreground, until a signal ends it. */
 #include "admin/admin.h"
 #include "base/error.h"
+#include "base/floor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -27,12 +28,14 @@ static const char doc[] =
 	"Runs an instance, in the foreground.\v"
 	"SIGTERM and SIGINT stop it: windows that are closing are finished and committed, open "
 	"ones "
-	"are read again at the next start. A second one ends it at once.\n\n"
+	"are read again at the next start. A second one, more than 200 ms behind, ends it at "
+	"once.\n\n"
 	"  riffle run -c riffle.ini\n"
 	"  riffle run -c riffle.ini --set runtime.log-level=debug";
 
 /* systemd drops a message of more than 4096; a processor's reason may take some hundred. */
 #define STATUS_CHARS 2000
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 struct daemon {
 	struct rfl_common common;
@@ -45,12 +48,21 @@ struct daemon {
 	char *said; /* to the service manager, last; NULL = nothing yet */
 };
 
+/* Of a start that failed: what may pass is worth another try of whoever starts us, a mistake is not. */
+static int
+code_of(int why)
+{
+	return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE
+		       ? RIFFLE_E_UNAVAILABLE
+		       : RIFFLE_E_CONFIG;
+}
+
 static int
 make_state_dir(const char *dir, struct riffle_error *reterr)
 {
 	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
 		return RIFFLE_OK;
-	return rfl_err(reterr, RIFFLE_E_CONFIG, "cannot make the state directory %s: %s", dir,
+	return rfl_err(reterr, code_of(errno), "cannot make the state directory %s: %s", dir,
 		strerror(errno));
 }
 
@@ -67,7 +79,7 @@ lock_state_dir(struct daemon *d, struct riffle_error *reterr)
 	int rc = RIFFLE_OK;
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
-		rc = rfl_err(reterr, RIFFLE_E_CONFIG, "cannot open %s: %s", path, strerror(errno));
+		rc = rfl_err(reterr, code_of(errno), "cannot open %s: %s", path, strerror(errno));
 	else if (fcntl(d->lock_fd, F_SETLK, &lock) < 0) {
 		int why = errno;
 		if (fcntl(d->lock_fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
@@ -114,7 +126,7 @@ find_instance(struct daemon *d, struct riffle_error *reterr)
 		if (out != NULL)
 			failed |= fclose(out) != 0;
 		if (failed)
-			rc = rfl_err(reterr, RIFFLE_E_CONFIG,
+			rc = rfl_err(reterr, code_of(errno),
 				"cannot keep the instance's name in %s: %s", path, strerror(errno));
 	}
 	d->instance = rfl_strdup(word);
@@ -142,6 +154,13 @@ notify(const char *state)
 		close(fd);
 }
 
+/* A new descriptor, or fd itself. */
+static int
+watch(int fd, const sigset_t *set)
+{
+	return signalfd(fd, set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 static int
 block_signals(struct riffle_error *reterr)
 {
@@ -152,7 +171,7 @@ block_signals(struct riffle_error *reterr)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	int fd = watch(-1, &set);
 	return fd >= 0 ? fd
 		       : rfl_err(reterr, RIFFLE_E_FATAL, "cannot make a signalfd: %s",
 				 strerror(errno));
@@ -177,11 +196,12 @@ put_first_close(
 	if (p->window.kind != RFL_WINDOW_TUMBLING || p->time.source != RFL_TIME_PROCESSING ||
 		p->window.offset_ms != 0 || p->window.zone != NULL)
 		return;
-	int64_t now_ms = rfl_clock_wall_ms(clock);
-	time_t close_s = (time_t)((now_ms - now_ms % p->window.size_ms + p->window.size_ms) / 1000);
-	localtime_r(&close_s, &tm);
-	strftime(text, sizeof text, "%H:%M:%S", &tm);
-	rfl_buf_printf(out, "; first window closes %s", text);
+	int64_t now_ms = rfl_clock_wall_ms(clock), size_ms = p->window.size_ms;
+	int64_t close_ms = (rfl_floor_div(now_ms, size_ms) + 1) * size_ms;
+	time_t close_s = (time_t)rfl_floor_div(close_ms, 1000);
+	gmtime_r(&close_s, &tm);
+	strftime(text, sizeof text, close_ms - now_ms > DAY_MS ? "%F %T" : "%T", &tm);
+	rfl_buf_printf(out, "; first window closes %s UTC", text);
 }
 
 static void
@@ -199,7 +219,8 @@ put_input(const struct rfl_processor_conf *p, const struct rfl_processor_status 
 			}
 	rfl_buf_printf(out, "%s%s@%s", i ? ", " : "", in->stream->name, starts[in->start]);
 	if (committed < log_end)
-		rfl_buf_printf(out, " (%" PRId64 " records are waiting)", log_end - committed);
+		rfl_buf_printf(out, " (%" PRId64 " %s waiting)", log_end - committed,
+			log_end - committed == 1 ? "record is" : "records are");
 	else if (in->start == RIFFLE_START_LATEST)
 		rfl_buf_puts(out, " (earlier records are not read)");
 }
@@ -280,6 +301,17 @@ tell_when_running(struct daemon *d)
 	return told == c->processor_count;
 }
 
+/* While it stops, only another order to stop counts: a terminal that goes is none. */
+static void
+watch_for_second(const struct daemon *d)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	watch(d->signal_fd, &set);
+}
+
 /* Returns the signal that ends it. */
 static int
 wait_for_signal(struct daemon *d)
@@ -328,6 +360,7 @@ serve(struct daemon *d)
 		rfl_log(RIFFLE_LOG_INFO, "", NULL, "stopping: %s",
 			number == SIGTERM ? "SIGTERM" : "SIGINT");
 		notify("STOPPING=1");
+		watch_for_second(d);
 	}
 	int stopped = rfl_runtime_stop(d->runtime, c->shutdown_timeout_ms, d->signal_fd);
 	rfl_admin_stop(d->admin);

@@ -112,7 +112,9 @@ rfl_sender_open(struct rfl_sender *s, struct rfl_client *client, const char *ver
 		.streams = &stream,
 		.member = verb};
 	*s = (struct rfl_sender){.client = client, .verb = verb};
-	return client->ops->sink_open(client->instance->self, &spec, &s->sink, reterr);
+	int rc = rfl_client_can_write(client, reterr);
+	return rc < 0 ? rc
+		      : client->ops->sink_open(client->instance->self, &spec, &s->sink, reterr);
 }
 
 /* Ids that nobody else has: sixteen random bytes, and a number. */

@@ -11,10 +11,10 @@
 #include "base/mem.h"
 #include "cli/lines.h"
 #include "cli/payload.h"
+#include "cli/receiver.h"
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/content_type.h"
-#include "wire/envelope.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,12 +57,11 @@ record_json(const struct riffle_batch *b, const struct riffle_record *r, const c
 }
 
 static int
-print_batch(const struct riffle_batch *b, const char *stream_type, int64_t end, int64_t *ret_next,
+print_batch(const struct riffle_batch *b, const char *stream_type, int64_t end,
 	struct riffle_error *reterr)
 {
 	for (uint32_t i = 0; i < b->record_count; i++) {
 		const struct riffle_record *r = riffle_batch_at(b, i);
-		*ret_next = r->offset + 1;
 		if (r->offset >= end)
 			return RIFFLE_OK;
 		json_t *j = record_json(b, r, stream_type);
@@ -76,104 +75,40 @@ print_batch(const struct riffle_batch *b, const char *stream_type, int64_t end, 
 	return RIFFLE_OK;
 }
 
-struct reader {
-	struct rfl_client *client;
-	void *source;
-	struct riffle_lane *lanes; /* NULL until they are assigned */
-	uint32_t lane_count;
-	int is_closed;
-	uint64_t damaged; /* records that were left out */
-};
-
-static int
-take_event(struct reader *r, const struct riffle_event *ev, struct riffle_error *reterr)
-{
-	if (ev->type == RIFFLE_EV_ERROR) {
-		*reterr = ev->error;
-		return ev->status;
-	}
-	r->is_closed |= ev->type == RIFFLE_EV_CLOSED;
-	if (ev->type != RIFFLE_EV_ASSIGNED)
-		return RIFFLE_OK;
-	r->lanes = rfl_zalloc((ev->lane_count + 1) * sizeof *r->lanes);
-	r->lane_count = ev->lane_count;
-	for (uint32_t i = 0; i < ev->lane_count; i++) {
-		const struct riffle_lane *l =
-			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
-		r->lanes[i] = *l;
-		r->lanes[i].committed.metadata = (struct riffle_bytes){NULL, 0};
-		int rc = r->client->ops->source_start(
-			r->source, &l->lane, &r->lanes[i].committed, 1, reterr);
-		if (rc < 0)
-			return rc;
-	}
-	return RIFFLE_OK;
-}
-
 /* What is there; waits for more when nothing was. */
 static int
-take_events(struct reader *r, int64_t wait_ms, struct riffle_error *reterr)
+take_events(struct rfl_receiver *r, int64_t wait_ms, struct riffle_error *reterr)
 {
-	struct riffle_event ev = {.size = sizeof ev};
-	int rc = RIFFLE_OK, any = 0;
-	while (rc == RIFFLE_OK && !r->is_closed &&
-		r->client->ops->source_poll(r->source, &ev) > 0) {
-		rc = take_event(r, &ev, reterr);
-		ev = (struct riffle_event){.size = sizeof ev};
-		any = 1;
-	}
-	if (rc == RIFFLE_OK && !any && !r->is_closed)
+	int count = rfl_receiver_take(r, reterr);
+	if (count == 0)
 		rfl_client_wait(r->client->ops->source_fd(r->source), wait_ms);
-	return rc;
+	return count < 0 ? count : RIFFLE_OK;
 }
 
 /* Compaction may have taken the last records before the end: the lane then stands at it all the same. */
 static int
-is_at(struct reader *r, const struct riffle_lane *l)
+is_at(struct rfl_receiver *r, const struct riffle_lane *l)
 {
 	struct riffle_lane_state state = {.size = sizeof state};
 	return r->client->ops->lane_state(r->source, l->lane, &state) == RIFFLE_OK &&
 	       state.position >= l->log_end;
 }
 
-/* A damaged record is told and passed: what lies behind it can be had in no other way. */
 static int
-pass_damaged(
-	struct reader *r, const struct riffle_lane *l, int64_t *next, struct riffle_error *reterr)
+export_lane(struct rfl_receiver *r, struct rfl_receiver_lane *l, struct riffle_error *reterr)
 {
-	struct riffle_lane_state state = {.size = sizeof state};
-	struct riffle_position past = l->committed;
-	if (r->client->ops->lane_state(r->source, l->lane, &state) != RIFFLE_OK ||
-		state.position < *next)
-		return RIFFLE_E_DATA;
-	rfl_failed("stream export", "%s; it is left out", reterr->text);
-	r->damaged++;
-	past.offset = *next = state.position + 1;
-	return r->client->ops->source_rewind(r->source, &l->lane, &past, 1, reterr);
-}
-
-static int
-export_lane(struct reader *r, const struct riffle_lane *l, struct riffle_error *reterr)
-{
-	int64_t next = l->log_start;
+	const char *type = r->client->stream->stream.content_type;
+	int64_t end = l->lane.log_end;
 	int rc = RIFFLE_OK;
-	while (rc == RIFFLE_OK && next < l->log_end && !is_at(r, l)) {
+	while (rc == RIFFLE_OK && l->next < end && !is_at(r, &l->lane)) {
 		struct riffle_batch *b;
-		rc = r->client->ops->lane_poll(r->source, l->lane, 1000, 1 << 20, &b, reterr);
-		if (rc == RIFFLE_E_DATA) {
-			rc = pass_damaged(r, l, &next, reterr);
-			continue;
-		}
+		rc = rfl_receiver_poll(r, l, &b, reterr);
 		if (rc == 0)
 			rc = take_events(r, 100, reterr);
 		if (rc <= 0)
 			continue;
-		rfl_batch_take(b);
-		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
+		rc = print_batch(b, type, end, reterr);
 		rfl_batch_unref(b);
-		rc = print_batch(
-			opened, r->client->stream->stream.content_type, l->log_end, &next, reterr);
-		rfl_batch_unref(opened);
 	}
 	return rc;
 }
@@ -182,38 +117,16 @@ int
 rfl_stream_export(void *args, struct rfl_client *client, struct riffle_error *reterr)
 {
 	const struct rfl_stream_args *a = args;
-	struct reader r = {.client = client};
-	const struct riffle_source_stream stream = {.size = sizeof stream,
-		.flags = RIFFLE_SOURCE_HEADERS,
-		.stream = &client->stream->stream,
-		.start = RIFFLE_START_EARLIEST,
-		.partition_count = a->partition >= 0 ? 1 : 0,
-		.partitions = (const int32_t[]){(int32_t)a->partition}};
-	const struct riffle_source_spec spec = {.size = sizeof spec,
-		.stream_size = sizeof stream,
-		.stream_count = 1,
-		.streams = &stream,
-		.member = "export"};
-	struct riffle_error ignored;
-	int rc = client->ops->source_open(client->instance->self, &spec, &r.source, reterr);
-	if (rc < 0)
-		return rc;
-	while (rc == RIFFLE_OK && r.lanes == NULL)
+	struct rfl_receiver r;
+	int rc = rfl_receiver_open(
+		&r, client, "stream export", RIFFLE_START_EARLIEST, (int32_t)a->partition, reterr);
+	while (rc == RIFFLE_OK && !r.is_assigned)
 		rc = take_events(&r, 1000, reterr);
-	for (uint32_t i = 0; i < r.lane_count && rc == RIFFLE_OK; i++)
+	for (size_t i = 0; rc == RIFFLE_OK && i < r.lane_count; i++)
 		rc = export_lane(&r, &r.lanes[i], reterr);
 	if (rc == RIFFLE_OK && fflush(stdout) != 0)
 		rc = rfl_err(reterr, RIFFLE_E_FATAL, "cannot write to stdout");
-	if (rc == RIFFLE_OK && r.damaged > 0)
-		rc = rfl_err(reterr, RIFFLE_E_DATA,
-			"%" PRIu64 " damaged %s left out, all others are written", r.damaged,
-			r.damaged == 1 ? "record is" : "records are");
-	client->ops->source_close(r.source);
-	while (!r.is_closed)
-		take_events(&r, 1000, &ignored);
-	client->ops->source_destroy(r.source);
-	free(r.lanes);
-	return rc;
+	return rfl_receiver_close(&r, rc, reterr);
 }
 
 /* A record on its way in. Decoded bytes live in bufs, the rest in the line's JSON. */

@@ -4,18 +4,21 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/payload.h"
+#include "cli/receiver.h"
 #include "cli/verb.h"
 #include "conf/value.h"
 #include "plugin/host.h"
-#include "wire/envelope.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char doc[] =
 	"Prints the records of a stream, one line of JSON each, until it is stopped.\v"
+	"Damaged records are named on stderr and left out; the status in the end is then 1. "
 	"Payloads: auto prints text as it is and other bytes as Base64, marked by payloadEncoding; "
 	"raw "
 	"refuses other bytes; base64 encodes all. Header values that are no text are "
@@ -97,47 +100,9 @@ on_signal(int number)
 
 struct reader {
 	const struct subscribe *options;
-	struct rfl_client *client;
-	void *source;
-	uint32_t *lanes;
-	size_t lane_count, lane_room;
+	struct rfl_receiver receiver;
 	int64_t printed;
-	int is_closed;
 };
-
-static int
-take_event(struct reader *r, const struct riffle_event *ev, struct riffle_error *reterr)
-{
-	if (ev->type == RIFFLE_EV_ERROR && ev->status == RIFFLE_E_FATAL) {
-		*reterr = ev->error;
-		return ev->status;
-	}
-	r->is_closed |= ev->type == RIFFLE_EV_CLOSED;
-	for (uint32_t i = 0; ev->type == RIFFLE_EV_ASSIGNED && i < ev->lane_count; i++) {
-		const struct riffle_lane *l =
-			(const void *)((const char *)ev->lanes + (size_t)i * ev->lane_size);
-		struct riffle_position from = l->committed;
-		int rc = r->client->ops->source_start(r->source, &l->lane, &from, 1, reterr);
-		if (rc < 0)
-			return rc;
-		rfl_grow(&r->lanes, &r->lane_room, r->lane_count + 1, sizeof *r->lanes);
-		r->lanes[r->lane_count++] = l->lane;
-	}
-	return RIFFLE_OK;
-}
-
-static int
-take_events(struct reader *r, struct riffle_error *reterr)
-{
-	struct riffle_event ev = {.size = sizeof ev};
-	int rc = RIFFLE_OK;
-	while (rc == RIFFLE_OK && !r->is_closed &&
-		r->client->ops->source_poll(r->source, &ev) > 0) {
-		rc = take_event(r, &ev, reterr);
-		ev = (struct riffle_event){.size = sizeof ev};
-	}
-	return rc;
-}
 
 static int
 is_enough(const struct reader *r)
@@ -150,7 +115,7 @@ print_batch(struct reader *r, struct riffle_batch *b, struct riffle_error *reter
 {
 	struct rfl_buf text = RFL_BUF_INIT;
 	int rc = RIFFLE_OK;
-	const char *type = r->client->stream->stream.content_type;
+	const char *type = r->receiver.client->stream->stream.content_type;
 	for (uint32_t i = 0; i < b->record_count && rc == RIFFLE_OK && !is_enough(r); i++) {
 		rc = rfl_payload_line(
 			b, riffle_batch_at(b, i), type, r->options->encoding, &text, reterr);
@@ -170,18 +135,14 @@ static int
 read_lanes(struct reader *r, struct riffle_error *reterr)
 {
 	int came = 0;
-	for (size_t i = 0; i < r->lane_count && !is_enough(r); i++) {
+	for (size_t i = 0; i < r->receiver.lane_count && !is_enough(r); i++) {
 		struct riffle_batch *b;
-		int rc = r->client->ops->lane_poll(
-			r->source, r->lanes[i], 1000, 1 << 20, &b, reterr);
+		int rc = rfl_receiver_poll(&r->receiver, &r->receiver.lanes[i], &b, reterr);
 		if (rc == 0)
 			continue;
 		if (rc < 0)
 			return rc;
-		rfl_batch_take(b);
-		struct riffle_batch *opened = rfl_envelope_open(r->client->stream, b);
-		rc = print_batch(r, opened, reterr);
-		rfl_batch_unref(opened);
+		rc = print_batch(r, b, reterr);
 		rfl_batch_unref(b);
 		if (rc < 0)
 			return rc;
@@ -190,17 +151,31 @@ read_lanes(struct reader *r, struct riffle_error *reterr)
 	return came;
 }
 
+/* Nobody reads any more: we end as by the next write, which may be long in coming. */
+static int
+wait_for_more(struct reader *r, struct riffle_error *reterr)
+{
+	int source_fd = r->receiver.client->ops->source_fd(r->receiver.source);
+	struct pollfd fds[] = {{.fd = source_fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	poll(fds, 2, r->options->timeout ? 50 : 1000);
+	if (!(fds[1].revents & POLLERR))
+		return RIFFLE_OK;
+	raise(SIGPIPE);
+	return rfl_err(reterr, RIFFLE_E_FATAL, "cannot write to stdout: %s", strerror(EPIPE));
+}
+
 static int
 read_all(struct reader *r, struct riffle_error *reterr)
 {
-	int64_t since_ns = rfl_clock_mono_ns(&r->client->clock);
+	const struct rfl_clock *clock = &r->receiver.client->clock;
+	int64_t since_ns = rfl_clock_mono_ns(clock);
 	while (!stopping && !is_enough(r)) {
-		int rc = take_events(r, reterr);
-		if (rc == RIFFLE_OK)
+		int rc = rfl_receiver_take(&r->receiver, reterr);
+		if (rc >= 0)
 			rc = read_lanes(r, reterr);
 		if (rc < 0)
 			return rc;
-		int64_t now_ns = rfl_clock_mono_ns(&r->client->clock);
+		int64_t now_ns = rfl_clock_mono_ns(clock);
 		if (rc > 0)
 			since_ns = now_ns;
 		else if (r->options->timeout != NULL &&
@@ -208,9 +183,8 @@ read_all(struct reader *r, struct riffle_error *reterr)
 			return rfl_err(reterr, RIFFLE_E_TIMEOUT,
 				"Timeout after \"%s\" waiting for a record of \"%s\"",
 				r->options->timeout, r->options->stream);
-		else
-			rfl_client_wait(r->client->ops->source_fd(r->source),
-				r->options->timeout ? 50 : 1000);
+		else if (wait_for_more(r, reterr) < 0)
+			return reterr->code;
 	}
 	return RIFFLE_OK;
 }
@@ -218,31 +192,12 @@ read_all(struct reader *r, struct riffle_error *reterr)
 static int
 subscribe(void *ctx, struct rfl_client *client, struct riffle_error *reterr)
 {
-	const struct subscribe *s = ctx;
-	struct reader r = {.options = s, .client = client};
-	const struct riffle_source_stream stream = {.size = sizeof stream,
-		.flags = RIFFLE_SOURCE_HEADERS,
-		.stream = &client->stream->stream,
-		.start = s->from_beginning ? RIFFLE_START_EARLIEST : RIFFLE_START_LATEST};
-	const struct riffle_source_spec spec = {.size = sizeof spec,
-		.stream_size = sizeof stream,
-		.stream_count = 1,
-		.streams = &stream,
-		.member = "subscribe"};
-	struct riffle_error ignored;
-	int rc = client->ops->source_open(client->instance->self, &spec, &r.source, reterr);
-	if (rc < 0)
-		return rc;
-	rc = read_all(&r, reterr);
-	client->ops->source_close(r.source);
-	while (!r.is_closed) {
-		take_events(&r, &ignored);
-		if (!r.is_closed)
-			rfl_client_wait(client->ops->source_fd(r.source), 1000);
-	}
-	client->ops->source_destroy(r.source);
-	free(r.lanes);
-	return rc;
+	struct reader r = {.options = ctx};
+	uint32_t start = r.options->from_beginning ? RIFFLE_START_EARLIEST : RIFFLE_START_LATEST;
+	int rc = rfl_receiver_open(&r.receiver, client, "subscribe", start, -1, reterr);
+	if (rc == RIFFLE_OK)
+		rc = read_all(&r, reterr);
+	return rfl_receiver_close(&r.receiver, rc, reterr);
 }
 
 static int

@@ -24,6 +24,7 @@
 #define RUNTIME_MAGIC 0x52554e54u
 #define STATUS_WAIT_S 1
 #define ABANDON_WAIT_MS 5000
+#define TWIN_MS 200
 
 struct rfl_runtime {
 	uint32_t magic;
@@ -248,11 +249,20 @@ order_all(struct rfl_runtime *rt, void (*apply)(struct rfl_processor *))
 	}
 }
 
+/* What comes so soon is the first order once more: timeout(1) and others signal a process and its group. */
+static int
+is_meant(const struct rfl_runtime *rt, int kick_fd, int64_t begin_ns)
+{
+	char twin[256];
+	return rfl_clock_mono_ns(rt->clock) - begin_ns > TWIN_MS * INT64_C(1000000) ||
+	       read(kick_fd, twin, sizeof twin) < 0;
+}
+
 /* Waits until all workers ended; 0 = the time passed, or kick_fd became readable. */
 static int
 wait_for_workers(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd)
 {
-	int64_t end_ns = rfl_clock_mono_ns(rt->clock) + timeout_ms * 1000000;
+	int64_t begin_ns = rfl_clock_mono_ns(rt->clock), end_ns = begin_ns + timeout_ms * 1000000;
 	while (rt->started > 0) {
 		struct pollfd fds[2] = {
 			{.fd = rt->done_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
@@ -264,7 +274,7 @@ wait_for_workers(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd)
 		uint64_t ended;
 		if (read(rt->done_fd, &ended, sizeof ended) == (ssize_t)sizeof ended)
 			rt->started -= (uint32_t)ended;
-		else if (kick_fd >= 0 && fds[1].revents != 0)
+		else if (kick_fd >= 0 && fds[1].revents != 0 && is_meant(rt, kick_fd, begin_ns))
 			return 0;
 	}
 	return 1;

@@ -26,7 +26,8 @@ int rfl_runtime_start(struct rfl_runtime *rt, struct riffle_error *reterr);
 /*
  * Drains: reading stops, windows that are closing finish and are committed, open ones are left
  * uncommitted. Returns 0, or E_TIMEOUT when timeout_ms passed first (the rest is abandoned: it will
- * be read again). kick_fd, or -1: when it becomes readable, draining is given up at once.
+ * be read again). kick_fd, or -1: when it becomes readable, draining is given up at once; what is there in the first
+ * 200 ms is read off it and forgotten.
  */
 int rfl_runtime_stop(struct rfl_runtime *rt, int64_t timeout_ms, int kick_fd);
 /* A fresh picture, asked of the workers; what one of them does not tell within a second says so. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "wire/content_type.h"
+#include "wire/header_order.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -129,30 +130,36 @@ is_name(struct riffle_bytes key, const char *name)
 	return same;
 }
 
+/* The next member as it is written, names with their escapes; 0 = there is none. */
+static int
+next_member(struct scan *s, struct riffle_bytes *ret_key, struct riffle_bytes *ret_value)
+{
+	skip_blanks(s);
+	s->at += s->at < s->end && (*s->at == '{' || *s->at == ',');
+	skip_blanks(s);
+	if (s->at >= s->end || *s->at != '"')
+		return 0;
+	*ret_key = (struct riffle_bytes){s->at + 1, 0};
+	skip_string(s);
+	ret_key->len = (size_t)(s->at - 1 - (const char *)ret_key->ptr);
+	skip_blanks(s);
+	s->at++;
+	skip_blanks(s);
+	*ret_value = (struct riffle_bytes){s->at, 0};
+	skip_value(s);
+	ret_value->len = (size_t)(s->at - (const char *)ret_value->ptr);
+	return 1;
+}
+
 static struct riffle_bytes
 raw_member(struct riffle_bytes json, const char *name)
 {
 	struct scan s = {json.ptr, (const char *)json.ptr + json.len};
-	skip_blanks(&s);
-	s.at++;
-	for (;;) {
-		skip_blanks(&s);
-		if (s.at >= s.end || *s.at != '"')
-			return (struct riffle_bytes){NULL, 0};
-		struct riffle_bytes key = {s.at + 1, 0};
-		skip_string(&s);
-		key.len = (size_t)(s.at - 1 - (const char *)key.ptr);
-		skip_blanks(&s);
-		s.at++;
-		skip_blanks(&s);
-		struct riffle_bytes value = {s.at, 0};
-		skip_value(&s);
-		value.len = (size_t)(s.at - (const char *)value.ptr);
+	struct riffle_bytes key, value;
+	while (next_member(&s, &key, &value))
 		if (is_name(key, name))
 			return value;
-		skip_blanks(&s);
-		s.at += s.at < s.end && *s.at == ',';
-	}
+	return (struct riffle_bytes){NULL, 0};
 }
 
 static struct riffle_bytes
@@ -209,30 +216,29 @@ take_data(struct rfl_parts *p, struct riffle_bytes json, const json_t *root)
 	return 0;
 }
 
-/* Texts as they are meant, all else as it is written. */
-static struct riffle_bytes
-attribute(struct rfl_parts *p, struct riffle_bytes json, const char *name, const json_t *value)
-{
-	if (json_is_string(value))
-		return copy(p, json_string_value(value), json_string_length(value));
-	struct riffle_bytes raw = raw_member(json, name);
-	return copy(p, raw.ptr, raw.len);
-}
-
-static void
+/* Texts as they are meant, all else as it is written. jansson keeps members in their order, as the scan has them. */
+static int
 take_attributes(struct rfl_parts *p, struct riffle_bytes json, json_t *root)
 {
+	struct scan s = {json.ptr, (const char *)json.ptr + json.len};
+	struct riffle_bytes key, raw;
 	const char *name;
 	json_t *value;
 	json_object_foreach(root, name, value)
 	{
+		if (!next_member(&s, &key, &raw) || !is_name(key, name))
+			return -1;
 		if (json_is_null(value) || strcmp(name, "data") == 0 ||
 			strcmp(name, "data_base64") == 0 || strcmp(name, "datacontenttype") == 0)
 			continue;
 		char *header = rfl_sprintf("ce_%s", name);
 		struct riffle_bytes header_name = rfl_parts_made(p, header, strlen(header));
-		rfl_parts_header(p, header_name, attribute(p, json, name, value));
+		rfl_parts_header(p, header_name,
+			json_is_string(value)
+				? copy(p, json_string_value(value), json_string_length(value))
+				: copy(p, raw.ptr, raw.len));
 	}
+	return 0;
 }
 
 static int
@@ -252,7 +258,7 @@ rfl_event_parse(struct riffle_bytes json, struct rfl_parts *ret_parts)
 		is_filled(root, "source") && is_filled(root, "type"))
 		rc = take_data(ret_parts, json, root);
 	if (rc == 0)
-		take_attributes(ret_parts, json, root);
+		rc = take_attributes(ret_parts, json, root);
 	json_decref(root);
 	return rc;
 }
@@ -311,12 +317,6 @@ print_data(const struct rfl_parts *p, struct rfl_buf *out)
 }
 
 static int
-is_same_name(struct riffle_bytes a, struct riffle_bytes b)
-{
-	return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
-}
-
-static int
 can_be_said(const struct riffle_header *h)
 {
 	return rfl_event_is_attribute(h->name) && h->value.ptr != NULL &&
@@ -328,27 +328,35 @@ can_be_said(const struct riffle_header *h)
 	       (h->value.len > 0 || !rfl_event_is_context(h->name));
 }
 
-int
-rfl_event_has_room(const struct rfl_parts *parts, size_t i)
+unsigned char *
+rfl_event_rooms(const struct rfl_parts *parts)
 {
-	const struct riffle_header *h = &parts->headers[i];
-	if (!can_be_said(h))
-		return 0;
-	size_t end = rfl_event_is_context(h->name) ? i : parts->header_count;
-	for (size_t k = 0; k < end; k++)
-		if (k != i && is_same_name(parts->headers[k].name, h->name) &&
-			can_be_said(&parts->headers[k]))
-			return 0;
-	return 1;
+	const struct riffle_header *h = parts->headers;
+	unsigned char *rooms = rfl_zalloc(parts->header_count + 1);
+	size_t *order = rfl_alloc((parts->header_count + 1) * sizeof *order);
+	size_t count = 0;
+	for (size_t i = 0; i < parts->header_count; i++)
+		if (can_be_said(&h[i]))
+			order[count++] = i;
+	rfl_header_sort(h, order, count);
+	for (size_t i = 0, end; i < count; i = end) {
+		struct riffle_bytes name = h[order[i]].name;
+		end = i + 1;
+		while (end < count && rfl_header_compare(h[order[end]].name, name) == 0)
+			end++;
+		rooms[order[i]] = end - i == 1 || rfl_event_is_context(name);
+	}
+	free(order);
+	return rooms;
 }
 
 void
-rfl_event_print(const struct rfl_parts *parts, struct rfl_buf *out)
+rfl_event_print(const struct rfl_parts *parts, const unsigned char *rooms, struct rfl_buf *out)
 {
 	rfl_buf_putc(out, '{');
 	for (size_t i = 0; i < parts->header_count; i++) {
 		const struct riffle_header *h = &parts->headers[i];
-		if (rfl_event_has_room(parts, i))
+		if (rooms[i])
 			print_member((struct riffle_bytes){(const char *)h->name.ptr + 3,
 					     h->name.len - 3},
 				h->value, out);

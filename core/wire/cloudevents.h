@@ -62,14 +62,16 @@ int rfl_event_is_structured(struct riffle_bytes media);
  */
 int rfl_event_parse(struct riffle_bytes json, struct rfl_parts *ret_parts);
 /*
- * Is header i one that an event of JSON has as an attribute? Not one whose name or value is no text, has no
- * value, would stand for the data, or is there twice; of those that an event must have the first counts.
+ * For each header: is it one that an event of JSON has as an attribute? Not one whose name or value is no text, has no
+ * value, would stand for the data, or is there twice; of those that an event must have the first counts. The caller
+ * frees.
  */
-int rfl_event_has_room(const struct rfl_parts *parts, size_t i);
+unsigned char *rfl_event_rooms(const struct rfl_parts *parts);
 /*
- * Writes one: headers that it has room for become attributes, others are left out. JSON that is sound is
+ * Writes one: headers that it has room for, by rooms, become attributes, others are left out. JSON that is sound is
  * embedded as it is; text stays text; anything else is data_base64.
  */
-void rfl_event_print(const struct rfl_parts *parts, struct rfl_buf *out);
+void rfl_event_print(
+	const struct rfl_parts *parts, const unsigned char *rooms, struct rfl_buf *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "plugin/batch.h"
 #include "plugin/host.h"
 #include "wire/cloudevents.h"
+#include "wire/header_order.h"
 #include "wire/riff_message.h"
 
 #include <stdlib.h>
@@ -71,14 +72,21 @@ keep_headers(struct rfl_parts *p, const struct rfl_stream_conf *stream,
 		keep_header(p, stream, &list[i], carrier);
 }
 
-static int
-has_name(const struct rfl_parts *event, struct riffle_bytes name)
+/* What the value says counts more than attributes repeated in headers. */
+static void
+keep_unrepeated(struct rfl_parts *p, const struct rfl_stream_conf *stream,
+	const struct rfl_parts *event, const struct riffle_record *r,
+	const struct riffle_header *headers)
 {
+	size_t *order = rfl_alloc((event->header_count + 1) * sizeof *order);
 	for (size_t i = 0; i < event->header_count; i++)
-		if (event->headers[i].name.len == name.len &&
-			memcmp(event->headers[i].name.ptr, name.ptr, name.len) == 0)
-			return 1;
-	return 0;
+		order[i] = i;
+	rfl_header_sort(event->headers, order, event->header_count);
+	for (uint32_t i = 0; i < r->header_count; i++)
+		if (!rfl_header_is_there(
+			    event->headers, order, event->header_count, headers[i].name))
+			keep_header(p, stream, &headers[i], 1);
+	free(order);
 }
 
 /*
@@ -112,11 +120,8 @@ open_structured(struct rfl_parts *p, const struct rfl_stream_conf *stream,
 	if (is_event) {
 		p->value = event.value;
 		p->content_type = event.content_type;
-		/* What the value says counts more than attributes repeated in headers. */
 		keep_headers(p, stream, event.headers, event.header_count);
-		for (uint32_t i = 0; i < r->header_count; i++)
-			if (!has_name(&event, headers[i].name))
-				keep_header(p, stream, &headers[i], 1);
+		keep_unrepeated(p, stream, &event, r, headers);
 		/* The views of p live in the event's memory. */
 		for (size_t i = 0; i < event.made_count; i++)
 			rfl_parts_made(p, event.made[i], 0);
@@ -292,12 +297,14 @@ seal_structured(struct sealing *s)
 {
 	struct rfl_parts beside = RFL_PARTS_INIT;
 	rfl_buf_clear(&s->buf);
-	rfl_event_print(&s->parts, &s->buf);
+	unsigned char *rooms = rfl_event_rooms(&s->parts);
+	rfl_event_print(&s->parts, rooms, &s->buf);
 	s->parts.value = rfl_builder_keep(s->to, rfl_buf_str(&s->buf), s->buf.len);
 	for (size_t i = 0; i < s->parts.header_count; i++)
-		if (!rfl_event_has_room(&s->parts, i))
+		if (!rooms[i])
 			rfl_parts_header(
 				&beside, s->parts.headers[i].name, s->parts.headers[i].value);
+	free(rooms);
 	rfl_parts_header(&beside, text(content_type), text(RFL_EVENT_MEDIA_JSON));
 	free(s->parts.headers);
 	s->parts.headers = beside.headers;

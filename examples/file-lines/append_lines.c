@@ -13,8 +13,9 @@ open_file(const struct riffle_simple *self, const struct riffle_stream *stream, 
 	FILE *f = fopen(path, "a+e");
 	if (f == NULL)
 		return riffle_simple_fail_errno(err, "cannot open %s", path);
-	setvbuf(f, NULL, _IOLBF, 1 << 16); /* a line is one write, which no kill cuts in two */
-	/* A power loss may have left half a line, which must not swallow the next one. */
+	setvbuf(f, NULL, _IOLBF,
+		0); /* a line that fits stdio's buffer is one write, never half of one */
+	/* A power loss, or a kill in a longer line, may have left half of one, which must not swallow the next. */
 	if (fseeko(f, -1, SEEK_END) == 0 && getc(f) != '\n')
 		putc('\n', f);
 	*(FILE **)writer = f;

@@ -15,6 +15,10 @@
 /* The smallest page that LMDB has on any of our machines. */
 #define PAGE_BYTES_MIN 4096
 
+#define READERS_MAX 1022
+/* What LMDB's table of so many readers takes: a cache line each, and two. */
+#define LOCK_BYTES ((READERS_MAX + 2) * 64)
+
 /* LMDB forbids opening an environment twice in one process. */
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct local_env *registry;
@@ -404,6 +408,26 @@ make_files(const char *dir)
 	}
 }
 
+/*
+ * LMDB makes its lock file as a hole and writes it through a map, so that a full disk would be a SIGBUS. Nobody of this
+ * process has it open yet: closing it would give up its locks.
+ */
+static int
+fill_lock_file(const char *dir, struct riffle_error *reterr)
+{
+	char path[4096];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/lock.mdb", dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 || fstat(fd, &st) < 0 ? errno : 0;
+	if (rc == 0 && st.st_blocks < LOCK_BYTES / 512 && fallocate(fd, 0, 0, LOCK_BYTES) < 0 &&
+		errno != EOPNOTSUPP)
+		rc = errno;
+	if (fd >= 0)
+		close(fd);
+	return rc != 0 ? open_err(dir, rc, "open the log in", reterr) : RIFFLE_OK;
+}
+
 static int
 open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_error *reterr)
 {
@@ -412,18 +436,21 @@ open_mdb(struct local_env *env, const struct local_settings *s, struct riffle_er
 	if (rc < 0)
 		return rc;
 	rc = clear_unmade(s->dir, reterr);
+	if (rc == RIFFLE_OK) {
+		make_files(s->dir);
+		rc = fill_lock_file(s->dir, reterr);
+	}
 	if (rc < 0) {
 		close(lock);
 		return rc;
 	}
-	make_files(s->dir);
 	rc = mdb_env_create(&env->mdb);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env->mdb, s->map_bytes);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(env->mdb, databases_of(s));
 	if (rc == 0)
-		rc = mdb_env_set_maxreaders(env->mdb, 1022);
+		rc = mdb_env_set_maxreaders(env->mdb, READERS_MAX);
 	if (rc == 0)
 		rc = mdb_env_open(env->mdb, s->dir, MDB_NOTLS | s->mdb_flags, 0600);
 	close(lock);

@@ -5,11 +5,12 @@ import collections
 import json
 import os
 import random
+import re
 import threading
 import time
 
 from busy import Log, judge
-from rig import LOCAL, Instance, main, section, stream
+from rig import BUILD, LOCAL, PLUGINS, Instance, main, section, stream
 
 KILLS = int(os.environ.get("RIFFLE_KILLS", "15"))
 SEED = int(os.environ.get("RIFFLE_SEED", str(int(time.time()))))
@@ -158,5 +159,17 @@ def a_stream_that_loses_what_rests_is_refused():
         i.wait_for("it is refused", lambda: "stream ckpt has a retention beside its compaction" in i.logged())
 
 
-main([each_record_is_in_its_session_once, what_is_not_there_stops_its_task, who_no_longer_names_the_stream_is_told,
+def a_stream_whose_settings_may_not_be_seen_is_a_warning():
+    """Whatever they are: one that is not compacted is not refused then."""
+    for cleanup in ("compact", "delete"):
+        with Instance(config(cleanup=cleanup), plugins=os.path.join(BUILD, "tests/e2e/veiled/.libs") + ":" + PLUGINS) as i:
+            i.start()
+            assert i.task("sessions")["state"] == "running"
+            told = [e for e in map(json.loads, re.findall("^{.*", i.logged(), re.M)) if e.get("code") == "S010"]
+            assert [(e["level"], e["what"]) for e in told] == [("warning", "processor sessions")], i.logged()
+            assert told[0]["msg"].startswith("the settings of stream ckpt may not be seen"), told
+            assert i.stop() == 0
+
+
+main([a_stream_whose_settings_may_not_be_seen_is_a_warning, each_record_is_in_its_session_once, what_is_not_there_stops_its_task, who_no_longer_names_the_stream_is_told,
       a_stream_that_is_not_compacted_is_refused, a_stream_that_loses_what_rests_is_refused])

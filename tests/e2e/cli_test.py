@@ -622,6 +622,25 @@ def the_readme_shows_what_is_printed():
         assert answer in (shown[-1] + "\n", shown[-1].replace("55.0", "10.0") + "\n"), answer
 
 
+def the_skeletons_run_as_the_guide_says():
+    with open(os.path.join(SRC, "doc/function.md")) as text:
+        rows = re.findall(r"^\| \[(sums\.\w+)\][^|]*\| `([^`]*)`[^|]*\| `([a-z-]+)` \|$", text.read(), re.M)
+    assert {name for name, _, _ in rows} == {
+        name for name in os.listdir(os.path.join(SRC, "examples/functions")) if name[0] != "."}, rows
+    file = blocks("doc/function.md", "ini")[0]
+    for name, words, form in rows:
+        if words[0] != "." and shutil.which(words.split()[0]) is None or name == "sums.sh" and shutil.which("jq") is None:
+            print("# no %s here" % name)
+            continue
+        text = file.replace("command = python3 sums.py", "command = " + words).replace("format  = frames", "format = " + form)
+        with Instance(text) as i:
+            shutil.copy(os.path.join(SRC, "examples/functions", name), i.dir)
+            if name == "sums.c":
+                subprocess.run(["cc", "-o", "sums", "sums.c"], cwd=i.dir, check=True)
+            out = i.cli("test", cwd=i.dir)
+            assert out.startswith("ok sums"), (name, out)
+
+
 def sections_shown_in_the_guides_are_sound():
     for page in ("doc/function.md", "doc/grpc.md", "doc/kafka.md"):
         found = blocks(page, "ini")
@@ -647,4 +666,4 @@ if __name__ == "__main__":
           a_line_is_written_before_the_next_one_comes,
           lines_that_could_not_be_written_are_counted, looking_at_a_stream_does_not_make_it,
           a_stream_that_cannot_be_kept_says_why, an_export_has_the_content_type_of_its_stream,
-          the_readme_shows_what_is_printed, sections_shown_in_the_guides_are_sound])
+          the_readme_shows_what_is_printed, the_skeletons_run_as_the_guide_says, sections_shown_in_the_guides_are_sound])

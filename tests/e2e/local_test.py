@@ -175,6 +175,12 @@ def a_damaged_record_is_left_out_of_an_export_and_told():
         assert "1 damaged record is left out, all others are written" in done.stderr, done
         kept = [json.loads(line)["value"] for line in done.stdout.splitlines()]
         assert kept == ["record <%d>" % n for n in (0, 4, 1, 3, 5)], kept
+        done = i.run("subscribe", "a", "-b", "-n", "5")
+        assert done.returncode == 1, done
+        assert 'topic "default_a", partition 0, offset 1 is damaged; it is left out' in done.stderr, done
+        assert "1 damaged record is left out, all others are written" in done.stderr, done
+        printed = [json.loads(line)["payload"] for line in done.stdout.splitlines()]
+        assert sorted(printed) == ["record <%d>" % n for n in (0, 1, 3, 4, 5)], printed
 
 
 def a_list_says_why_it_does_not_know():

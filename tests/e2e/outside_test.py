@@ -81,6 +81,12 @@ def lines_go_from_file_to_file_over_kills():
             assert [r["payload"] for r in instance.read("in", 2)] == ["line 0", "line 1"]
             instance.publish("out", ["by hand"])
             assert lines_of(outbox) == ["by hand"]
+            for words, why in ((["publish", "in", "-p", "x"], '"in" cannot be written: its provider "files" only reads'),
+                               (["stream", "import", "in"], '"in" cannot be written: its provider "files" only reads'),
+                               (["subscribe", "out", "-b"], '"out" cannot be read: its provider "logs" only writes'),
+                               (["stream", "export", "out"], '"out" cannot be read: its provider "logs" only writes')):
+                done = instance.run(*words, input="")
+                assert done.returncode == 1 and why in done.stderr, done
             os.unlink(outbox)
             instance.start()
             instance.wait_for("2000 lines", lambda: os.path.exists(outbox) and len(lines_of(outbox)) == 2000)

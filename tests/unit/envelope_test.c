@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static struct riffle_bytes
 bytes(const char *s)
@@ -339,6 +340,77 @@ test_a_nul_in_a_content_type_is_none_of_its_end(void **state)
 	rfl_builder_destroy(b);
 }
 
+/* Of the processor, so that a busy machine is none of it. */
+static int64_t
+cpu_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
+}
+
+/* With each compared with each, it would be two minutes. */
+#define MANY 50000
+
+static struct riffle_batch *
+with_headers(const char *value, const struct riffle_header *headers, uint32_t count)
+{
+	const struct riffle_record r = {.value = bytes(value), .offset = 7};
+	struct rfl_builder *b = rfl_builder_create();
+	rfl_builder_add(b, &r, headers, count, NULL);
+	struct riffle_batch *batch = rfl_builder_finish(b);
+	rfl_builder_destroy(b);
+	return batch;
+}
+
+static void
+test_many_attributes_take_no_longer_than_their_number(void **state)
+{
+	static struct riffle_header headers[MANY + 1];
+	static char names[MANY][16];
+	struct rfl_stream_conf stream = stream_as(RFL_ENCODING_STRUCTURED);
+	char id[] = "id";
+	const struct rfl_origin origin = {"default.p", numbered, id, 0};
+	struct rfl_buf json = RFL_BUF_INIT;
+	(void)state;
+	int64_t begin_ms = cpu_ms();
+	for (uint32_t i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof names[i], "ce_n%u", i);
+		headers[i] = (struct riffle_header){bytes(names[i]), bytes("v")};
+	}
+	/* Sealed: all of them become attributes. */
+	struct riffle_batch *plain = with_headers("1", headers, MANY);
+	struct riffle_batch *sealed = rfl_envelope_seal_for(&stream, plain, &origin);
+	assert_int_equal(riffle_batch_at(sealed, 0)->header_count, 1);
+	/* Opened: a header that says the same as an attribute gives way to it. */
+	const struct riffle_record *r = riffle_batch_at(sealed, 0);
+	rfl_buf_add(&json, r->value.ptr, r->value.len);
+	headers[MANY] =
+		(struct riffle_header)HEADER("content-type", "application/cloudevents+json");
+	struct riffle_batch *repeated = with_headers(rfl_buf_str(&json), headers, MANY + 1);
+	struct riffle_batch *opened = rfl_envelope_open(&stream, repeated);
+	assert_int_equal(riffle_batch_at(opened, 0)->header_count, MANY);
+	rfl_batch_unref(opened);
+	rfl_batch_unref(repeated);
+	/* Attributes that are no text are as they are written. */
+	rfl_buf_clear(&json);
+	rfl_buf_puts(
+		&json, "{\"specversion\":\"1.0\",\"id\":\"x\",\"source\":\"s\",\"type\":\"t\"");
+	for (uint32_t i = 0; i < MANY; i++)
+		rfl_buf_printf(&json, ", \"n%u\" : %u.0", i, i);
+	rfl_buf_putc(&json, '}');
+	repeated = with_headers(rfl_buf_str(&json), &headers[MANY], 1);
+	opened = rfl_envelope_open(&stream, repeated);
+	assert_int_equal(riffle_batch_at(opened, 0)->header_count, MANY + 4);
+	assert_memory_equal(opened->headers[MANY + 3].value.ptr, "49999.0", 7);
+	rfl_batch_unref(opened);
+	rfl_batch_unref(repeated);
+	rfl_batch_unref(sealed);
+	rfl_batch_unref(plain);
+	rfl_buf_fini(&json);
+	assert_in_range(cpu_ms() - begin_ms, 0, 20000);
+}
+
 int
 main(void)
 {
@@ -349,6 +421,7 @@ main(void)
 		cmocka_unit_test(test_envelopes_are_put_on),
 		cmocka_unit_test(test_what_json_cannot_say_goes_beside_it),
 		cmocka_unit_test(test_a_nul_in_a_content_type_is_none_of_its_end),
+		cmocka_unit_test(test_many_attributes_take_no_longer_than_their_number),
 	};
 	return RUN("envelope", tests);
 }
