@@ -21,8 +21,8 @@ check_record(const struct rfl_task *t, const struct riffle_batch *b, const struc
 {
 	if (r->stream >= t->spec->conf->output_count)
 		return rfl_err(reterr, RIFFLE_E_DATA,
-			"the function answered on output %u, the processor has %zu", r->stream,
-			t->spec->conf->output_count);
+			"the function answered on output %u, the processor has %zu, counted from 0",
+			r->stream, t->spec->conf->output_count);
 	if (r->header_count > b->header_count ||
 		r->header_first > b->header_count - r->header_count ||
 		(r->content_type != 0 && r->content_type >= b->content_type_count))

@@ -327,8 +327,8 @@ take_output(struct command_child *ch, struct command_call *c, struct cursor *in,
 	if (!is_consumed(ch, in, "an output"))
 		return;
 	if (r.stream >= c->spec.output_count) {
-		command_fault(ch, "answers on output %u, the processor has %u", r.stream,
-			c->spec.output_count);
+		command_fault(ch, "answers on output %u, the processor has %u, counted from 0",
+			r.stream, c->spec.output_count);
 		return;
 	}
 	if (type.ptr != NULL && memchr(type.ptr, '\0', type.len) != NULL) {
