@@ -13,6 +13,9 @@
 
 #define CLOSE_WAIT_MS 10000
 
+/* What did not close, and may still be used by its provider's threads, until the process ends. */
+static void *volatile left_source, *volatile left_instance;
+
 int
 rfl_receiver_open(struct rfl_receiver *r, struct rfl_client *client, const char *verb,
 	uint32_t start, int32_t partition, struct riffle_error *reterr)
@@ -118,7 +121,7 @@ rfl_receiver_poll(struct rfl_receiver *r, struct rfl_receiver_lane *l,
 	return 1;
 }
 
-/* A destroy before the end is none of ours to ask for: the process takes what is left with it. */
+/* A destroy before the end is none of ours to ask for. */
 static void
 close_source(struct rfl_receiver *r)
 {
@@ -137,6 +140,8 @@ close_source(struct rfl_receiver *r)
 	}
 	rfl_failed(r->verb, "provider \"%s\" did not close within %d s",
 		r->client->stream->provider->name, CLOSE_WAIT_MS / 1000);
+	left_source = r->source;
+	left_instance = r->client->instance;
 	r->client->instance = NULL;
 }
 
