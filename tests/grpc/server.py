@@ -110,7 +110,7 @@ def script_input(call):
 
 def script_die(call):
     yield from itertools.islice(script_echo(call), 2)
-    call.hold()
+    call.drain()
     os._exit(1)
 
 
@@ -134,7 +134,7 @@ def script_status(call, code, when=""):
     if when == "after":
         next(call.records(), None)
         yield answer("partial")
-        call.hold()
+        call.drain()
     name = next(c for c in grpc.StatusCode if c.value[0] == int(code))
     call.context.abort(name, "because\n\x01 of " + "x" * 300)
 
@@ -237,6 +237,12 @@ class Call:
 
     def wait(self):
         self.over.wait()
+
+    def drain(self):
+        """Until the input ends: whoever wants the answers so far has them then. gRPC may forget those that it has not
+        handed out when an error comes."""
+        for _ in self.records():
+            pass
 
     def hold(self):
         """Long enough for what was answered to be on its way."""

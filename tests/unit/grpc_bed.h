@@ -237,18 +237,29 @@ await_records(struct call *c, uint64_t count)
 static const struct riffle_record abc[] = {{.value = {"a", 1}, .offset = 1},
 	{.value = {"b", 1}, .offset = 2}, {.value = {"c", 1}, .offset = 3}};
 
-/* a, b, c and the end go to the script; c is done, the caller looks at it and calls end. */
+/*
+ * a, b, c and, once it has so many answers, the end go to the script; c is done, the caller looks at it and calls
+ * end.
+ */
 static inline void
-play(struct bed *b, struct call *c, const char *script)
+play_until(struct bed *b, struct call *c, const char *script, uint64_t answers)
 {
 	struct riffle_batch batch;
 	struct riffle_error err = {0};
 	begin(b, c, script);
 	ops->call_read(c->call, 1 << 30);
 	assert_int_equal(push(c, &batch, abc, 3, &err), 3);
+	if (answers > 0)
+		await_records(c, answers);
 	ops->call_end(c->call, &err);
 	assert_true(eventually(is_done, c));
 	assert_int_equal(batch.host[0], 1);
+}
+
+static inline void
+play(struct bed *b, struct call *c, const char *script)
+{
+	play_until(b, c, script, 0);
 }
 
 struct row {

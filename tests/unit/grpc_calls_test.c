@@ -8,7 +8,10 @@
 
 #define AT_ONCE 20u
 
-/* What a script's call that is let alone ends with; a call of the others ends only when it is cancelled. */
+/*
+ * What a script's call that is let alone ends with; a call of the others ends only when it is cancelled. Of one that fails,
+ * gRPC may have forgotten answers.
+ */
 static const struct script {
 	const char *name;
 	int ends, status;
@@ -69,11 +72,12 @@ finish_one(struct one *one, int server_died)
 	const struct call *c = &one->c;
 	assert_true(eventually(is_done, &one->c));
 	assert_int_equal(one->batch.host[0], 1);
+	const char *out = c->out ? c->out : "";
+	int may_lack = one->script->status < 0 && out[0] == '\0';
 	if (!one->is_cancelled && !server_died &&
 		(c->status != one->script->status ||
-			strcmp(c->out ? c->out : "", one->script->out) != 0))
-		fail_msg("%s: %d \"%s\" %s", one->script->name, c->status, c->out ? c->out : "",
-			c->error.text);
+			(!may_lack && strcmp(out, one->script->out) != 0)))
+		fail_msg("%s: %d \"%s\" %s", one->script->name, c->status, out, c->error.text);
 	tally.calls++;
 	tally.ok += c->status == RIFFLE_OK;
 	tally.cancelled += c->status == RIFFLE_E_CANCELLED;

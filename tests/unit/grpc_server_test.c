@@ -111,7 +111,7 @@ test_a_local_function(void **state)
 	play(&b, &c, "echo");
 	assert_int_equal(c.status, RIFFLE_OK);
 	end(&c);
-	play(&b, &c, "die");
+	play_until(&b, &c, "die", 2);
 	assert_int_equal(c.error.flags, AGAIN);
 	end(&c);
 	assert_true(eventually(is_not_ready, &b));
