@@ -168,13 +168,30 @@ now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* A broker that stood still for a moment was fenced, and leads nothing before it is back. */
+static rd_kafka_resp_err_t
+wait_ends(rd_kafka_t *rk, const char *topic, int partition, int64_t *low, int64_t *high)
+{
+	time_t end = time(NULL) + WAIT_MS / 1000;
+	for (;;) {
+		rd_kafka_resp_err_t err =
+			rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, WAIT_MS);
+		int passes = err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+			     err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+			     err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+			     err == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+		if (!passes || time(NULL) >= end)
+			return err;
+		poll(NULL, 0, 100);
+	}
+}
+
 /* ends SERVERS TOPIC PARTITION: first offset held and one past the last */
 static void
 ends(rd_kafka_t *rk, char **args)
 {
 	int64_t low, high;
-	must("ends",
-		rd_kafka_query_watermark_offsets(rk, args[0], atoi(args[1]), &low, &high, WAIT_MS));
+	must("ends", wait_ends(rk, args[0], atoi(args[1]), &low, &high));
 	printf("%lld %lld\n", (long long)low, (long long)high);
 }
 
