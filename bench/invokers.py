@@ -14,7 +14,7 @@ against the same program fed and read by a bare `poll` loop that writes ready-ma
 window's end, and only counts what comes back. The program is one in C (stdio, one flush a window), or one in Python. Then per-window, one after another, against bare posix_spawn and wait of the
 same program. Medians; a ratio is that of two runs one after the other. On one core: all threads and the program of either side
 held to the same one, so that nobody is woken on another. Cores kept awake: an endless loop of the idle class beside either side on each
-core, since to wake a core that sleeps is what takes most of a wake-up's time where the machine is a virtual one.
+core, since to wake one that sleeps takes long where the machine is a virtual one.
 """
 PYTHON_ECHO = {
     "frames": """import struct, sys

@@ -538,6 +538,24 @@ has_changed(const struct call *calls, int n)
 	return 0;
 }
 
+/* As the runtime's worker does it, for the same reasons and as long: core/runtime/worker.c. */
+static int
+spin(struct pollfd *p, int64_t left_ns)
+{
+	static int spins_left, waits;
+	if (spins_left == 0 && ++waits % 16 != 0)
+		return 0;
+	int64_t end_ns = mono_ns(&host) + (left_ns < 50000 ? left_ns : 50000);
+	do {
+		if (poll(p, 1, 0) != 0) {
+			spins_left = 4;
+			return 1;
+		}
+	} while (mono_ns(&host) < end_ns);
+	spins_left -= spins_left > 0;
+	return 0;
+}
+
 /* As the runtime's worker: a turn, and a wait for the next only where nothing came of it. */
 static void
 take_turns(struct invoker *i, const struct call *calls, int n)
@@ -551,7 +569,7 @@ take_turns(struct invoker *i, const struct call *calls, int n)
 		if (is_changed)
 			return;
 		int64_t left_ns = next_ns - mono_ns(&host);
-		if (left_ns > 0 &&
+		if (left_ns > 0 && !spin(&p, left_ns) &&
 			poll(&p, 1, left_ns > 1000000000 ? 1000 : (int)(left_ns / 1000000 + 1)) < 0)
 			die("poll");
 	}

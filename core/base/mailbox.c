@@ -77,6 +77,12 @@ rfl_mailbox_deliver(struct rfl_mailbox *m)
 }
 
 int
+rfl_mailbox_has_mail(const struct rfl_mailbox *m)
+{
+	return __atomic_load_n(&m->head, __ATOMIC_ACQUIRE) != NULL;
+}
+
+int
 rfl_mailbox_sleep(struct rfl_mailbox *m)
 {
 	__atomic_store_n(&m->sleeping, 1, __ATOMIC_SEQ_CST);

@@ -31,6 +31,7 @@ struct rfl_mail *rfl_mailbox_take(struct rfl_mailbox *m);
  * leaves the rest to the next that delivers.
  */
 int rfl_mailbox_deliver(struct rfl_mailbox *m);
+int rfl_mailbox_has_mail(const struct rfl_mailbox *m); /* posted and not taken */
 /* 1 = nothing is there, and whatever is posted from now on makes fd readable. The taker only. */
 int rfl_mailbox_sleep(struct rfl_mailbox *m);
 void rfl_mailbox_awake(struct rfl_mailbox *m); /* after the wait, whether fd was readable or not */

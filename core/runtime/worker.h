@@ -29,8 +29,9 @@ struct rfl_worker {
 	size_t processor_count, processor_room;
 	struct rfl_turns *turns; /* of functions that nobody else calls */
 	size_t turns_count, turns_room;
-	struct rfl_list sinks; /* shared and own ones, rfl_sink.link */
-	int done_fd;           /* eventfd of the runtime: one is added when the thread ends */
+	uint32_t spins_left, waits; /* see spin */
+	struct rfl_list sinks;      /* shared and own ones, rfl_sink.link */
+	int done_fd;                /* eventfd of the runtime: one is added when the thread ends */
 	struct pollfd *fds;
 	size_t fd_room;
 };
