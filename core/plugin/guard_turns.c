@@ -40,12 +40,11 @@ g_turn(void *self)
 	return next_ns;
 }
 
+/* Also of one that is called no more: its own thread may then end what it has begun, and let go of what it holds. */
 static void
 g_leave(void *self)
 {
 	struct rfl_guard *g = rfl_guard_of(self);
-	if (!rfl_guard_is_open(g))
-		return;
 	rfl_guard_enter(g, "turns.leave", NULL);
 	g->plugin_turns->leave(g->self);
 	rfl_guard_leave();

@@ -33,6 +33,9 @@ rfl_turns_leave(struct rfl_turns *t)
 void
 rfl_turns_run(struct rfl_turns *t, int64_t *next_ns)
 {
+	/* What it still holds is let go of by its own thread. */
+	if (t->is_joined && rfl_instance_is_quarantined(t->function, NULL))
+		rfl_turns_leave(t);
 	if (!t->is_joined)
 		return;
 	int64_t due_ns = t->ops->turn(t->function->self);

@@ -121,13 +121,6 @@ collect_fds(struct rfl_worker *w)
 	return n;
 }
 
-static int64_t
-time_left_ns(const struct rfl_worker *w, int64_t next_ns)
-{
-	int64_t now_ns = rfl_clock_mono_ns(w->clock);
-	return (next_ns < now_ns + HEARTBEAT_NS ? next_ns : now_ns + HEARTBEAT_NS) - now_ns;
-}
-
 /* What collect_fds put first: functions that this worker runs. */
 static int
 is_for_functions_alone(const struct rfl_worker *w, int ready)
@@ -182,8 +175,11 @@ static void
 wait_for_something(struct rfl_worker *w, int64_t next_ns)
 {
 	size_t n = collect_fds(w);
+	int64_t end_ns = rfl_clock_mono_ns(w->clock) + HEARTBEAT_NS;
+	if (next_ns < end_ns)
+		end_ns = next_ns;
 	for (;;) {
-		int64_t left_ns = time_left_ns(w, next_ns);
+		int64_t left_ns = end_ns - rfl_clock_mono_ns(w->clock);
 		if (left_ns <= 0)
 			return;
 		int ready = may_spin(w) ? spin(w, n, left_ns) : 0;
@@ -191,7 +187,7 @@ wait_for_something(struct rfl_worker *w, int64_t next_ns)
 			ready = doze(w, n, left_ns);
 		if (ready <= 0 || !is_for_functions_alone(w, ready))
 			return;
-		run_functions(w, &next_ns);
+		run_functions(w, &end_ns);
 	}
 }
 

@@ -31,6 +31,7 @@ struct slot {
 	struct command_call *turns; /* its windows, in order */
 	int64_t start_at_ns, backoff_ns;
 	uint32_t windows; /* it was given so far */
+	int is_asked;     /* in this turn, of the thread: to start its program */
 	int is_closing;   /* its input is closed, so that it ends */
 	int64_t close_at_ns;
 	int64_t hand_out_at_ns; /* what it has answered; INT64_MAX = nothing waits for it */
@@ -166,7 +167,8 @@ start(struct command *c, struct slot *s)
 {
 	const struct command_codec *codec = command_codec(c);
 	struct riffle_error err = {0};
-	if (!command_may_start(c))
+	s->is_asked = !command_may_start(c);
+	if (s->is_asked)
 		return;
 	char **environment = command_environment(c, NULL, NULL, NULL, &err);
 	char **argv = environment ? command_arguments(c, NULL, &err) : NULL;
@@ -521,6 +523,7 @@ static struct slot *
 find_slot(struct command *c)
 {
 	struct command_pool *p = c->pool;
+	int is_one_asked = 0;
 	for (uint32_t i = 0; i < p->count; i++)
 		if (is_fit(&p->slots[i]) && p->slots[i].turns == NULL)
 			return &p->slots[i];
@@ -530,7 +533,11 @@ find_slot(struct command *c)
 			start(c, s);
 		if (is_fit(s) && s->turns == NULL)
 			return s;
+		is_one_asked |= s->is_asked;
 	}
+	/* The program that is about to start is for it. */
+	if (is_one_asked)
+		return NULL;
 	for (uint32_t i = 0; i < p->count; i++) {
 		struct slot *s = &p->slots[i];
 		if (is_fit(s) && s->turns->turn == NULL && s->turns->is_ended)
@@ -619,6 +626,8 @@ assign_all(struct command *c)
 	int waiting = 0;
 	if (p->is_stopping)
 		return INT64_MAX;
+	for (uint32_t i = 0; i < p->count; i++)
+		p->slots[i].is_asked = 0;
 	if (p->slots[0].child == NULL && command_now_ns(c) >= p->slots[0].start_at_ns)
 		start(c, &p->slots[0]);
 	for (struct command_call *one = c->calls; one != NULL; one = one->next) {
@@ -632,7 +641,7 @@ assign_all(struct command *c)
 		write_on(s);
 	}
 	for (uint32_t i = 0; i < p->count; i++)
-		if (p->slots[i].child == NULL && (waiting || i == 0))
+		if (p->slots[i].child == NULL && !p->slots[i].is_asked && (waiting || i == 0))
 			next_ns = sooner(next_ns, p->slots[i].start_at_ns);
 	return sooner(next_ns, tell_held_up(c, waiting));
 }

@@ -3,6 +3,7 @@
 #include "coprocess_bed.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 /* Says who it is. */
 #define WHO                                                                                        \
@@ -137,6 +138,57 @@ test_a_program_outlives_the_guest_it_was_started_for(void **state)
 	}
 }
 
+static int
+one_is_out(void *ctx)
+{
+	struct call *c = ctx;
+	pthread_mutex_lock(&c->lock);
+	uint64_t n = c->records;
+	pthread_mutex_unlock(&c->lock);
+	return n >= 1;
+}
+
+/* Behind the first it would wait for as long as that one likes. */
+static void
+test_a_second_window_has_a_second_program(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct call c, other;
+	char dir[] = "/tmp/riffle-turns-XXXXXX", file[40], env[48];
+	const char *const list[] = {env, NULL};
+	assert_non_null(mkdtemp(dir));
+	snprintf(file, sizeof file, "%s/go", dir);
+	snprintf(env, sizeof env, "GO=%s", file);
+	program(&b, COPROCESS, FRAMES,
+		FRAMES_PROGRAM
+		"  if f[:1] == b'R': say(b'%d' % os.getpid()); waits = f[-4:] == b'wait'\n"
+		"  if f[:1] == b'E':\n"
+		"    while waits and not os.path.exists(os.environ['GO']): time.sleep(0.01)\n"
+		"    done()\n");
+	option(b.values, "processes")->u.i = 2;
+	*option(b.values, "env") = (struct riffle_value){.is_set = 1, .u.list = list};
+	start(&b);
+	static struct riffle_batch batch;
+	static struct riffle_record r;
+	struct riffle_error err = {0};
+	begin_window(&b, &c, 1, "1", 1);
+	ops->call_read(c.call, 1 << 30);
+	give_text(&c, &batch, &r, "wait");
+	ops->call_end(c.call, &err);
+	assert_true(eventually(one_is_out, &c));
+	window(&b, &other, "a", "2", 1);
+	assert_false(is_done(&c));
+	assert_string_not_equal(c.out, other.out);
+	fclose(fopen(file, "w"));
+	assert_true(eventually(is_done, &c));
+	assert_int_equal(c.status, RIFFLE_OK);
+	end(&c);
+	finish(&b, &other);
+	unlink(file);
+	rmdir(dir);
+}
+
 /* A worker that was given up never leaves. */
 static void
 test_it_ends_with_a_guest_that_never_left(void **state)
@@ -173,6 +225,7 @@ main(void)
 		cmocka_unit_test(test_everything_comes_from_turns),
 		cmocka_unit_test(test_after_the_guest_it_works_by_itself),
 		cmocka_unit_test(test_a_program_outlives_the_guest_it_was_started_for),
+		cmocka_unit_test(test_a_second_window_has_a_second_program),
 		cmocka_unit_test(test_it_ends_with_a_guest_that_never_left),
 		cmocka_unit_test(test_programs_of_one_window_are_not_for_guests),
 	};

@@ -29,12 +29,16 @@ struct riffle_turns {
 	/* Readable when there is something to do. The invoker's, from join to leave. [worker] */
 	int (*fd)(void *self);
 	/*
-	 * Does what there is to do now and waits for nothing; on the thread that joined. It is due when fd
+	 * Does what there is to do now and waits for nothing, but at most for what the invoker's own thread
+	 * is at, such as a program that starts; on the thread that joined. It is due when fd
 	 * is readable, and before the host waits for that after it called anything of the instance or its
 	 * calls. Returns when it is due otherwise, by the host's mono_ns; INT64_MAX = not before. [worker]
 	 */
 	int64_t (*turn)(void *self);
-	/* The thread goes on without it; calls may be open. On the thread that joined. [worker] */
+	/*
+	 * The thread goes on without it; calls may be open. On the thread that joined, also when the host has
+	 * given the instance up and calls nothing else of it. [worker]
+	 */
 	void (*leave)(void *self);
 };
 
