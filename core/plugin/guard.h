@@ -7,7 +7,8 @@
  * threads at once, calls that do not return, functions that do not end once they were cancelled. A breach
  * is told once, with the plugin's section, the function and what it did (codes G01 to G12), and from then
  * on the instance is quarantined: the plugin gets no further call, its open calls end with E_FATAL, its
- * sources and sinks say an error and then that they are closed. What the plugin still holds is left to it.
+ * sources and sinks say an error and then that they are closed. What the plugin still holds is left to it; an invoker
+ * whose work a worker did has its own thread back for that, by the one call that is still made (riffle/ext/turns.h).
  * The process goes on.
  */
 #ifndef RFL_PLUGIN_GUARD_H

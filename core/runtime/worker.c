@@ -107,9 +107,8 @@ collect_fds(struct rfl_worker *w)
 {
 	struct rfl_sink *s;
 	size_t n = 1;
-	rfl_grow(&w->fds, &w->fd_room, 1, sizeof *w->fds);
-	w->fds[0] = (struct pollfd){.fd = w->mailbox.fd, .events = POLLIN};
 	rfl_grow(&w->fds, &w->fd_room, n + w->turns_count, sizeof *w->fds);
+	w->fds[0] = (struct pollfd){.fd = w->mailbox.fd, .events = POLLIN};
 	for (size_t i = 0; i < w->turns_count; i++)
 		w->fds[n++] = (struct pollfd){.fd = rfl_turns_fd(&w->turns[i]), .events = POLLIN};
 	for (size_t i = 0; i < w->processor_count; i++)

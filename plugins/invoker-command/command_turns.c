@@ -1,8 +1,6 @@
 /* The host's thread as the poller of a coprocess: turn by turn, while the instance's own thread rests. */
 #include "command.h"
 
-#include <unistd.h>
-
 /* Its address tells threads apart, also those that are gone. */
 static _Thread_local char me;
 
